@@ -1,0 +1,32 @@
+//! THE PROTOCOL, sans-IO: what sealcast's datagrams and messages are, and how sender, receiver and authority act on them.
+//!
+//! No sockets, no clock, no randomness of its own: time ([`ids::Time`]), randomness (`&mut dyn CryptoRng`) and input are
+//! arguments, so every run replays from a seed. Every state machine has the same verbs: `handle_*(now, input)`,
+//! `poll(now)`, `next_timeout()`, `poll_*()` for what comes out.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`ids`], [`limits`], [`timing`] | names, quantities, every bound, the times of a key |
+//! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
+//! | [`discard`] | why a datagram came to nothing |
+//! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
+//! | [`sender`], [`receiver`], [`authority`] | the three parties |
+//!
+//! Hostile bytes end in a [`discard::Discard`] that is counted, never in a panic or an allocation of their size.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![deny(clippy::panic)]
+
+#[cfg(any())]
+pub mod authority;
+pub mod discard;
+pub mod ids;
+pub mod limits;
+mod notice;
+mod offset;
+pub mod receiver;
+pub mod replay;
+pub mod schedule;
+pub mod sender;
+pub mod timing;
+pub mod wire;

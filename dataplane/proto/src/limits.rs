@@ -1,0 +1,104 @@
+//! Every limit of the protocol in one place, with the relations between them checked when the crate is compiled.
+
+use std::time::Duration;
+
+use sealcast_crypto::TAG_LEN;
+
+/// Length of a packet's header: config byte, 6 bytes of key id, 5 bytes of CTR (RFC 9605 4.3).
+pub const HEADER_LEN: usize = 12;
+/// What sealing adds to a payload.
+pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
+/// IPv4 and UDP headers plus [`OVERHEAD`]: a payload above MTU minus this is refused.
+pub const MTU_COST_V4: usize = 20 + 8 + OVERHEAD;
+/// The same over IPv6.
+pub const MTU_COST_V6: usize = 40 + 8 + OVERHEAD;
+/// The largest datagram that any path can carry (65,535 minus IPv4 and UDP headers).
+pub const DATAGRAM_MAX: usize = 65_507;
+
+/// First packet number of a stripe group: always 5 bytes on the wire.
+pub const CTR_FIRST: u64 = 1 << 32;
+/// End of a stripe group's packet numbers: the run takes new lanes before it.
+pub const CTR_END: u64 = 1 << 40;
+/// A run asks for a new stripe group when its numbers reach this (75 %).
+pub const CTR_SOFT: u64 = CTR_FIRST + (CTR_END - CTR_FIRST) / 4 * 3;
+/// Bits of the epoch in a key id.
+pub const EPOCH_BITS: u32 = 24;
+/// Lanes of one epoch.
+pub const LANES_MAX: usize = 255;
+
+/// Packets that one lane may seal in one epoch (SEC-13).
+pub const LANE_PACKETS_HARD: u64 = 1 << 32;
+/// Packets after which a lane asks for an early epoch (75 %).
+pub const LANE_PACKETS_SOFT: u64 = LANE_PACKETS_HARD / 4 * 3;
+/// Bytes that one lane may seal in one epoch: 2^38 AES blocks keep the distinguishing advantage below 2^-52 (SEC-13).
+pub const LANE_BYTES_HARD: u64 = 1 << 42;
+/// Bytes after which a lane asks for an early epoch (75 %).
+pub const LANE_BYTES_SOFT: u64 = LANE_BYTES_HARD / 4 * 3;
+/// Restarts of one delivery server inside one epoch that are given lanes of that epoch; more wait for the next one.
+pub const RUNS_PER_EPOCH: usize = 16;
+
+/// How often the authority signs a Notice anew from the announcement to the boundary.
+pub const NOTICE_INTERVAL: Duration = Duration::from_millis(250);
+/// A delivery server forwards no Notice that is older than this.
+pub const NOTICE_AGE_MAX: Duration = Duration::from_millis(500);
+/// How often a delivery server repeats its lane certificates in band.
+pub const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a delivery server tells the authority where it stands.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a node pings its parent to learn the clock offset.
+pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a starting master collects reports.
+pub const START_WAIT: Duration = Duration::from_secs(2);
+/// Times a key's life that a sender may go on past its end.
+pub const HOLD_LIFETIMES: u32 = 10;
+
+/// Signature checks on multicast control per channel and second.
+pub const SIGNATURE_CHECKS_PER_SECOND: u32 = 20;
+/// Of these, kept for source addresses that passed before.
+pub const SIGNATURE_CHECKS_KEPT: u32 = 10;
+
+/// Longest wait of a packet for its key.
+pub const PARK_TIME: Duration = Duration::from_millis(500);
+/// Parked bytes per channel.
+pub const PARK_CHANNEL_BYTES: usize = 4 << 20;
+/// Parked bytes per process.
+pub const PARK_PROCESS_BYTES: usize = 256 << 20;
+/// Packets that the replay window of a stripe group remembers.
+pub const REPLAY_WINDOW: u64 = 1 << 16;
+/// Default wait for a missing packet, and default skew between two legs.
+pub const SKEW_DEFAULT: Duration = Duration::from_millis(50);
+/// The largest skew that may be configured.
+pub const SKEW_MAX: Duration = Duration::from_millis(500);
+/// Silence of the chosen stripe group after which another takes over.
+pub const SOURCE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Lane certificates that a receiver keeps per channel.
+pub const CERTIFICATES_MAX: usize = 1024;
+
+/// A KeyRequest that got no answer is sent again after this, then twice that, and so on.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
+/// Longest pause between two tries.
+pub const REQUEST_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Random delay before a request on demand.
+pub const DEMAND_JITTER: Duration = Duration::from_millis(5);
+
+/// Longest control datagram.
+pub const CONTROL_MAX: usize = 1200;
+/// Longest frame on a link.
+pub const FRAME_MAX: usize = 64 << 10;
+/// Longest cookie in a KeyRequest.
+pub const COOKIE_MAX: usize = 512;
+/// Cookies in one KeyReply.
+pub const COOKIES_MAX: usize = 8;
+
+const _: () = {
+    assert!(HEADER_LEN == 1 + 6 + 5 && OVERHEAD == 28);
+    assert!(CTR_FIRST < CTR_SOFT && CTR_SOFT < CTR_END && CTR_END <= 1 << 40, "a CTR takes exactly 5 bytes");
+    assert!(LANE_PACKETS_SOFT < LANE_PACKETS_HARD && LANE_PACKETS_HARD <= 1 << 32);
+    assert!(LANE_BYTES_SOFT < LANE_BYTES_HARD);
+    assert!(SIGNATURE_CHECKS_KEPT < SIGNATURE_CHECKS_PER_SECOND);
+    assert!(NOTICE_INTERVAL.as_millis() < NOTICE_AGE_MAX.as_millis());
+    assert!(PARK_CHANNEL_BYTES <= PARK_PROCESS_BYTES && PARK_CHANNEL_BYTES >= DATAGRAM_MAX);
+    assert!(SKEW_DEFAULT.as_millis() <= SKEW_MAX.as_millis());
+    assert!(REPLAY_WINDOW.is_power_of_two());
+    assert!(COOKIE_MAX < CONTROL_MAX);
+};

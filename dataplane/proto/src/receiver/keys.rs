@@ -1,0 +1,148 @@
+//! The decipher halves a receiver holds, and the opening keys of the lanes derived from them.
+
+use sealcast_crypto::{Commitment, EpochRoot, OpenKey, Prk};
+
+use crate::ids::{ChannelId, Epoch, GroupId, Kid, Remaining, ServerId, Time};
+use crate::schedule::{Schedule, Slot};
+use crate::timing::Timing;
+
+/// The opening key of one lane in one epoch.
+pub(crate) struct LaneKey {
+    pub(crate) kid: Kid,
+    pub(crate) epoch: Epoch,
+    pub(crate) group: GroupId,
+    pub(crate) server: ServerId,
+    pub(crate) key: OpenKey,
+}
+
+pub(crate) struct KeyRing {
+    timing: Timing,
+    schedule: Schedule<Prk>,
+    lanes: Vec<LaneKey>,
+    /// The current key's time is over and next is held: the timer may look beyond next.
+    over: bool,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let epochs: Vec<_> = self.schedule.slots().map(|slot| slot.epoch).collect();
+        f.debug_struct("KeyRing").field("epochs", &epochs).field("lanes", &self.lanes.len()).finish_non_exhaustive()
+    }
+}
+
+impl KeyRing {
+    pub(crate) fn new(timing: Timing) -> Self {
+        Self { timing, schedule: Schedule::default(), lanes: Vec::new(), over: false }
+    }
+
+    /// Takes a root in; false when it is held already or too old to be of use.
+    pub(crate) fn install(&mut self, now: Time, epoch: Epoch, root: EpochRoot, end: Time) -> bool {
+        let prk = root.prk();
+        if let Some(held) = self.schedule.get(epoch) {
+            // A higher term may have put another root under this number; a sender knows by its Notice, not we by the reply.
+            debug_assert!(held.epoch == epoch);
+            return false;
+        }
+        // Next is in use by now, whether packets came or not, if one after it exists.
+        let beyond_next = self.schedule.next().is_some_and(|next| next.epoch < epoch);
+        if beyond_next && self.schedule.current().is_none_or(|current| current.end <= now) {
+            self.schedule.promote(now);
+        }
+        let taken = self.schedule.install_older(Slot { epoch, key: prk, end }, now);
+        self.forget_lanes();
+        taken
+    }
+
+    pub(crate) fn holds(&self, epoch: Epoch) -> bool {
+        self.schedule.get(epoch).is_some()
+    }
+
+    /// Whether the root of `epoch`, if held, is the one that was committed to.
+    pub(crate) fn matches(&self, channel: ChannelId, epoch: Epoch, commitment: &Commitment) -> bool {
+        self.schedule.get(epoch).is_none_or(|slot| slot.key.commitment(channel.0, epoch.0) == *commitment)
+    }
+
+    pub(crate) fn drop_epoch(&mut self, epoch: Epoch) {
+        self.schedule.drop_epoch(epoch);
+        self.lanes.retain(|lane| lane.epoch != epoch);
+    }
+
+    /// The change away from `epoch` is due at `boundary`.
+    pub(crate) fn set_boundary(&mut self, epoch: Epoch, boundary: Time) {
+        if let Some(current) = self.schedule.current_mut().filter(|current| current.epoch == epoch) {
+            current.end = boundary;
+        }
+    }
+
+    /// The derived key of `kid`, if it has been derived.
+    pub(crate) fn lane(&self, kid: Kid) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.kid == kid)
+    }
+
+    pub(crate) fn lane_at(&self, index: usize) -> &LaneKey {
+        &self.lanes[index]
+    }
+
+    /// Derives the key of a certified lane, if the root is held.
+    pub(crate) fn derive(&mut self, kid: Kid, epoch: Epoch, group: GroupId, server: ServerId) -> Option<usize> {
+        let prk = &self.schedule.get(epoch)?.key;
+        let key = OpenKey::new(&prk.lane_secret(kid.value()));
+        self.lanes.push(LaneKey { kid, epoch, group, server, key });
+        Some(self.lanes.len() - 1)
+    }
+
+    /// A packet of `epoch` was accepted. True when that promoted next (MD-35).
+    pub(crate) fn accepted(&mut self, now: Time, epoch: Epoch) -> bool {
+        if self.schedule.current().is_some_and(|current| current.epoch == epoch) {
+            return false;
+        }
+        if self.schedule.next().is_some_and(|next| next.epoch == epoch) {
+            return self.schedule.promote(now);
+        }
+        self.schedule.touch_previous(now);
+        false
+    }
+
+    pub(crate) fn expire(&mut self, now: Time) {
+        self.schedule.expire(now, self.timing.grace(), self.timing.expiry());
+        self.over = self.schedule.current().is_none_or(|current| current.end <= now);
+        self.forget_lanes();
+    }
+
+    fn forget_lanes(&mut self) {
+        let schedule = &self.schedule;
+        self.lanes.retain(|lane| schedule.get(lane.epoch).is_some());
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        self.schedule.next_expiry(self.timing.grace(), self.timing.expiry())
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Epoch> {
+        self.schedule.slots().next().map(|slot| slot.epoch)
+    }
+
+    pub(crate) fn newest(&self) -> Option<Epoch> {
+        self.schedule.slots().last().map(|slot| slot.epoch)
+    }
+
+    pub(crate) fn newest_end(&self) -> Option<Time> {
+        self.schedule.slots().last().map(|slot| slot.end)
+    }
+
+    pub(crate) fn current_epoch(&self) -> Option<Epoch> {
+        self.schedule.current().map(|slot| slot.epoch)
+    }
+
+    pub(crate) fn next_epoch(&self) -> Option<Epoch> {
+        self.schedule.next().map(|slot| slot.epoch)
+    }
+
+    pub(crate) fn current_is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(crate) fn current(&self, now: Time) -> Option<(Epoch, Remaining)> {
+        self.schedule.current().map(|slot| (slot.epoch, slot.end.remaining(now)))
+    }
+}

@@ -1,0 +1,182 @@
+//! When a device asks for keys: at the second preset (MD-13), on a Notice (MD-27), or at an unknown key id (MD-25).
+//!
+//! At most one request is outstanding per wanted key. A retry carries the same number, so it is counted once (SEC-08).
+
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+
+use crate::ids::{ChannelId, Epoch, Remaining, Time};
+use crate::limits::{DEMAND_JITTER, REQUEST_BACKOFF_MAX, REQUEST_TIMEOUT};
+use crate::wire::door::Wanted;
+
+/// Requests outstanding at once; more than a device can ever need.
+const PENDING_MAX: usize = 4;
+
+/// Which occasions make a device ask (a setting per channel).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FetchOn {
+    /// The countdown reaches the second preset.
+    pub timer: bool,
+    /// A Notice.
+    pub notice: bool,
+    /// A packet under an unknown key id.
+    pub demand: bool,
+}
+
+impl Default for FetchOn {
+    fn default() -> Self {
+        Self { timer: true, notice: true, demand: true }
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    wanted: Option<Epoch>,
+    number: u64,
+    /// When it is (re)sent.
+    due: Time,
+    /// When the last try left.
+    sent: Option<Time>,
+    tries: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Requester {
+    channel: ChannelId,
+    pending: Vec<Pending>,
+    last_number: u64,
+}
+
+fn random_below(limit: Duration, rng: &mut dyn CryptoRng) -> Duration {
+    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(rng.next_u64() % nanos)
+}
+
+impl Requester {
+    pub(crate) fn new(channel: ChannelId) -> Self {
+        Self { channel, pending: Vec::with_capacity(PENDING_MAX), last_number: 0 }
+    }
+
+    /// Plans a request for `wanted` (`None`: whatever is current, and next if announced) at `due`, unless one is under way.
+    /// Returns whether it is new.
+    pub(crate) fn plan(&mut self, wanted: Option<Epoch>, due: Time) -> bool {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.wanted == wanted) {
+            if pending.tries == 0 {
+                pending.due = pending.due.min(due);
+            }
+            return false;
+        }
+        if self.pending.len() == PENDING_MAX {
+            return false;
+        }
+        self.last_number += 1;
+        self.pending.push(Pending { wanted, number: self.last_number, due, sent: None, tries: 0 });
+        true
+    }
+
+    /// Plans a request at an unknown key id, after a short random pause.
+    pub(crate) fn demand(&mut self, epoch: Epoch, now: Time, rng: &mut dyn CryptoRng) -> bool {
+        !self.is_pending(epoch) && self.plan(Some(epoch), now.after(random_below(DEMAND_JITTER, rng)))
+    }
+
+    pub(crate) fn is_pending(&self, epoch: Epoch) -> bool {
+        self.pending.iter().any(|pending| pending.wanted == Some(epoch))
+    }
+
+    /// Whether a request for whatever is current is under way.
+    pub(crate) fn is_pending_any(&self) -> bool {
+        self.pending.iter().any(|pending| pending.wanted.is_none())
+    }
+
+    /// The requests that are due.
+    pub(crate) fn poll(&mut self, now: Time, rng: &mut dyn CryptoRng, mut send: impl FnMut(Wanted)) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.due <= now) {
+            pending.sent = Some(now);
+            let pause = (REQUEST_TIMEOUT * 2_u32.saturating_pow(pending.tries.min(16))).min(REQUEST_BACKOFF_MAX);
+            pending.due = now.after(pause + random_below(pause / 4, rng));
+            pending.tries += 1;
+            send(Wanted { number: pending.number, channel: self.channel, epoch: pending.wanted, cookies: 0 });
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.pending.iter().map(|pending| pending.due).min()
+    }
+
+    /// An answer came: the request is done. Returns when its last try was sent; `None` when nobody waits for that number.
+    pub(crate) fn answered(&mut self, number: u64) -> Option<Time> {
+        let index = self.pending.iter().position(|pending| pending.number == number && pending.tries > 0)?;
+        self.pending.swap_remove(index).sent
+    }
+
+    /// The key of `epoch` is held: nobody needs to ask for it.
+    pub(crate) fn satisfied(&mut self, epoch: Epoch) {
+        self.pending.retain(|pending| pending.wanted != Some(epoch));
+    }
+
+    /// A refusal came: the request rests, at least `retry_after` (a negative cache, SEC-08). False for an unknown number.
+    pub(crate) fn refused(&mut self, number: u64, retry_after: Remaining, now: Time, rng: &mut dyn CryptoRng) -> bool {
+        let Some(pending) = self.pending.iter_mut().find(|pending| pending.number == number && pending.tries > 0) else {
+            return false;
+        };
+        let pause = retry_after.duration().max(REQUEST_TIMEOUT);
+        pending.due = now.after(pause + random_below(pause / 4, rng));
+        true
+    }
+
+    /// A request that rests forgets an epoch nobody sends any more.
+    pub(crate) fn forget_below(&mut self, oldest: Epoch) {
+        self.pending.retain(|pending| pending.wanted.is_none_or(|wanted| wanted >= oldest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn sent(requester: &mut Requester, now: Time, rng: &mut ChaCha8Rng) -> Vec<Wanted> {
+        let mut out = Vec::new();
+        requester.poll(now, rng, |wanted| out.push(wanted));
+        out
+    }
+
+    #[test]
+    fn sec_08_one_request_per_key_and_retries_keep_their_number() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut requester = Requester::new(ChannelId(1));
+        assert!(requester.demand(Epoch(7), Time(0), &mut rng));
+        for _ in 0..1000 {
+            assert!(!requester.demand(Epoch(7), Time(0), &mut rng), "a flood of packets plans one request");
+        }
+        let mut numbers = Vec::new();
+        let mut times = Vec::new();
+        let second = 1_000_000_000;
+        for step in 0..6_000 {
+            for wanted in sent(&mut requester, Time(step * second / 100), &mut rng) {
+                assert_eq!(wanted.epoch, Some(Epoch(7)), "MD-37: the wanted epoch is in the request");
+                numbers.push(wanted.number);
+                times.push(step / 100);
+            }
+        }
+        assert!(numbers.iter().all(|&number| number == numbers[0]), "MD-40: a retry is the same request");
+        assert!((12..=20).contains(&numbers.len()), "backs off to 5 s: {} tries in a minute", numbers.len());
+    }
+
+    #[test]
+    fn a_refusal_silences_the_request_for_as_long_as_it_says() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut requester = Requester::new(ChannelId(1));
+        requester.plan(None, Time(0));
+        let number = sent(&mut requester, Time(0), &mut rng)[0].number;
+        assert!(requester.refused(number, Remaining(10_000), Time(0), &mut rng));
+        assert!(sent(&mut requester, Time(9_999_999_999), &mut rng).is_empty());
+        assert_eq!(sent(&mut requester, Time(12_600_000_000), &mut rng).len(), 1);
+        assert!(requester.answered(number).is_some());
+        assert!(requester.answered(number).is_none(), "the same answer twice counts once");
+        assert_eq!(requester.next_timeout(), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What a receiver believes of the multicast control datagrams: certificates and Notices that the channel's authority
+//! signed (SEC-10). Claims steer what is checked; only verified content is used.
+
+use std::net::IpAddr;
+
+use sealcast_crypto::VerifyingKey;
+
+use super::budget::Budget;
+use crate::discard::Discard;
+use crate::ids::{ChannelId, Epoch, GroupId, Lane, Term, Time};
+use crate::limits::CERTIFICATES_MAX;
+use crate::notice::{Announced, Announcement, Worth};
+use crate::wire::control::{ControlType, LaneCertificate, Notice, Signed, Unverified};
+
+/// News from a verified datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum News {
+    /// More lanes are certified.
+    Certificate,
+    /// The announced change is another, or earlier.
+    Notice,
+}
+
+#[derive(Debug)]
+pub(crate) struct Trust {
+    channel: ChannelId,
+    authority: Option<VerifyingKey>,
+    successor: Option<VerifyingKey>,
+    announcement: Announcement,
+    /// Verified certificates and their datagrams: a repeated datagram costs a comparison.
+    certificates: Vec<(LaneCertificate, Box<[u8]>)>,
+    budget: Budget,
+    checks: u64,
+}
+
+impl Trust {
+    pub(crate) fn new(channel: ChannelId) -> Self {
+        Self {
+            channel,
+            authority: None,
+            successor: None,
+            announcement: Announcement::default(),
+            certificates: Vec::new(),
+            budget: Budget::default(),
+            checks: 0,
+        }
+    }
+
+    /// The authority key and its successor, from a private channel (enrolment, KeyReply).
+    pub(crate) fn set_authority(&mut self, authority: VerifyingKey, successor: Option<VerifyingKey>) {
+        self.authority = Some(authority);
+        self.successor = successor;
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.announcement.term()
+    }
+
+    pub(crate) fn announced(&self) -> Option<&Announced> {
+        self.announcement.get()
+    }
+
+    /// Signatures checked so far.
+    pub(crate) fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    /// Takes a control datagram that came by multicast.
+    pub(crate) fn handle(&mut self, now: Time, source: IpAddr, kind: u8, datagram: &[u8]) -> Result<News, Discard> {
+        const NOTICE: u8 = ControlType::Notice as u8;
+        const CERTIFICATE: u8 = ControlType::LaneCertificate as u8;
+        match kind {
+            NOTICE => self.notice(now, source, datagram),
+            CERTIFICATE => self.certificate(now, source, datagram),
+            _ => Err(Discard::Unexpected),
+        }
+    }
+
+    fn notice(&mut self, now: Time, source: IpAddr, datagram: &[u8]) -> Result<News, Discard> {
+        let unverified = Unverified::<Notice>::parse(datagram).map_err(|_| Discard::Malformed)?;
+        let boundary = now.after(unverified.claimed().remaining.duration());
+        match self.announcement.worth(unverified.claimed(), boundary) {
+            Worth::News => {}
+            Worth::Known => return Err(Discard::Known),
+            Worth::Stale => return Err(Discard::Stale),
+        }
+        let notice = self.verify(now, source, unverified)?;
+        self.announcement.accept(notice, boundary);
+        Ok(News::Notice)
+    }
+
+    fn certificate(&mut self, now: Time, source: IpAddr, datagram: &[u8]) -> Result<News, Discard> {
+        let unverified = Unverified::<LaneCertificate>::parse(datagram).map_err(|_| Discard::Malformed)?;
+        if self.certificates.iter().any(|(_, known)| **known == *datagram) {
+            return Err(Discard::Known);
+        }
+        let certificate = self.verify(now, source, unverified)?;
+        self.announcement.saw_term(certificate.term);
+        self.insert(certificate, datagram.into())
+    }
+
+    /// Of two certificates for one lane of one epoch the one of the higher term holds; of one term, the first.
+    fn insert(&mut self, certificate: LaneCertificate, datagram: Box<[u8]>) -> Result<News, Discard> {
+        let clash = |known: &LaneCertificate| {
+            let last = known.first_lane.number() + (known.lanes - 1);
+            let epochs = known.first_epoch.max(certificate.first_epoch) <= known.last_epoch.min(certificate.last_epoch);
+            let first = known.first_lane.number().max(certificate.first_lane.number());
+            epochs && first <= last.min(certificate.first_lane.number() + (certificate.lanes - 1)) && known.group != certificate.group
+        };
+        if self.certificates.iter().any(|(known, _)| clash(known) && known.term.number >= certificate.term.number) {
+            return Err(Discard::Stale);
+        }
+        self.certificates.retain(|(known, _)| !clash(known));
+        if self.certificates.len() == CERTIFICATES_MAX {
+            self.certificates.remove(0);
+        }
+        self.certificates.push((certificate, datagram));
+        Ok(News::Certificate)
+    }
+
+    fn verify<T: Signed>(&mut self, now: Time, source: IpAddr, unverified: Unverified<T>) -> Result<T, Discard> {
+        if unverified.claimed().channel() != self.channel {
+            return Err(Discard::OtherChannel);
+        }
+        let Some(authority) = self.authority else { return Err(Discard::Unexpected) };
+        if !self.budget.take(now, T::TYPE, source) {
+            return Err(Discard::SignatureBound);
+        }
+        self.checks += 1;
+        let content = unverified.verify(&authority).or_else(|unverified| match &self.successor {
+            Some(successor) => unverified.verify(successor),
+            None => Err(unverified),
+        });
+        let content = content.map_err(|_| Discard::BadSignature)?;
+        self.budget.passed(source);
+        Ok(content)
+    }
+
+    /// The certificate that covers `lane` in the epoch whose low bits are `epoch_low`, and that epoch in full.
+    pub(crate) fn lookup(&self, lane: Lane, epoch_low: u32) -> Option<(&LaneCertificate, Epoch)> {
+        self.certificates.iter().rev().find_map(|(certificate, _)| {
+            let epoch = crate::ids::nearest_epoch(epoch_low, certificate.first_epoch)?;
+            certificate.covers(lane, epoch).then_some((certificate, epoch))
+        })
+    }
+
+    /// Whether `group` follows `earlier`, directly or by a chain of certificates.
+    pub(crate) fn follows(&self, group: GroupId, earlier: GroupId) -> bool {
+        let before = |group: GroupId| self.certificates.iter().find(|(known, _)| known.group == group).and_then(|(known, _)| known.follows);
+        let mut at = before(group);
+        for _ in 0..16 {
+            match at {
+                Some(found) if found == earlier => return true,
+                Some(found) => at = before(found),
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Forgets certificates whose epochs are over.
+    pub(crate) fn forget_below(&mut self, oldest: Epoch) {
+        self.certificates.retain(|(certificate, _)| certificate.last_epoch >= oldest);
+    }
+}

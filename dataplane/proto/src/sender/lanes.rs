@@ -1,0 +1,170 @@
+//! The lanes of one epoch at a sender, and the packet numbers of the stripe group.
+//!
+//! No nonce is used twice (SEC-06): every lane has its own key, a lane belongs to one stripe group, and inside the group
+//! lane `i` of `n` takes the numbers that are `i` modulo `n`. Keys are used up before their limits (SEC-13).
+
+use sealcast_crypto::{LaneSecret, SealKey};
+
+use crate::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Term};
+use crate::limits::{
+    CTR_END, CTR_FIRST, CTR_SOFT, LANE_BYTES_HARD, LANE_BYTES_SOFT, LANE_PACKETS_HARD, LANE_PACKETS_SOFT,
+};
+use crate::wire::control::LaneCertificate;
+
+#[derive(Debug)]
+struct LaneKey {
+    kid: Kid,
+    key: SealKey,
+    packets: u64,
+    bytes: u64,
+}
+
+/// The cipher half of one epoch, ready for use.
+#[derive(Debug)]
+pub(crate) struct LaneSet {
+    lanes: Vec<LaneKey>,
+    certificate: LaneCertificate,
+    datagram: Vec<u8>,
+    keylog: Vec<String>,
+}
+
+impl LaneSet {
+    /// From the secrets of the certified lanes, lowest first; `None` when their number is not the certificate's.
+    pub(crate) fn new(
+        epoch: Epoch,
+        secrets: &[LaneSecret],
+        certificate: LaneCertificate,
+        datagram: Vec<u8>,
+        keylog: bool,
+    ) -> Option<Self> {
+        if secrets.len() != usize::from(certificate.lanes) {
+            return None;
+        }
+        let kids = kids(certificate.channel, certificate.first_lane, certificate.lanes, epoch);
+        let lines = kids.iter().zip(secrets).filter(|_| keylog).map(|(kid, secret)| keylog_line(*kid, secret)).collect();
+        let lanes = kids
+            .into_iter()
+            .zip(secrets)
+            .map(|(kid, secret)| LaneKey { kid, key: SealKey::new(secret), packets: 0, bytes: 0 })
+            .collect();
+        Some(Self { lanes, certificate, datagram, keylog: lines })
+    }
+
+    pub(crate) fn group(&self) -> GroupId {
+        self.certificate.group
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.certificate.term
+    }
+
+    pub(crate) fn first_lane(&self) -> Lane {
+        self.certificate.first_lane
+    }
+
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.datagram
+    }
+
+    pub(crate) fn kid(&self, lane: usize) -> Option<Kid> {
+        self.lanes.get(lane).map(|lane| lane.kid)
+    }
+
+    pub(crate) fn keylog(&self) -> Vec<String> {
+        self.keylog.clone()
+    }
+
+    /// Takes `packets` and `bytes` off what `lane` may still seal, and gives its key; `None` when that is too much.
+    pub(crate) fn reserve(&mut self, lane: usize, packets: u64, bytes: u64) -> Option<(Kid, &SealKey)> {
+        let lane = &mut self.lanes[lane];
+        let total = (lane.packets + packets, lane.bytes + bytes);
+        if total.0 > LANE_PACKETS_HARD || total.1 > LANE_BYTES_HARD {
+            return None;
+        }
+        (lane.packets, lane.bytes) = total;
+        Some((lane.kid, &lane.key))
+    }
+
+    pub(crate) fn is_past_soft_limit(&self, lane: usize) -> bool {
+        self.lanes[lane].packets >= LANE_PACKETS_SOFT || self.lanes[lane].bytes >= LANE_BYTES_SOFT
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_used(&mut self, lane: usize, packets: u64, bytes: u64) {
+        (self.lanes[lane].packets, self.lanes[lane].bytes) = (packets, bytes);
+    }
+}
+
+/// The key ids of `count` lanes from `first` on.
+pub(crate) fn kids(channel: ChannelId, first: Lane, count: u8, epoch: Epoch) -> Vec<Kid> {
+    let numbers = (0..count).filter_map(|index| first.number().checked_add(index).and_then(Lane::new));
+    numbers.map(|lane| Kid::new(lane, channel, epoch)).collect()
+}
+
+fn keylog_line(kid: Kid, secret: &LaneSecret) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    format!("{:012x} {} {}", kid.value(), hex(secret.key()), hex(secret.salt()))
+}
+
+/// The packet numbers of a stripe group.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// The next number of each lane.
+    next: Vec<u64>,
+}
+
+impl Numbers {
+    pub(crate) fn new(lanes: u8) -> Self {
+        Self { next: (0..u64::from(lanes)).map(|lane| CTR_FIRST + lane).collect() }
+    }
+
+    /// The next `count` numbers of `lane`; `None` when they run out.
+    pub(crate) fn reserve(&mut self, lane: usize, count: u64) -> Option<impl Iterator<Item = Ctr> + use<>> {
+        let stride = self.next.len() as u64;
+        let first = self.next[lane];
+        let end = first + count * stride;
+        if end > CTR_END {
+            return None;
+        }
+        self.next[lane] = end;
+        Some((0..count).map(move |index| Ctr(first + index * stride)))
+    }
+
+    pub(crate) fn is_past_soft_limit(&self) -> bool {
+        self.next.iter().any(|&next| next >= CTR_SOFT)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set(&mut self, lane: usize, next: u64) {
+        self.next[lane] = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn sec_06_no_number_is_used_by_two_lanes() {
+        let mut numbers = Numbers::new(3);
+        let mut seen = BTreeSet::new();
+        for (lane, count) in [(0, 5), (2, 1), (1, 7), (0, 2), (2, 9), (1, 1)] {
+            for ctr in numbers.reserve(lane, count).unwrap() {
+                assert_eq!((ctr.0 - CTR_FIRST) % 3, lane as u64);
+                assert!(seen.insert(ctr), "{ctr:?} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn sec_06_numbers_never_wrap() {
+        let mut numbers = Numbers::new(1);
+        numbers.set(0, CTR_END - 2);
+        assert!(numbers.is_past_soft_limit());
+        assert!(numbers.reserve(0, 3).is_none());
+        assert_eq!(numbers.reserve(0, 2).unwrap().last(), Some(Ctr(CTR_END - 1)));
+        assert!(numbers.reserve(0, 1).is_none());
+    }
+}

@@ -1,0 +1,452 @@
+//! The sender of one channel at a delivery server: seals payloads under the current key and switches in lockstep.
+//!
+//! [`Sender::seal`] is the packet path. Around it the usual verbs: [`Sender::handle_link`] takes what the authority says,
+//! [`Sender::poll`] the passing of time, [`Sender::poll_output`] gives out messages for the link, control datagrams to
+//! multicast, and events.
+
+mod lanes;
+mod link;
+mod mode_a;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use sealcast_crypto::{SigningKey, Span, VerifyingKey};
+
+use crate::ids::{ChannelId, Epoch, GroupId, Kid, Remaining, RunId, ServerId, Time};
+use crate::limits::{CERTIFICATE_INTERVAL, HEADER_LEN, OVERHEAD, PING_INTERVAL};
+use crate::notice::Announcement;
+use crate::offset::ClockOffset;
+use crate::schedule::Schedule;
+use crate::timing::Timing;
+use crate::wire::control::LaneCertificate;
+use crate::wire::header::PacketHeader;
+use crate::wire::link::{Early, Mode, Ping, ToAuthority};
+use lanes::{LaneSet, Numbers};
+use mode_a::Generation;
+
+/// What to do at the end of a key when there is no next (MD-39). Never clear data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Hold {
+    /// Go on under the current key with an alarm, at most [`Timing::hold_max`], then stop.
+    #[default]
+    Hold,
+    /// Stop sending at once.
+    Stop,
+}
+
+/// Settings of one channel at a delivery server.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// The channel.
+    pub channel: ChannelId,
+    /// This delivery server.
+    pub server: ServerId,
+    /// This run: random, new at every start.
+    pub run: RunId,
+    /// Who generates keys.
+    pub mode: Mode,
+    /// Sending cores of this channel, 1..=255.
+    pub lanes: u8,
+    /// The channel's key times.
+    pub timing: Timing,
+    /// What to do without a next key.
+    pub hold: Hold,
+    /// Longest payload: MTU minus [`crate::limits::MTU_COST_V4`] or [`crate::limits::MTU_COST_V6`].
+    pub payload_max: usize,
+    /// Whether [`Event::KeyLog`] is wanted.
+    pub keylog: bool,
+}
+
+/// What comes out of a sender.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// For the authority.
+    Link(ToAuthority),
+    /// To every group of the channel, at once.
+    Multicast(Vec<u8>),
+    /// For people.
+    Event(Event),
+}
+
+/// What the driver should tell people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The first key is there: sending begins.
+    Started {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// The next key is held.
+    NextHeld {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Packets are sealed under another epoch from here on.
+    Switched {
+        /// Which.
+        epoch: Epoch,
+    },
+    /// An alarm: the key's time is over and there is no next.
+    Holding {
+        /// The epoch that is used on.
+        epoch: Epoch,
+    },
+    /// An alarm: sending has stopped for want of a key.
+    Stopped {
+        /// The epoch that is over.
+        epoch: Epoch,
+    },
+    /// Something from the authority was not acceptable.
+    Rejected {
+        /// What and why.
+        why: Rejection,
+    },
+    /// A line for the key log (design: KID with lane, 12 hex digits; lane key; lane salt).
+    KeyLog(String),
+}
+
+/// Why a message from the authority was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    /// Another master of an earlier term, or another instance of the same number.
+    Term,
+    /// Signature or content of a certificate or Notice does not fit.
+    Certificate,
+    /// A Notice that was signed too long ago.
+    OldNotice,
+    /// Another root stands under the number that was deposited.
+    DepositDiffers,
+}
+
+/// Why nothing is sealed now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotSending {
+    /// No key has come yet.
+    #[error("no key yet")]
+    NoKey,
+    /// The key's time is over and the channel's setting (or the bound on holding) says stop.
+    #[error("stopped: the key's time is over and there is no next")]
+    Stopped,
+    /// A lane's packets, bytes or numbers under this key are used up (SEC-13).
+    #[error("the limit of packets or bytes under one key is reached")]
+    Limit,
+}
+
+/// Totals of one channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SenderStats {
+    /// Packets sealed.
+    pub packets: u64,
+    /// Payload bytes sealed.
+    pub bytes: u64,
+    /// Epoch changes.
+    pub switches: u64,
+    /// Payloads that came while nothing could be sealed.
+    pub not_sent: u64,
+    /// Times the end of a key was passed without a next.
+    pub holds: u64,
+}
+
+/// The sender of one channel.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    signing: SigningKey,
+    authority: Option<VerifyingKey>,
+    announcement: Announcement,
+    /// Datagram of the last Notice that verified: proof for a new master.
+    notice: Option<Vec<u8>>,
+    offset: ClockOffset,
+    schedule: Schedule<LaneSet>,
+    numbers: Numbers,
+    generation: Generation,
+    early: Option<Early>,
+    linked: bool,
+    holding: bool,
+    stopped: bool,
+    due: Due,
+    stats: SenderStats,
+    out: VecDeque<Output>,
+}
+
+/// When the recurring things are due.
+#[derive(Debug, Default)]
+struct Due {
+    report: Time,
+    ping: Time,
+    certificate: Time,
+}
+
+impl Sender {
+    /// A sender that holds nothing yet. `seed` makes its own signing key.
+    #[must_use]
+    pub fn new(config: SenderConfig, seed: &[u8; 32]) -> Self {
+        assert!(config.lanes > 0, "a sender has at least one lane");
+        Self {
+            numbers: Numbers::new(config.lanes),
+            config,
+            signing: SigningKey::from_seed(seed),
+            authority: None,
+            announcement: Announcement::default(),
+            notice: None,
+            offset: ClockOffset::default(),
+            schedule: Schedule::default(),
+            generation: Generation::default(),
+            early: None,
+            linked: false,
+            holding: false,
+            stopped: false,
+            due: Due::default(),
+            stats: SenderStats::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Seals a batch of `lane` (0-based core index) in place: each span's payload lies at `offset + 12`, with room for 16 bytes of tag
+    /// after it. Writes the headers, fills in the spans' numbers, and reads key id and key as one unit: one batch has one
+    /// epoch (MD-01).
+    ///
+    /// # Errors
+    /// [`NotSending`]; the payloads are counted and must not be sent.
+    pub fn seal(&mut self, now: Time, lane: usize, buffer: &mut [u8], spans: &mut [Span]) -> Result<(), NotSending> {
+        self.advance(now);
+        let sealed = self.try_seal(lane, buffer, spans);
+        match sealed {
+            Ok(bytes) => {
+                self.stats.packets += spans.len() as u64;
+                self.stats.bytes += bytes;
+            }
+            Err(_) => self.stats.not_sent += spans.len() as u64,
+        }
+        sealed.map(|_| ())
+    }
+
+    fn try_seal(&mut self, lane: usize, buffer: &mut [u8], spans: &mut [Span]) -> Result<u64, NotSending> {
+        if self.stopped {
+            return Err(NotSending::Stopped);
+        }
+        let Some(current) = self.schedule.current_mut() else { return Err(NotSending::NoKey) };
+        let bytes = spans.iter().map(|span| span.payload_len as u64).sum();
+        let set = &mut current.key;
+        let (kid, key) = set.reserve(lane, spans.len() as u64, bytes).ok_or(NotSending::Limit)?;
+        let first = self.numbers.reserve(lane, spans.len() as u64).ok_or(NotSending::Limit)?;
+        for (span, ctr) in spans.iter_mut().zip(first) {
+            debug_assert!(span.payload_len <= self.config.payload_max && span.header_len == HEADER_LEN);
+            span.ctr = ctr.0;
+            PacketHeader { kid, ctr }.write(&mut buffer[span.offset..]);
+        }
+        key.seal(buffer, spans);
+        if set.is_past_soft_limit(lane) {
+            self.early.get_or_insert(Early::Limit);
+        } else if self.numbers.is_past_soft_limit() {
+            self.early.get_or_insert(Early::Numbers);
+        }
+        Ok(bytes)
+    }
+
+    /// Lets time pass: switches at the boundary, repeats certificates, reports, asks for the next key.
+    pub fn poll(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+        self.advance(now);
+        if self.schedule.current().is_some() && self.due.certificate <= now {
+            self.repeat_certificates(now);
+        }
+        self.poll_generation(now, rng);
+        if !self.linked {
+            return;
+        }
+        if self.due.ping <= now {
+            self.due.ping = now.after(PING_INTERVAL);
+            self.out.push_back(Output::Link(ToAuthority::Ping(Ping { echo: now })));
+        }
+        if self.due.report <= now || self.preset_reached(now) {
+            self.report(now);
+        }
+    }
+
+    /// The lane switches at its own countdown if it has next and the Notice, else it holds (MD-15, MD-39).
+    fn advance(&mut self, now: Time) {
+        let Some(current) = self.schedule.current() else { return };
+        if now < current.end {
+            return;
+        }
+        let (epoch, end) = (current.epoch, current.end);
+        let announced = self.announcement.get().map(|announced| (announced.notice.next, announced.boundary));
+        let next = self.schedule.next().map(|next| next.epoch);
+        if let (Some((named, boundary)), Some(next)) = (announced, next)
+            && named == next
+            && boundary <= now
+        {
+            self.switch(now);
+        } else if !self.stopped {
+            self.hold(now, epoch, end);
+        }
+    }
+
+    fn switch(&mut self, now: Time) {
+        let group = self.schedule.current().map(|slot| slot.key.group());
+        if !self.schedule.promote(now) {
+            return;
+        }
+        // The sender never goes back: what it no longer seals under, it does not keep.
+        self.schedule.expire(now, Duration::ZERO, self.config.timing.expiry());
+        let Some(current) = self.schedule.current() else { return };
+        if group != Some(current.key.group()) {
+            self.numbers = Numbers::new(self.config.lanes);
+        }
+        let epoch = current.epoch;
+        (self.early, self.holding, self.stopped) = (None, false, false);
+        self.stats.switches += 1;
+        self.due.report = now;
+        self.out.push_back(Output::Event(Event::Switched { epoch }));
+    }
+
+    fn hold(&mut self, now: Time, epoch: Epoch, end: Time) {
+        let over = now >= end.after(self.config.timing.hold_max());
+        if self.config.hold == Hold::Stop || over {
+            self.stopped = true;
+            self.out.push_back(Output::Event(Event::Stopped { epoch }));
+        } else if !self.holding {
+            self.holding = true;
+            self.stats.holds += 1;
+            self.out.push_back(Output::Event(Event::Holding { epoch }));
+        }
+    }
+
+    /// Puts a set of lanes in as current (`at_once`) or next, and makes its certificate known.
+    fn install(&mut self, now: Time, epoch: Epoch, set: LaneSet, end: Time, at_once: bool) {
+        if self.schedule.get(epoch).is_some() {
+            return;
+        }
+        self.log_lanes(&set);
+        let slot = crate::schedule::Slot { epoch, key: set, end };
+        if !at_once && self.schedule.current().is_some() {
+            if self.schedule.install(slot) {
+                self.out.push_back(Output::Event(Event::NextHeld { epoch }));
+            }
+        } else if at_once && self.schedule.current().is_none_or(|current| current.epoch < epoch) {
+            // Whatever was held is given up: the schedule starts anew at this epoch.
+            let group = self.schedule.current().map(|slot| slot.key.group());
+            if group != Some(slot.key.group()) {
+                self.numbers = Numbers::new(self.config.lanes);
+            }
+            self.schedule = Schedule::default();
+            self.schedule.install(slot);
+            self.generation.waiting = None;
+            (self.early, self.holding, self.stopped) = (None, false, false);
+            self.out.push_back(Output::Event(Event::Started { epoch }));
+        } else if !at_once {
+            self.wait_for(slot);
+        }
+        self.due.certificate = now;
+        self.due.report = now;
+    }
+
+    /// A first set that begins only at the next boundary: an older term's root has no lanes for this run.
+    fn wait_for(&mut self, slot: crate::schedule::Slot<LaneSet>) {
+        self.generation.waiting = Some(slot);
+    }
+
+    fn log_lanes(&mut self, set: &LaneSet) {
+        if self.config.keylog {
+            self.out.extend(set.keylog().into_iter().map(|line| Output::Event(Event::KeyLog(line))));
+        }
+    }
+
+    fn repeat_certificates(&mut self, now: Time) {
+        self.due.certificate = now.after(CERTIFICATE_INTERVAL);
+        let waiting = self.generation.waiting.as_ref();
+        for slot in self.schedule.current().into_iter().chain(self.schedule.next()).chain(waiting) {
+            self.out.push_back(Output::Multicast(slot.key.certificate().to_vec()));
+        }
+    }
+
+    /// The first preset is reached and there is no next (MD-19); true only when it has just become so.
+    fn preset_reached(&mut self, now: Time) -> bool {
+        let reached = self.wants_next(now);
+        let news = reached && !self.generation.preset_told;
+        self.generation.preset_told = reached;
+        news
+    }
+
+    fn wants_next(&self, now: Time) -> bool {
+        let due = |slot: &crate::schedule::Slot<LaneSet>| {
+            self.early.is_some() || slot.end.since(now) <= self.config.timing.prepare_ahead()
+        };
+        self.schedule.next().is_none() && self.schedule.current().is_some_and(due)
+    }
+
+    /// When [`Sender::poll`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self, now: Time) -> Option<Time> {
+        let current = self.schedule.current();
+        let boundary = current.map(|slot| slot.end).filter(|&end| end > now);
+        let stop = current.filter(|_| !self.stopped).map(|slot| slot.end.after(self.config.timing.hold_max()));
+        let preset = current
+            .map(|slot| slot.end.before(self.config.timing.prepare_ahead()))
+            .filter(|_| self.schedule.next().is_none() && !self.generation.preset_told && self.linked);
+        let certificate = current.map(|_| self.due.certificate);
+        let waiting = self.generation.waiting.as_ref().and_then(|_| self.announcement.get()).map(|announced| announced.boundary);
+        let link = self.linked.then(|| self.due.ping.min(self.due.report));
+        [boundary, stop, preset, certificate, waiting, link].into_iter().flatten().min()
+    }
+
+    /// The next thing to send or to tell.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Totals.
+    #[must_use]
+    pub fn stats(&self) -> SenderStats {
+        self.stats
+    }
+
+    /// The epoch in use and what remains of it (0 while holding).
+    #[must_use]
+    pub fn current(&self, now: Time) -> Option<(Epoch, Remaining)> {
+        self.schedule.current().map(|slot| (slot.epoch, slot.end.remaining(now)))
+    }
+
+    /// The epoch held for after it.
+    #[must_use]
+    pub fn next_epoch(&self) -> Option<Epoch> {
+        self.schedule.next().map(|slot| slot.epoch)
+    }
+
+    /// Whether the key's time is over and it is used on.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.holding
+    }
+
+    /// The stripe group of the packets that are sealed now.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupId> {
+        self.schedule.current().map(|slot| slot.key.group())
+    }
+
+    /// The key id that `lane` (0-based) seals under now.
+    #[must_use]
+    pub fn kid(&self, lane: usize) -> Option<Kid> {
+        self.schedule.current().and_then(|slot| slot.key.kid(lane))
+    }
+
+    /// Bytes that a datagram of this payload takes.
+    #[must_use]
+    pub fn datagram_len(payload_len: usize) -> usize {
+        payload_len + OVERHEAD
+    }
+}
+
+/// A certificate that names this run's lanes as expected.
+fn certificate_fits(certificate: &LaneCertificate, config: &SenderConfig, key: &VerifyingKey, epoch: Epoch) -> bool {
+    certificate.channel == config.channel
+        && certificate.server == config.server
+        && certificate.server_key == *key
+        && certificate.lanes == config.lanes
+        && certificate.covers(certificate.first_lane, epoch)
+}

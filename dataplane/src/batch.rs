@@ -1,0 +1,140 @@
+//! A batch of payloads laid out as the kernel will send it: header, payload and tag of each packet, one after the other.
+//! Sealed in place and cut into runs that go out with one system call each.
+
+use std::ops::Range;
+
+use sealcast_crypto::{BATCH_MAX, Span};
+use sealcast_proto::limits::{DATAGRAM_MAX, HEADER_LEN, OVERHEAD};
+
+/// Packets of one batch: what fits one GSO send of 1316-byte payloads.
+const PACKETS: usize = 48;
+
+/// Payloads on their way to being packets.
+#[derive(Debug)]
+pub struct SealBatch {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+    used: usize,
+}
+
+impl Default for SealBatch {
+    fn default() -> Self {
+        const { assert!(PACKETS <= BATCH_MAX) }
+        Self { buffer: vec![0; DATAGRAM_MAX], spans: Vec::with_capacity(PACKETS), used: 0 }
+    }
+}
+
+impl SealBatch {
+    /// Copies a payload in; false when it has no room any more. A payload that fits no datagram never has.
+    pub fn push(&mut self, payload: &[u8]) -> bool {
+        let end = self.used + payload.len() + OVERHEAD;
+        if self.spans.len() == PACKETS || end > self.buffer.len() {
+            return false;
+        }
+        let start = self.used + HEADER_LEN;
+        self.buffer[start..start + payload.len()].copy_from_slice(payload);
+        self.spans.push(Span { offset: self.used, header_len: HEADER_LEN, payload_len: payload.len(), ctr: 0 });
+        self.used = end;
+        true
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Buffer and spans, to be sealed in place.
+    pub fn parts(&mut self) -> (&mut [u8], &mut [Span]) {
+        (&mut self.buffer[..self.used], &mut self.spans)
+    }
+
+    /// The sealed packets as runs of equal length, the last of each perhaps shorter: (bytes, segment length).
+    pub fn runs(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let lengths = self.spans.iter().map(|span| span.payload_len + OVERHEAD);
+        Runs { lengths, offset: 0, pending: None }.map(|(range, segment)| (&self.buffer[range], segment))
+    }
+
+    /// Empties the batch.
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.used = 0;
+    }
+}
+
+/// Cuts consecutive datagrams of the given lengths into runs that one GSO send can carry.
+#[derive(Debug)]
+pub struct Runs<I> {
+    lengths: I,
+    offset: usize,
+    pending: Option<usize>,
+}
+
+impl<I: Iterator<Item = usize>> Runs<I> {
+    /// Over `lengths` of datagrams that lie one after the other.
+    pub fn new(lengths: I) -> Self {
+        Self { lengths, offset: 0, pending: None }
+    }
+}
+
+impl<I: Iterator<Item = usize>> Iterator for Runs<I> {
+    type Item = (Range<usize>, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let segment = self.pending.take().or_else(|| self.lengths.next())?;
+        let start = self.offset;
+        self.offset += segment;
+        loop {
+            match self.lengths.next() {
+                Some(length) if length == segment && self.offset - start + length <= DATAGRAM_MAX => self.offset += length,
+                Some(length) if length < segment && length > 0 && self.offset - start + length <= DATAGRAM_MAX => {
+                    self.offset += length;
+                    break;
+                }
+                other => {
+                    self.pending = other;
+                    break;
+                }
+            }
+        }
+        Some((start..self.offset, segment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equal_lengths_go_out_together_and_a_shorter_one_ends_the_run() {
+        let runs: Vec<_> = Runs::new([10, 10, 4, 10, 12, 12].into_iter()).collect();
+        assert_eq!(runs, [(0..24, 10), (24..34, 10), (34..58, 12)]);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_cut_into_exactly_the_datagrams(lengths in prop::collection::vec(1_usize..2000, 0..60)) {
+            let mut cut = Vec::new();
+            for (range, segment) in Runs::new(lengths.iter().copied()) {
+                prop_assert!(range.len() <= DATAGRAM_MAX);
+                let mut at = range.start;
+                while at < range.end {
+                    let end = range.end.min(at + segment);
+                    cut.push(end - at);
+                    at = end;
+                }
+            }
+            prop_assert_eq!(cut, lengths);
+        }
+    }
+
+    #[test]
+    fn a_full_batch_takes_no_more() {
+        let mut batch = SealBatch::default();
+        assert_eq!((0..100).filter(|_| batch.push(&[0; 1316])).count(), PACKETS);
+        batch.clear();
+        assert!(!batch.push(&vec![0; DATAGRAM_MAX]) && batch.push(&vec![0; DATAGRAM_MAX - OVERHEAD]));
+    }
+}
