@@ -1,0 +1,23 @@
+//! The boot clock: monotonic, and it counts through suspend, as remaining times must (SEC-12).
+#![expect(unsafe_code, reason = "clock_gettime")]
+
+/// Nanoseconds of CLOCK_BOOTTIME.
+#[must_use]
+pub fn boottime() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid timespec that outlives the call.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert!(failed == 0, "every Linux since 2.6.39 has CLOCK_BOOTTIME");
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_moves_on() {
+        let before = super::boottime();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let passed = super::boottime() - before;
+        assert!(passed >= 2_000_000, "{passed} ns");
+    }
+}

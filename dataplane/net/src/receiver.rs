@@ -1,0 +1,249 @@
+//! Receiving in batches: many buffers per system call (recvmmsg), many datagrams per buffer (UDP_GRO).
+#![expect(unsafe_code, reason = "recvmmsg and control messages")]
+
+use std::fmt;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd as _;
+
+use glommio::io::PollableFd;
+
+use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join, set_option};
+
+/// Bytes of one buffer: a whole GRO super-packet.
+const FRAME: usize = 65_536;
+/// Bytes of control messages per buffer: segment size and drop counter, each with its header.
+const CONTROL: usize = 64;
+/// Value of linux/in.h and linux/in6.h.
+const IPV6_MULTICAST_ALL: i32 = 29;
+
+/// A socket that receives one group or one unicast address.
+#[derive(Debug)]
+pub struct UdpReceiver {
+    socket: PollableFd<UdpSocket>,
+    grant: BufferGrant,
+    /// The kernel's own counter, 32 bits.
+    last_overflow: u32,
+    drops: u64,
+}
+
+impl UdpReceiver {
+    /// Joins `options.group`, or binds to it if it is unicast (port 0 lets the kernel choose). Inside a shard only.
+    ///
+    /// # Errors
+    /// [`SocketError`] names what was tried and what to do.
+    pub fn bind(options: &GroupOptions) -> Result<Self, SocketError> {
+        let addr = options.group;
+        let fail = |what| io_error(what, addr);
+        let multicast = addr.ip().is_multicast();
+        if options.source.is_some_and(|source| source.is_ipv4() != addr.is_ipv4() || !multicast) {
+            return Err(SocketError::BadGroup { group: addr, why: "source= needs a multicast group of the same address family" });
+        }
+        let socket = base_socket(options)?;
+        let fd = socket.as_raw_fd();
+        if multicast {
+            // Several receivers of one group live on one host; each gets every packet.
+            socket.set_reuse_address(true).map_err(fail("sharing"))?;
+            // Only what this socket joined, not what others on the host joined on this port.
+            let all_off = if addr.is_ipv4() {
+                socket.set_multicast_all_v4(false)
+            } else {
+                set_option(fd, libc::IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0)
+            };
+            all_off.map_err(fail("filtering"))?;
+        }
+        let grant = buffer(&socket, options.buffer, true).map_err(fail("setting the receive buffer of"))?;
+        set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).map_err(fail("counting drops of"))?;
+        // Older kernels have no GRO for sockets: then every buffer holds one datagram.
+        let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
+        socket.bind(&addr.into()).map_err(fail("binding to"))?;
+        if multicast {
+            let index = options.iface.as_ref().map_or(0, |iface| iface.index);
+            join(fd, addr.ip(), options.source, index).map_err(fail("joining"))?;
+        }
+        let socket = PollableFd::new(UdpSocket::from(socket)).map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        Ok(Self { socket, grant, last_overflow: 0, drops: 0 })
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get_ref().local_addr()
+    }
+
+    /// What the kernel granted of the receive buffer.
+    #[must_use]
+    pub fn grant(&self) -> BufferGrant {
+        self.grant
+    }
+
+    /// Buffers that the kernel dropped because the receive buffer was full; one may hold several datagrams.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// Waits until something can be received. Cancel-safe.
+    ///
+    /// # Errors
+    /// The executor's.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await.map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Receives what is there, without waiting; returns how many buffers `batch` holds now (0: nothing was there).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
+        batch.prepare();
+        let fd = self.socket.get_ref().as_raw_fd();
+        let count = libc::c_uint::try_from(batch.headers.len()).expect("few buffers");
+        // SAFETY: `prepare` made every header point to buffers, names and control space that `batch` owns and that live as
+        // long as it does; the kernel writes only inside the lengths given there.
+        let received = unsafe { libc::recvmmsg(fd, batch.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
+        let Ok(received) = usize::try_from(received) else {
+            let error = io::Error::last_os_error();
+            batch.received.clear();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED) => Ok(0),
+                _ => Err(error),
+            };
+        };
+        if let Some(overflow) = batch.collect(received) {
+            self.drops += u64::from(overflow.wrapping_sub(self.last_overflow));
+            self.last_overflow = overflow;
+        }
+        Ok(received)
+    }
+}
+
+/// Preallocated space for one receive call.
+pub struct RecvBatch {
+    frames: Vec<Box<[u8]>>,
+    names: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+    received: Vec<Meta>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    source: SocketAddr,
+    len: usize,
+    segment: usize,
+}
+
+impl fmt::Debug for RecvBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvBatch").field("frames", &self.frames.len()).field("received", &self.received.len()).finish_non_exhaustive()
+    }
+}
+
+/// One buffer off the socket: datagrams of `segment` bytes each, the last may be shorter.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// Who sent them.
+    pub source: SocketAddr,
+    /// Bytes of each.
+    pub segment: usize,
+    /// All of them.
+    pub data: &'a mut [u8],
+}
+
+impl RecvBatch {
+    /// Space for `frames` buffers of 64 KiB.
+    #[must_use]
+    pub fn new(frames: usize) -> Self {
+        Self {
+            frames: (0..frames).map(|_| vec![0; FRAME].into_boxed_slice()).collect(),
+            // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
+            names: vec![unsafe { zeroed() }; frames],
+            controls: vec![Control([0; CONTROL]); frames],
+            vectors: Vec::with_capacity(frames),
+            headers: Vec::with_capacity(frames),
+            received: Vec::with_capacity(frames),
+        }
+    }
+
+    /// Points the headers at the buffers. Done before every call, since the kernel writes lengths into them.
+    fn prepare(&mut self) {
+        self.vectors.clear();
+        self.headers.clear();
+        self.vectors.extend(self.frames.iter_mut().map(|frame| libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: FRAME }));
+        for ((vector, name), control) in self.vectors.iter_mut().zip(&mut self.names).zip(&mut self.controls) {
+            // SAFETY: all-zero bytes are a valid mmsghdr (null pointers, zero lengths).
+            let mut header: libc::mmsghdr = unsafe { zeroed() };
+            header.msg_hdr.msg_name = (&raw mut *name).cast();
+            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128");
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL;
+            self.headers.push(header);
+        }
+    }
+
+    /// Reads out what the kernel wrote; returns the last drop counter seen.
+    fn collect(&mut self, received: usize) -> Option<u32> {
+        self.received.clear();
+        let mut overflow = None;
+        for (header, name) in self.headers.iter().zip(&self.names).take(received) {
+            let len = usize::try_from(header.msg_len).expect("at most 64 KiB");
+            let mut segment = len;
+            // SAFETY: msg_control and msg_controllen describe this batch's control space as the kernel filled it; CMSG_*
+            // stay inside it, and the data of these two messages are a 4-byte integer each.
+            unsafe {
+                let mut message = libc::CMSG_FIRSTHDR(&raw const header.msg_hdr);
+                while !message.is_null() {
+                    let data = libc::CMSG_DATA(message).cast::<i32>();
+                    match ((*message).cmsg_level, (*message).cmsg_type) {
+                        (libc::SOL_UDP, libc::UDP_GRO) => segment = usize::try_from(data.read_unaligned()).unwrap_or(len),
+                        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => overflow = Some(data.read_unaligned().cast_unsigned()),
+                        _ => {}
+                    }
+                    message = libc::CMSG_NXTHDR(&raw const header.msg_hdr, message);
+                }
+            }
+            self.received.push(Meta { source: source(name), len, segment: segment.clamp(1, len.max(1)) });
+        }
+        overflow
+    }
+
+    /// The buffers received by the last call.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = Received<'_>> {
+        self.frames.iter_mut().zip(&self.received).map(|(frame, meta)| Received {
+            source: meta.source,
+            segment: meta.segment,
+            data: &mut frame[..meta.len],
+        })
+    }
+}
+
+fn source(name: &libc::sockaddr_storage) -> SocketAddr {
+    let name = &raw const *name;
+    match i32::from(
+        // SAFETY: it points to a sockaddr_storage; its family is always valid to read.
+        unsafe { (*name).ss_family },
+    ) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in, which is shorter than the storage.
+            let v4 = unsafe { name.cast::<libc::sockaddr_in>().read() };
+            SocketAddrV4::new(u32::from_be(v4.sin_addr.s_addr).into(), u16::from_be(v4.sin_port)).into()
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in6, which is shorter than the storage.
+            let v6 = unsafe { name.cast::<libc::sockaddr_in6>().read() };
+            SocketAddrV6::new(v6.sin6_addr.s6_addr.into(), u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into()
+        }
+        _ => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+    }
+}
