@@ -1,1 +1,95 @@
-fn main() {}
+//! The one binary: `sealcast demo`, `keys`, `send`, `receive`.
+//!
+//! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed); 2 wrong flags or
+//! configuration; 3 an input, output, socket or file could not be opened.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people")]
+
+mod channels;
+mod config;
+mod demo;
+mod keylog;
+mod keys;
+mod keys_command;
+mod live;
+mod ops;
+mod receive;
+mod run;
+mod send;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Live content, encrypted once, multicast, keys changing without a lost packet.
+#[derive(Debug, Parser)]
+#[command(name = "sealcast", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Start with `sealcast demo`: the whole system on this machine, no set-up.\n\
+    Exit codes: 0 done, 1 something was not as it must be, 2 wrong flags or configuration, 3 cannot open.")]
+struct Cli {
+    /// Logs as JSON instead of text
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole system on loopback: keys, sender, three receivers, key changes; says what it proves
+    Demo(demo::DemoArgs),
+    /// The authority for separate processes, behind a Unix socket
+    Keys(keys_command::KeysArgs),
+    /// A delivery server: takes a TS, encrypts it, multicasts it
+    Send(send::SendArgs),
+    /// A receiver: joins, decrypts, delivers in order
+    Receive(receive::ReceiveArgs),
+}
+
+/// How a command ends when it does not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1.
+    NotAsItMustBe(anyhow::Error),
+    /// Exit code 2.
+    Configuration(anyhow::Error),
+    /// Exit code 3.
+    CannotOpen(anyhow::Error),
+}
+
+impl Failure {
+    fn parts(self) -> (u8, anyhow::Error) {
+        match self {
+            Self::NotAsItMustBe(error) => (1, error),
+            Self::Configuration(error) => (2, error),
+            Self::CannotOpen(error) => (3, error),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.log_json);
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Keys(args) => keys_command::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Receive(args) => receive::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (code, error) = failure.parts();
+            eprintln!("sealcast: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Logs go to standard error; SEALCAST_LOG chooses what (default: info).
+fn start_logging(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if json { builder.json().init() } else { builder.init() }
+}

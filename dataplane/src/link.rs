@@ -1,15 +1,15 @@
-//! A channel's end of the link to its authority, as two mailboxes: whatever carries the messages (a socket, a thread of the
-//! same process) sits at the other ends.
+//! A channel's end of the link to its authority, as mailboxes: whatever carries the messages sits at the other ends. All
+//! channels of a process share one link, so their messages go into one mailbox.
 
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
 use sealcast_proto::ids::Time;
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
-/// Messages that may wait in either direction. Reports are repeated every second, so a full mailbox loses nothing for long.
+/// Events that may wait for a channel. Reports are repeated every second, so a full mailbox loses nothing for long.
 const CAPACITY: usize = 256;
 
 /// What the carrier tells a channel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum LinkEvent {
     /// Connected (again).
     Up,
@@ -26,32 +26,22 @@ pub struct ChannelLink {
     messages: Sender<Frame<ToAuthority>>,
 }
 
-/// The carrier's end.
-#[derive(Debug)]
-pub struct CarrierLink {
-    /// To the channel.
-    pub events: Sender<LinkEvent>,
-    /// From the channel.
-    pub messages: Receiver<Frame<ToAuthority>>,
-}
-
-/// Both ends of a new link.
-#[must_use]
-pub fn link() -> (ChannelLink, CarrierLink) {
-    let (events_in, events) = mailbox(CAPACITY);
-    let (messages, messages_out) = mailbox(CAPACITY);
-    (ChannelLink { events, messages }, CarrierLink { events: events_in, messages: messages_out })
-}
-
 impl ChannelLink {
+    /// A channel's end that speaks into `messages`, and the mailbox through which the carrier speaks to it.
+    #[must_use]
+    pub fn new(messages: Sender<Frame<ToAuthority>>) -> (Self, Sender<LinkEvent>) {
+        let (carrier, events) = mailbox(CAPACITY);
+        (Self { events, messages }, carrier)
+    }
+
     /// The next event, if one waits.
     pub fn try_recv(&mut self) -> Option<LinkEvent> {
         self.events.try_recv()
     }
 
-    /// Waits until an event has come; `None` when the carrier is gone. Cancel-safe.
-    pub async fn recv(&mut self) -> Option<LinkEvent> {
-        self.events.recv().await
+    /// Waits until an event waits; false when the carrier is gone. Cancel-safe.
+    pub async fn ready(&mut self) -> bool {
+        self.events.ready().await
     }
 
     /// Sends a message; dropped when the carrier does not keep up (the protocol says it again).

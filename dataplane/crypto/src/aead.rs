@@ -1,200 +1,228 @@
-//! The packet AEAD: AES-256-GCM under one lane key, many packets per call (RFC 9605 4.4.3, suite 0x0005).
+//! The packet AEAD: AES-256-GCM with a 16-byte tag over batches of packets, as RFC 9605 uses it in its cipher suite
+//! 0x0005 (AES_256_GCM_SHA512_128).
 //!
-//! The nonce of a packet is the lane's salt xor its CTR; the associated data is its header. [`SealKey`] and [`OpenKey`] are
-//! different types: who holds one cannot do the other's work by mistake (MD-03).
+//! The key and salt are those of one lane. The nonce is the salt xor the packet number (RFC 9605 4.4.3), so under one
+//! key a packet number may be sealed **once**, whatever happens (SEC-06); the caller reserves numbers before it seals. The
+//! AAD is the packet's header (with no metadata, RFC 9605 4.4.4).
 
-use crate::backend::{Backend, ExpandedKey};
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::backend::{Backend, Kernel};
+use crate::batch::{Frame, Span, Verdicts, frame_packets, packets};
 use crate::kdf::LaneSecret;
 
-/// Bytes of a tag.
+/// Length of the AES key, in bytes.
+pub const KEY_LEN: usize = 32;
+/// Length of the salt and of the nonce, in bytes.
+pub const SALT_LEN: usize = 12;
+/// Length of the tag behind each payload, in bytes.
 pub const TAG_LEN: usize = 16;
-/// Bytes of a nonce.
-pub const NONCE_LEN: usize = 12;
-/// Packets in one call, at most.
-pub const BATCH_MAX: usize = 128;
 
-/// Where one packet lies in a buffer: header (the associated data), then payload, then the tag's 16 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Span {
-    /// Where the header starts.
-    pub offset: usize,
-    /// Bytes of header.
-    pub header_len: usize,
-    /// Bytes of payload.
-    pub payload_len: usize,
-    /// The packet's CTR: makes its nonce.
-    pub ctr: u64,
-}
+/// Seals the packets of one lane: the sending half.
+pub struct SealKey(LaneKey);
 
-impl Span {
-    fn end(&self) -> usize {
-        self.offset + self.header_len + self.payload_len + TAG_LEN
-    }
-}
+/// Opens the packets of one lane: the receiving half.
+pub struct OpenKey(LaneKey);
 
-/// One packet in a buffer of its own: header, payload and tag from the buffer's start on.
-#[derive(Debug)]
-pub struct Frame<'a> {
-    /// Holds at least header, payload and tag.
-    pub buf: &'a mut [u8],
-    /// Bytes of header.
-    pub header_len: usize,
-    /// Bytes of payload.
-    pub payload_len: usize,
-    /// The packet's CTR.
-    pub ctr: u64,
-}
-
-/// Which packets of a batch are genuine: bit i is packet i.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Verdicts(u128);
-
-impl Verdicts {
-    /// Whether packet `index` is genuine.
-    #[must_use]
-    pub fn is_ok(self, index: usize) -> bool {
-        index < BATCH_MAX && self.0 >> index & 1 == 1
-    }
-
-    /// How many are.
-    #[must_use]
-    pub fn count_ok(self) -> u32 {
-        self.0.count_ones()
-    }
-
-    fn set(&mut self, index: usize) {
-        self.0 |= 1 << index;
-    }
-}
-
-/// Key and salt of a lane, expanded. Neither is shown, and both are wiped when dropped.
+/// Expanded key and salt.
 struct LaneKey {
-    expanded: ExpandedKey,
-    salt: zeroize::Zeroizing<[u8; NONCE_LEN]>,
+    kernel: Kernel,
+    salt: Zeroizing<[u8; SALT_LEN]>,
 }
 
 impl LaneKey {
     fn new(secret: &LaneSecret, backend: Backend) -> Self {
-        Self { expanded: ExpandedKey::new(backend, secret.key()), salt: zeroize::Zeroizing::new(*secret.salt()) }
-    }
-
-    fn nonce(&self, ctr: u64) -> [u8; NONCE_LEN] {
-        let mut nonce = *self.salt;
-        nonce[NONCE_LEN - 8..].iter_mut().zip(ctr.to_be_bytes()).for_each(|(salt, ctr)| *salt ^= ctr);
-        nonce
-    }
-
-    fn seal(&self, ctr: u64, packet: &mut [u8], header_len: usize) {
-        let (header, rest) = packet.split_at_mut(header_len);
-        let (payload, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
-        tag.copy_from_slice(&self.expanded.seal(&self.nonce(ctr), header, payload));
-    }
-
-    fn open(&self, ctr: u64, packet: &mut [u8], header_len: usize) -> bool {
-        let (header, rest) = packet.split_at_mut(header_len);
-        let Some((payload, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else { return false };
-        self.expanded.open(&self.nonce(ctr), header, payload, tag)
-    }
-}
-
-/// Seals packets of one lane in one epoch. Never clones: the numbers under one key have one owner (SEC-06).
-pub struct SealKey(LaneKey);
-
-/// Opens packets of one lane in one epoch.
-pub struct OpenKey(LaneKey);
-
-impl std::fmt::Debug for SealKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SealKey(..)")
-    }
-}
-
-impl std::fmt::Debug for OpenKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OpenKey(..)")
+        Self {
+            kernel: Kernel::new(secret.key(), backend),
+            salt: Zeroizing::new(*secret.salt()),
+        }
     }
 }
 
 impl SealKey {
-    /// With the fastest backend of this processor.
+    /// A key that runs on the fastest implementation this processor has.
     #[must_use]
     pub fn new(secret: &LaneSecret) -> Self {
         Self::with_backend(secret, Backend::detect())
     }
 
-    /// With a given backend.
+    /// A key that runs on `backend`, which must be [available](Backend::available).
     #[must_use]
     pub fn with_backend(secret: &LaneSecret, backend: Backend) -> Self {
         Self(LaneKey::new(secret, backend))
     }
 
-    /// Seals packets that lie in one buffer, in place: payloads become ciphertext, tags are written after them.
-    ///
-    /// # Panics
-    /// When a span reaches out of the buffer or there are more than [`BATCH_MAX`]: the caller's own bug.
-    pub fn seal(&self, buf: &mut [u8], spans: &[Span]) {
-        assert!(spans.len() <= BATCH_MAX && spans.iter().all(|span| span.end() <= buf.len()), "spans lie in the buffer");
-        for span in spans {
-            self.0.seal(span.ctr, &mut buf[span.offset..span.end()], span.header_len);
-        }
+    /// The implementation it runs on.
+    #[must_use]
+    pub const fn backend(&self) -> Backend {
+        self.0.kernel.backend()
     }
 
-    /// Seals packets that lie in buffers of their own.
+    /// Seals the packets of one buffer in place: encrypts each payload and writes its tag. Headers are read, all other
+    /// bytes left alone. It is fastest when payloads begin on 64-byte lines.
     ///
     /// # Panics
-    /// When a buffer is too short or there are more than [`BATCH_MAX`]: the caller's own bug.
+    /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
+    /// leave the buffer. Nothing has been sealed then.
+    pub fn seal(&self, buf: &mut [u8], spans: &[Span]) {
+        self.0.kernel.seal(packets(&self.0.salt, buf, spans));
+    }
+
+    /// Seals packets that have a buffer each, like [`seal`](Self::seal).
+    ///
+    /// # Panics
+    /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been sealed
+    /// then.
     pub fn seal_frames(&self, frames: &mut [Frame<'_>]) {
-        assert!(frames.len() <= BATCH_MAX);
-        for frame in frames {
-            let len = frame.header_len + frame.payload_len + TAG_LEN;
-            self.0.seal(frame.ctr, &mut frame.buf[..len], frame.header_len);
-        }
+        self.0.kernel.seal(frame_packets(&self.0.salt, frames));
     }
 }
 
 impl OpenKey {
-    /// With the fastest backend of this processor.
+    /// A key that runs on the fastest implementation this processor has.
     #[must_use]
     pub fn new(secret: &LaneSecret) -> Self {
         Self::with_backend(secret, Backend::detect())
     }
 
-    /// With a given backend.
+    /// A key that runs on `backend`, which must be [available](Backend::available).
     #[must_use]
     pub fn with_backend(secret: &LaneSecret, backend: Backend) -> Self {
         Self(LaneKey::new(secret, backend))
     }
 
-    /// Opens packets that lie in one buffer, in place. The payload of a packet that is not genuine is zeroed.
-    ///
-    /// # Panics
-    /// When a span reaches out of the buffer or there are more than [`BATCH_MAX`]: the caller's own bug.
+    /// The implementation it runs on.
     #[must_use]
-    pub fn open(&self, buf: &mut [u8], spans: &[Span]) -> Verdicts {
-        assert!(spans.len() <= BATCH_MAX && spans.iter().all(|span| span.end() <= buf.len()), "spans lie in the buffer");
-        let mut verdicts = Verdicts::default();
-        for (index, span) in spans.iter().enumerate() {
-            if self.0.open(span.ctr, &mut buf[span.offset..span.end()], span.header_len) {
-                verdicts.set(index);
-            }
-        }
-        verdicts
+    pub const fn backend(&self) -> Backend {
+        self.0.kernel.backend()
     }
 
-    /// Opens packets that lie in buffers of their own.
+    /// Opens the packets of one buffer in place: decrypts the payload of each genuine packet, zeroes that of every other.
+    /// Headers, tags and all other bytes are left alone. Tags are compared in constant time.
     ///
     /// # Panics
-    /// When a buffer is too short or there are more than [`BATCH_MAX`]: the caller's own bug.
-    #[must_use]
+    /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
+    /// leave the buffer. Nothing has been opened then. The bytes of a packet never make it panic.
+    pub fn open(&self, buf: &mut [u8], spans: &[Span]) -> Verdicts {
+        self.0.kernel.open(packets(&self.0.salt, buf, spans))
+    }
+
+    /// Opens packets that have a buffer each, like [`open`](Self::open).
+    ///
+    /// # Panics
+    /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been opened
+    /// then.
     pub fn open_frames(&self, frames: &mut [Frame<'_>]) -> Verdicts {
-        assert!(frames.len() <= BATCH_MAX);
-        let mut verdicts = Verdicts::default();
-        for (index, frame) in frames.iter_mut().enumerate() {
-            let len = frame.header_len + frame.payload_len + TAG_LEN;
-            if self.0.open(frame.ctr, &mut frame.buf[..len], frame.header_len) {
-                verdicts.set(index);
-            }
+        self.0.kernel.open(frame_packets(&self.0.salt, frames))
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealKey")
+            .field("backend", &self.backend())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenKey")
+            .field("backend", &self.backend())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> LaneSecret {
+        LaneSecret::from_parts([0x11; KEY_LEN], [0x22; SALT_LEN])
+    }
+
+    /// Two packets with a gap before, between and behind them.
+    const SPANS: [Span; 2] = [
+        Span {
+            offset: 5,
+            header_len: 12,
+            payload_len: 100,
+            ctr: 1 << 32,
+        },
+        Span {
+            offset: 140,
+            header_len: 12,
+            payload_len: 33,
+            ctr: (1 << 32) + 1,
+        },
+    ];
+
+    #[test]
+    fn a_batch_goes_there_and_back() {
+        let clear: Vec<u8> = (0..220).collect();
+        let mut buf = clear.clone();
+        SealKey::new(&secret()).seal(&mut buf, &SPANS);
+        for outside in [0..17, 133..152, 201..220] {
+            assert_eq!(buf[outside.clone()], clear[outside]);
         }
-        verdicts
+        assert_ne!(buf[17..117], clear[17..117]);
+
+        assert!(OpenKey::new(&secret()).open(&mut buf, &SPANS).all_ok());
+        assert_eq!(buf[..117], clear[..117]);
+        assert_eq!(buf[133..185], clear[133..185]);
+    }
+
+    #[test]
+    fn frames_and_spans_are_sealed_alike() {
+        let mut buf: Vec<u8> = (0..220).collect();
+        let mut copies = SPANS.map(|span| buf[span.offset..span.end() + 3].to_vec());
+        let key = SealKey::new(&secret());
+        key.seal(&mut buf, &SPANS);
+        let frame = |(span, buf)| {
+            let Span {
+                header_len,
+                payload_len,
+                ctr,
+                ..
+            } = span;
+            Frame {
+                buf,
+                header_len,
+                payload_len,
+                ctr,
+            }
+        };
+        let mut frames: Vec<_> = SPANS
+            .into_iter()
+            .zip(copies.iter_mut().map(Vec::as_mut_slice))
+            .map(frame)
+            .collect();
+        key.seal_frames(&mut frames);
+        for (span, frame) in SPANS.iter().zip(&frames) {
+            assert_eq!(*frame.buf, buf[span.offset..span.end() + 3]);
+        }
+        assert!(OpenKey::new(&secret()).open_frames(&mut frames).all_ok());
+        assert_eq!(frames[1].buf[12..45], (152..185).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn an_empty_batch_is_no_work() {
+        SealKey::new(&secret()).seal(&mut [], &[]);
+        assert!(OpenKey::new(&secret()).open(&mut [], &[]).is_empty());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let backend = Backend::detect();
+        assert_eq!(
+            format!("{:?}", SealKey::new(&secret())),
+            format!("SealKey {{ backend: {backend:?}, .. }}")
+        );
+        assert_eq!(
+            format!("{:?}", OpenKey::new(&secret())),
+            format!("OpenKey {{ backend: {backend:?}, .. }}")
+        );
     }
 }

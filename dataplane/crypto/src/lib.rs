@@ -1,35 +1,45 @@
-//! Cryptography of sealcast. Nothing here knows the protocol, reads a clock, or draws randomness by itself.
+//! The cryptography of sealcast: what turns bytes into sealed packets, epoch roots into lane keys, statements into
+//! signed statements. It knows no protocol message, no socket, no clock; randomness is an argument.
 //!
-//! | file | what | source |
+//! | file | what it holds | source |
 //! |---|---|---|
-//! | `aead` | packet AEAD in batches: [`SealKey`], [`OpenKey`] | RFC 9605 suite 0x0005 (AES-256-GCM, SP 800-38D) |
-//! | `backend`, `portable` | which implementation a key uses | |
-//! | `kdf` | [`EpochRoot`] to [`LaneSecret`] and [`Commitment`] | RFC 9605 4.4.2, RFC 5869 |
-//! | `sign` | Ed25519 | RFC 8032 |
-//! | `siv` | AES-256-GCM-SIV of the key door | RFC 8452 |
-//! | `wrap` | HPKE key wrap to devices | RFC 9180 |
+//! | `aead.rs` | [`SealKey`], [`OpenKey`]: AES-256-GCM over batches of packets | RFC 9605 4.4.3, 4.4.4 (suite 0x0005), NIST SP 800-38D |
+//! | `batch.rs` | [`Span`], [`Frame`], [`Verdicts`]: the shapes of a batch | |
+//! | `backend.rs` | [`Backend`]: the implementations of the packet AEAD, chosen once per key | |
+//! | `portable.rs` | the implementation that runs everywhere | NIST SP 800-38D |
+//! | `kdf.rs` | [`EpochRoot`], [`Prk`], [`LaneSecret`], [`Commitment`] | RFC 5869, RFC 9605 4.4.2 |
+//! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
+//! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
+//! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180 |
+//! | `bytes.rs` | public values of a fixed length | |
 //!
-//! Absent: a cipher half from which nothing could be opened. AES is symmetric; what separates cipher and decipher half is
-//! that a lane's key reveals neither the root nor another lane (MD-03), and signatures (SEC-05).
+//! Rules that hold here:
+//! - `SealKey` and `OpenKey` are different types and neither can be copied: who only holds one cannot do the other's work
+//!   by mistake (MD-03). AES is symmetric all the same; what separates senders from receivers is that a lane secret
+//!   reveals neither the epoch root nor the secret of another lane, and signatures (SEC-05).
+//! - Secrets are wiped when dropped and never shown by `Debug`. They are compared in constant time.
+//! - The packet path neither allocates, locks nor reads a clock.
+//! - Bytes from outside end in an error or a [`Verdicts`] bit. What panics is a batch that our own code laid out wrongly.
+//!
+//! Absent on purpose: choosing nonces (packet numbers are the protocol's; a number used twice under one key breaks
+//! AES-GCM), replay windows, key rotation, any cipher suite but 0x0005, and a post-quantum key wrap.
 
 #![warn(missing_docs)]
 
 mod aead;
 mod backend;
+mod batch;
+mod bytes;
 mod kdf;
 mod portable;
 mod sign;
 mod siv;
 mod wrap;
 
-pub use aead::{BATCH_MAX, Frame, NONCE_LEN, OpenKey, SealKey, Span, TAG_LEN, Verdicts};
+pub use aead::{KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
 pub use backend::Backend;
-pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk};
+pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
+pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
 pub use sign::{BadSignature, Signature, SigningKey, VerifyingKey};
-pub use siv::{SivKey, SivNonce};
-pub use wrap::{WrapKeyPair, WrapPublicKey, Wrapped};
-
-/// Bytes that did not open: altered, or sealed under another key or context.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the message does not open under this key")]
-pub struct OpenError;
+pub use siv::{OpenError, SivKey};
+pub use wrap::{UnwrapError, WrapError, WrapKeyPair, WrapPublicKey, Wrapped, wrap};

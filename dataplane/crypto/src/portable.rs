@@ -1,82 +1,207 @@
-//! AES-256-GCM (NIST SP 800-38D) composed of the crates `aes` and `ghash`: no unsafe code, every architecture, Miri.
+//! AES-256-GCM (NIST SP 800-38D) composed of the crates `aes` and `ghash`, which find the processor's instructions
+//! themselves. No unsafe code here; the reference that every other implementation is compared with.
 
 use aes::Aes256;
-use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
-use ghash::GHash;
+use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use ghash::universal_hash::UniversalHash as _;
+use ghash::{Block, GHash};
 use subtle::ConstantTimeEq as _;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
-/// Key stream blocks made at once: enough for the ciphers of the crate `aes` to work side by side.
-const CHUNK: usize = 64;
+use crate::aead::{KEY_LEN, SALT_LEN, TAG_LEN};
+use crate::batch::Packet;
+
 const BLOCK: usize = 16;
+/// Keystream blocks made at a time: with the block for the tag, payloads up to 1520 bytes take one go.
+const CHUNK: usize = 96;
 
-pub(crate) struct PortableKey {
-    cipher: Aes256,
-    hash: GHash,
+/// An expanded key. `Aes256` and `GHash` wipe themselves when dropped.
+pub(crate) struct Gcm {
+    aes: Aes256,
+    /// Holds the hash key; cloned for each packet.
+    ghash: GHash,
 }
 
-impl PortableKey {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let cipher = Aes256::new(&Array(*key));
-        let mut subkey = Array([0; BLOCK]);
-        cipher.encrypt_block(&mut subkey);
-        let hash = GHash::new(&subkey);
-        subkey.zeroize();
-        Self { cipher, hash }
+impl Gcm {
+    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
+        let aes = Aes256::new(key.into());
+        let mut hash_key = Block::default();
+        aes.encrypt_block(&mut hash_key);
+        let ghash = GHash::new(&hash_key);
+        hash_key.zeroize();
+        Self { aes, ghash }
     }
 
-    pub(crate) fn seal(&self, nonce: &[u8; 12], aad: &[u8], payload: &mut [u8]) -> [u8; 16] {
-        self.apply_key_stream(nonce, payload);
-        self.tag(nonce, aad, payload)
+    /// Encrypts the payload and writes the tag.
+    pub(crate) fn seal(&self, packet: Packet<'_>) {
+        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        *packet.tag = self.tag(mask, packet.header, packet.payload);
     }
 
-    pub(crate) fn open(&self, nonce: &[u8; 12], aad: &[u8], payload: &mut [u8], tag: &[u8; 16]) -> bool {
-        let genuine = bool::from(self.tag(nonce, aad, payload).ct_eq(tag));
-        if genuine {
-            self.apply_key_stream(nonce, payload);
-        } else {
-            payload.fill(0);
+    /// Decrypts the payload if the tag is right; zeroes it if not.
+    pub(crate) fn open(&self, packet: Packet<'_>) -> bool {
+        // The mask of the tag falls off with the keystream, so the hash of the ciphertext is taken first.
+        let unmasked = self.hash(packet.header, packet.payload);
+        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        let genuine = bool::from(xor(mask, unmasked).ct_eq(packet.tag));
+        if !genuine {
+            packet.payload.fill(0);
         }
         genuine
     }
 
-    /// Counter mode from counter 2 on (counter 1 masks the tag).
-    fn apply_key_stream(&self, nonce: &[u8; 12], payload: &mut [u8]) {
-        let mut counter = 2_u32;
-        let mut stream = Zeroizing::new([[0_u8; BLOCK]; CHUNK]);
-        for chunk in payload.chunks_mut(CHUNK * BLOCK) {
-            let blocks = Array::cast_slice_from_core_mut(&mut stream[..chunk.len().div_ceil(BLOCK)]);
-            for block in blocks.iter_mut() {
-                *block = counter_block(nonce, counter);
-                counter = counter.wrapping_add(1);
-            }
-            self.cipher.encrypt_blocks(blocks);
-            chunk.iter_mut().zip(stream.as_flattened()).for_each(|(byte, key)| *byte ^= key);
-        }
+    fn tag(&self, mask: [u8; TAG_LEN], header: &[u8], ciphertext: &[u8]) -> [u8; TAG_LEN] {
+        xor(mask, self.hash(header, ciphertext))
     }
 
-    /// GHASH over AAD, ciphertext and their lengths, masked with the key stream of counter 1.
-    fn tag(&self, nonce: &[u8; 12], aad: &[u8], ciphertext: &[u8]) -> [u8; 16] {
-        let mut hash = self.hash.clone();
-        hash.update_padded(aad);
-        hash.update_padded(ciphertext);
+    /// GHASH of header, ciphertext and their lengths in bits.
+    fn hash(&self, header: &[u8], ciphertext: &[u8]) -> [u8; TAG_LEN] {
+        let mut ghash = self.ghash.clone();
+        ghash.update_padded(header);
+        ghash.update_padded(ciphertext);
         let bits = |bytes: &[u8]| (bytes.len() as u64 * 8).to_be_bytes();
-        let mut lengths = [0; BLOCK];
-        lengths[..8].copy_from_slice(&bits(aad));
+        let mut lengths = Block::default();
+        lengths[..8].copy_from_slice(&bits(header));
         lengths[8..].copy_from_slice(&bits(ciphertext));
-        hash.update(&[Array(lengths)]);
-        let mut mask = counter_block(nonce, 1);
-        self.cipher.encrypt_block(&mut mask);
-        let mut tag = hash.finalize();
-        tag.iter_mut().zip(mask).for_each(|(tag, mask)| *tag ^= mask);
-        tag.0
+        ghash.update(&[lengths]);
+        ghash.finalize().into()
+    }
+
+    /// Xors the keystream from counter 2 on over `data`, and returns the block of counter 1, which masks the tag.
+    fn apply_keystream(&self, nonce: &[u8; SALT_LEN], data: &mut [u8]) -> [u8; TAG_LEN] {
+        let mut blocks = [Block::default(); CHUNK];
+        let (first, rest) = data.split_at_mut(data.len().min((CHUNK - 1) * BLOCK));
+        self.keystream(nonce, 1, &mut blocks[..1 + first.len().div_ceil(BLOCK)]);
+        xor_in_place(first, &blocks[1..]);
+        let mask = blocks[0].into();
+
+        let chunks = rest.chunks_mut(CHUNK * BLOCK);
+        for (chunk, counter) in chunks.zip((1..).step_by(CHUNK).skip(1)) {
+            self.keystream(nonce, counter, &mut blocks[..chunk.len().div_ceil(BLOCK)]);
+            xor_in_place(chunk, &blocks);
+        }
+        mask
+    }
+
+    /// Encrypts successive counter blocks, the first of which has the number `counter`.
+    fn keystream(&self, nonce: &[u8; SALT_LEN], counter: u32, blocks: &mut [Block]) {
+        for (block, counter) in blocks.iter_mut().zip(counter..) {
+            block[..SALT_LEN].copy_from_slice(nonce);
+            block[SALT_LEN..].copy_from_slice(&counter.to_be_bytes());
+        }
+        self.aes.encrypt_blocks(blocks);
     }
 }
 
-fn counter_block(nonce: &[u8; 12], counter: u32) -> aes::Block {
-    let mut block = [0; BLOCK];
-    block[..12].copy_from_slice(nonce);
-    block[12..].copy_from_slice(&counter.to_be_bytes());
-    Array(block)
+fn xor(mut a: [u8; TAG_LEN], b: [u8; TAG_LEN]) -> [u8; TAG_LEN] {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a ^= b);
+    a
+}
+
+fn xor_in_place(data: &mut [u8], keystream: &[Block]) {
+    let keystream = Block::slice_as_flattened(keystream);
+    data.iter_mut()
+        .zip(keystream)
+        .for_each(|(data, key)| *data ^= key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(
+        key: [u8; KEY_LEN],
+        nonce: [u8; SALT_LEN],
+        header: &[u8],
+        payload: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        let mut tag = [0; TAG_LEN];
+        Gcm::new(&key).seal(Packet {
+            nonce,
+            header,
+            payload,
+            tag: &mut tag,
+        });
+        tag
+    }
+
+    /// Test cases 13 and 14 of the GCM specification (McGrew, Viega): key, nonce and plaintext all zero.
+    #[test]
+    fn the_specifications_first_cases() {
+        let tag = seal([0; 32], [0; 12], &[], &mut []);
+        assert_eq!(
+            u128::from_be_bytes(tag),
+            0x530f_8afb_c745_36b9_a963_b4f1_c4cb_738b
+        );
+        let mut payload = [0; 16];
+        let tag = seal([0; 32], [0; 12], &[], &mut payload);
+        assert_eq!(
+            u128::from_be_bytes(payload),
+            0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18
+        );
+        assert_eq!(
+            u128::from_be_bytes(tag),
+            0xd0d1_c8a7_9999_6bf0_265b_98b5_d48a_b919
+        );
+    }
+
+    /// The keystream of a long payload is that of its counter blocks, also across the chunk boundary.
+    #[test]
+    fn chunks_join_without_a_seam() {
+        let gcm = Gcm::new(&[7; 32]);
+        let nonce = [9; SALT_LEN];
+        for len in [0, 1, 15, 16, 1519, 1520, 1521, 3055, 3056, 3057, 4608] {
+            let mut whole = vec![0; len];
+            let mask = gcm.apply_keystream(&nonce, &mut whole);
+            let mut blocks = vec![Block::default(); 1 + len.div_ceil(BLOCK)];
+            for (block, counter) in blocks.iter_mut().zip(1_u32..) {
+                block[..12].copy_from_slice(&nonce);
+                block[12..].copy_from_slice(&counter.to_be_bytes());
+                gcm.aes.encrypt_block(block);
+            }
+            let expected = Block::slice_as_flattened(&blocks);
+            assert_eq!(mask, expected[..BLOCK]);
+            assert_eq!(whole, expected[BLOCK..BLOCK + len], "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_forged_packet_is_zeroed() {
+        let gcm = Gcm::new(&[1; 32]);
+        let (nonce, header) = ([2; SALT_LEN], [3; 12]);
+        for forge in [false, true] {
+            let mut payload = [4; 40];
+            let mut tag = [0; TAG_LEN];
+            gcm.seal(Packet {
+                nonce,
+                header: &header,
+                payload: &mut payload,
+                tag: &mut tag,
+            });
+            assert_ne!(payload, [4; 40]);
+            tag[15] ^= u8::from(forge);
+            let genuine = gcm.open(Packet {
+                nonce,
+                header: &header,
+                payload: &mut payload,
+                tag: &mut tag,
+            });
+            assert_eq!(
+                (genuine, payload),
+                if forge {
+                    (false, [0; 40])
+                } else {
+                    (true, [4; 40])
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn the_key_wipes_itself() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        wiped(&Gcm::new(&[0; 32]).aes);
+        // `GHash` has no marker of its own; it consists of a value that needs dropping.
+        assert!(std::mem::needs_drop::<GHash>());
+    }
 }

@@ -17,7 +17,6 @@
 #![warn(missing_docs)]
 #![deny(clippy::panic)]
 
-#[cfg(any())]
 pub mod authority;
 pub mod discard;
 pub mod ids;

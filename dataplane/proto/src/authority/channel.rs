@@ -1,4 +1,5 @@
-//! One channel at the authority: its epochs, and the lockstep of a change (INT-17): prepare, acknowledge, announce, switch.
+//! One channel at the authority: what it knows of its epochs and delivery servers, what of that must be durable, and when
+//! something is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,14 +7,14 @@ use std::time::Duration;
 use sealcast_crypto::{Commitment, EpochRoot, VerifyingKey};
 
 use super::deposit::Numbering;
-use super::events::{AuthorityEvent, Cause, Fault};
-use super::grants::{Grants, Groups, NoLanes};
+use super::events::{AuthorityEvent, Fault};
+use super::grants::{Grants, Groups};
 use super::stored::{Depositor, StoredChannel, StoredEpoch};
-use super::{ChannelConfig, ConnId, Ctx, random_root};
-use crate::ids::{ChannelId, Epoch, Kid, Lane, Remaining, RunId, ServerId, Term, Time};
-use crate::limits::{LANES_MAX, NOTICE_INTERVAL, REPORT_INTERVAL};
-use crate::wire::control::{LaneCertificate, Notice, sign};
-use crate::wire::link::{CipherHalf, FromAuthority, Held, Mode, NoticeRelay, Report};
+use super::{ChannelConfig, ConnId, Ctx};
+use crate::ids::{ChannelId, Epoch, ServerId, Term, Time};
+use crate::limits::REPORT_INTERVAL;
+use crate::wire::control::Notice;
+use crate::wire::link::{Held, Mode, Report};
 
 /// Epochs served besides current and next.
 const SERVED_MAX: usize = 32;
@@ -34,14 +35,47 @@ pub(super) struct EpochKey {
 }
 
 impl EpochKey {
-    pub(super) fn new(channel: ChannelId, epoch: Epoch, term: Term, root: EpochRoot, end: Time) -> Self {
+    pub(super) fn new(
+        channel: ChannelId,
+        epoch: Epoch,
+        term: Term,
+        root: EpochRoot,
+        end: Time,
+    ) -> Self {
         let commitment = Some(root.prk().commitment(channel.0, epoch.0));
-        Self { epoch, term, root: Some(root), commitment, end, depositor: None, grants: Grants::default() }
+        Self {
+            epoch,
+            term,
+            root: Some(root),
+            commitment,
+            end,
+            depositor: None,
+            grants: Grants::default(),
+        }
+    }
+
+    /// An epoch of which only the number is known.
+    pub(super) fn unknown(epoch: Epoch, term: Term) -> Self {
+        Self {
+            epoch,
+            term,
+            root: None,
+            commitment: None,
+            end: Time(0),
+            depositor: None,
+            grants: Grants::default(),
+        }
     }
 
     fn to_stored(&self, opened: bool) -> Option<StoredEpoch> {
         let root = self.root.clone()?;
-        Some(StoredEpoch { epoch: self.epoch, term: self.term, root, opened, depositor: self.depositor })
+        Some(StoredEpoch {
+            epoch: self.epoch,
+            term: self.term,
+            root,
+            opened,
+            depositor: self.depositor,
+        })
     }
 }
 
@@ -83,13 +117,6 @@ impl Server {
     }
 }
 
-/// Which epoch's lanes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Slot {
-    Current,
-    Next,
-}
-
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) config: ChannelConfig,
@@ -105,7 +132,7 @@ pub(super) struct Channel {
     pub(super) groups: Groups,
     pub(super) numbering: Numbering,
     /// What was said in this epoch and need not be said again.
-    alarms: BTreeSet<AuthorityEvent>,
+    pub(super) alarms: BTreeSet<AuthorityEvent>,
     /// Everything due up to here is done.
     advanced: Time,
     /// Differs from what is stored.
@@ -137,7 +164,10 @@ impl Channel {
             return None;
         }
         let announced = self.announcement.is_some();
-        let others = self.others.iter().filter_map(|served| served.key.to_stored(true));
+        let others = self
+            .others
+            .iter()
+            .filter_map(|served| served.key.to_stored(true));
         let current = self.current.iter().filter_map(|key| key.to_stored(true));
         let next = self.next.iter().filter_map(|key| key.to_stored(announced));
         let mut epochs: Vec<_> = others.chain(current).chain(next).collect();
@@ -146,7 +176,10 @@ impl Channel {
             highest: self.highest,
             revision: self.revision,
             epochs,
-            announced: self.announcement.as_ref().map(|announcement| announcement.notice.clone()),
+            announced: self
+                .announcement
+                .as_ref()
+                .map(|announcement| announcement.notice.clone()),
             servers: self.servers.keys().copied().collect(),
         })
     }
@@ -162,7 +195,10 @@ impl Channel {
     /// When [`Channel::advance`] has something to do.
     pub(super) fn next_timeout(&self) -> Option<Time> {
         let timing = &self.config.timing;
-        let silences = self.servers.values().map(|server| server.last.after(self.silence()));
+        let silences = self
+            .servers
+            .values()
+            .map(|server| server.last.after(self.silence()));
         let keeps = self.others.iter().map(|served| served.keep_until);
         let lockstep = self.current.iter().flat_map(|current| {
             let prepare = current.end.before(timing.prepare_ahead());
@@ -172,222 +208,19 @@ impl Channel {
                 (None, None) => [prepare, prepare],
             }
         });
-        silences.chain(keeps).chain(lockstep).filter(|&time| time > self.advanced).min()
+        silences
+            .chain(keeps)
+            .chain(lockstep)
+            .filter(|&time| time > self.advanced)
+            .min()
     }
 
-    /// One step of the lockstep that is due; false when none is.
-    fn step(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let Some(current) = &self.current else { return false };
-        if self.next.is_none() {
-            let preset = current.end.before(self.config.timing.prepare_ahead());
-            if !self.generates() || (current.root.is_some() && ctx.now < preset) {
-                return false;
-            }
-            if current.root.is_none() {
-                self.end_early(ctx, Cause::RootUnknown);
-            } else {
-                self.prepare(ctx);
-            }
-            return true;
-        }
-        match &self.announcement {
-            None => self.try_announce(ctx),
-            Some(_) if ctx.now >= current.end => {
-                self.switch(ctx);
-                true
-            }
-            Some(announcement) if ctx.now >= announcement.sign_at => {
-                self.relay(ctx);
-                true
-            }
-            Some(_) => false,
-        }
-    }
-
-    /// Generates the next epoch, once, and offers it to everybody (MD-20, MD-24, MD-38).
-    pub(super) fn prepare(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(current) = self.current.as_ref().filter(|_| self.generates() && self.next.is_none()) else { return };
-        let end = current.end.max(ctx.now).after(self.config.timing.lifetime());
-        self.highest = self.highest.successor();
-        let (channel, epoch) = (self.config.channel, self.highest);
-        self.next = Some(EpochKey::new(channel, epoch, ctx.term, random_root(ctx.rng), end));
-        self.store(ctx);
-        ctx.event(AuthorityEvent::Prepared { channel, epoch });
-        let servers: Vec<_> = self.servers.keys().copied().collect();
-        for server in servers {
-            self.offer(ctx, server, Slot::Next, false);
-        }
-    }
-
-    /// The epoch in use ends `prepare_ahead` from now if it would end later; the next one is prepared now (SEC-13).
-    pub(super) fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: Cause) {
-        let Some(current) = &mut self.current else { return };
-        let (epoch, end) = (current.epoch, ctx.now.after(self.config.timing.prepare_ahead()));
-        let shortens = end < current.end;
-        current.end = current.end.min(end);
-        if shortens && let Some(announcement) = &mut self.announcement {
-            announcement.sign_at = ctx.now;
-        }
-        let prepares = self.generates() && self.next.is_none();
-        if shortens || prepares {
-            ctx.event(AuthorityEvent::EndsEarly { channel: self.config.channel, epoch, cause });
-        }
-        self.prepare(ctx);
-    }
-
-    /// Announces when every server heard of lately acknowledged, or the deadline passed and at least one did; never before the
-    /// first preset.
-    fn try_announce(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let (Some(current), Some(next)) = (&self.current, &self.next) else { return false };
-        let timing = &self.config.timing;
-        if ctx.now < current.end.before(timing.prepare_ahead()) {
-            return false;
-        }
-        let late = ctx.now >= current.end.before(timing.deadline());
-        let missing = match self.config.mode {
-            // Whoever deposited it holds it.
-            Mode::DeliveryServer => Vec::new(),
-            Mode::Authority => self.without(next, ctx.term),
-        };
-        if self.generates() && missing.len() == self.servers.len() {
-            let epoch = next.epoch;
-            if late {
-                self.alarm(ctx, AuthorityEvent::NobodyAcknowledged { channel: self.config.channel, epoch });
-            }
-            return false;
-        }
-        if !missing.is_empty() && !late {
-            return false;
-        }
-        self.announce(ctx, missing);
-        true
-    }
-
-    /// The servers that do not hold `key`.
-    fn without(&self, key: &EpochKey, own: Term) -> Vec<ServerId> {
-        let holds = |id: ServerId, server: &Server| {
-            let report = server.report.as_ref();
-            report.is_some_and(|report| report.next.is_some_and(|held| self.is_held(key, own, id, report.run, &held)))
-        };
-        self.servers.iter().filter(|(id, server)| !holds(**id, server)).map(|(id, _)| *id).collect()
-    }
-
-    /// Whether what a run reports is what it was given of `key`. What a former term gave cannot be compared.
-    pub(super) fn is_held(&self, key: &EpochKey, own: Term, server: ServerId, run: RunId, held: &Held) -> bool {
-        if held.epoch != key.epoch || !self.generates() {
-            return held.epoch == key.epoch;
-        }
-        let given = match key.grants.of(server, run) {
-            Some(grant) => grant.first_lane == held.first_lane && grant.group == held.group,
-            None => key.term != own,
-        };
-        held.term == key.term && given
-    }
-
-    /// Commits the change: durable, then announced until the boundary (MD-26).
-    fn announce(&mut self, ctx: &mut Ctx<'_>, missing: Vec<ServerId>) {
-        let (Some(current), Some(next)) = (&mut self.current, &mut self.next) else { return };
-        let timing = &self.config.timing;
-        let latest = ctx.now.after(timing.fetch_ahead());
-        if current.end < latest {
-            // Late: devices get their time all the same.
-            current.end = latest;
-            next.end = next.end.max(latest.after(timing.lifetime()));
-        }
-        self.revision += 1;
-        let epoch = next.epoch;
-        self.set_announcement(ctx);
-        self.store(ctx);
-        ctx.event(AuthorityEvent::Announced { channel: self.config.channel, epoch, missing });
-    }
-
-    /// The change from current to next is announced under the channel's revision.
-    pub(super) fn set_announcement(&mut self, ctx: &Ctx<'_>) {
-        let (Some(current), Some(next)) = (&self.current, &self.next) else { return };
-        let notice = self.notice(ctx, current.epoch, current.commitment, next, current.end.remaining(ctx.now));
-        self.announcement = Some(Announcement { notice, sign_at: ctx.now });
-    }
-
-    fn notice(
-        &self,
-        ctx: &Ctx<'_>,
-        from: Epoch,
-        commitment: Option<Commitment>,
-        to: &EpochKey,
-        remaining: Remaining,
-    ) -> Notice {
-        Notice {
-            channel: self.config.channel,
-            term: ctx.term,
-            current: from,
-            next: to.epoch,
-            current_commitment: commitment,
-            next_commitment: to.commitment,
-            revision: self.revision,
-            remaining,
-        }
-    }
-
-    /// Signs the Notice with what remains now and sends it to every server.
-    fn relay(&mut self, ctx: &mut Ctx<'_>) {
-        let (Some(current), Some(announcement)) = (&self.current, &mut self.announcement) else { return };
-        announcement.notice.remaining = current.end.remaining(ctx.now);
-        announcement.sign_at = ctx.now.after(NOTICE_INTERVAL);
-        let datagram = sign(&announcement.notice, ctx.key);
-        for link in self.servers.values().filter_map(|server| server.link) {
-            ctx.send(link.conn, FromAuthority::Notice(NoticeRelay { datagram: datagram.clone() }));
-        }
-    }
-
-    /// A Notice for one server that missed the change from `from` to the epoch in use.
-    pub(super) fn catch_up(&self, ctx: &mut Ctx<'_>, conn: ConnId, from: Epoch) {
-        let Some(current) = &self.current else { return };
-        let commitment = self.others.iter().find(|served| served.key.epoch == from).and_then(|served| served.key.commitment);
-        let notice = self.notice(ctx, from, commitment, current, Remaining(0));
-        ctx.send(conn, FromAuthority::Notice(NoticeRelay { datagram: sign(&notice, ctx.key) }));
-    }
-
-    /// The boundary: next is the epoch in use (MD-15).
-    fn switch(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(next) = self.next.take() else { return };
-        self.announcement = None;
-        let epoch = next.epoch;
-        self.put_in_use(ctx, next);
-        ctx.event(AuthorityEvent::Switched { channel: self.config.channel, epoch });
-    }
-
-    /// A new epoch with a root of this term, in use from now (MD-16).
-    pub(super) fn open_at_once(&mut self, ctx: &mut Ctx<'_>) {
-        self.highest = self.highest.successor();
-        let end = ctx.now.after(self.config.timing.lifetime());
-        let key = EpochKey::new(self.config.channel, self.highest, ctx.term, random_root(ctx.rng), end);
-        self.open(ctx, key);
-    }
-
-    /// Puts an epoch in use that nobody was told of before. A prepared next is dropped; an announced one is served on, because
-    /// somebody out of reach may switch to it.
-    pub(super) fn open(&mut self, ctx: &mut Ctx<'_>, key: EpochKey) {
-        let announced = self.announcement.take();
-        if let Some(next) = self.next.take().filter(|_| announced.is_some()) {
-            self.serve_on(next, ctx.now);
-        }
-        self.revision += 1;
-        let (channel, epoch) = (self.config.channel, key.epoch);
-        self.put_in_use(ctx, key);
-        ctx.event(AuthorityEvent::Opened { channel, epoch });
-    }
-
-    pub(super) fn put_in_use(&mut self, ctx: &mut Ctx<'_>, key: EpochKey) {
-        if let Some(former) = self.current.replace(key) {
-            self.serve_on(former, ctx.now);
-        }
-        self.alarms.clear();
-        self.store(ctx);
-    }
-
-    fn serve_on(&mut self, key: EpochKey, now: Time) {
+    pub(super) fn serve_on(&mut self, key: EpochKey, now: Time) {
         if key.root.is_some() {
-            self.others.push(Served { key, keep_until: now.after(self.config.timing.grace()) });
+            self.others.push(Served {
+                key,
+                keep_until: now.after(self.config.timing.grace()),
+            });
             let excess = self.others.len().saturating_sub(SERVED_MAX);
             self.others.drain(..excess);
         }
@@ -398,7 +231,11 @@ impl Channel {
         let before = self.others.len();
         let servers = &self.servers;
         self.others.retain(|served| {
-            let in_use = |server: &Server| server.current().is_some_and(|held| held.epoch <= served.key.epoch);
+            let in_use = |server: &Server| {
+                server
+                    .current()
+                    .is_some_and(|held| held.epoch <= served.key.epoch)
+            };
             ctx.now < served.keep_until || servers.values().any(in_use)
         });
         if self.others.len() < before {
@@ -408,64 +245,25 @@ impl Channel {
 
     fn forget_silent(&mut self, ctx: &mut Ctx<'_>) {
         let silence = self.silence();
-        let silent: Vec<_> =
-            self.servers.iter().filter(|(_, server)| ctx.now >= server.last.after(silence)).map(|(id, _)| *id).collect();
+        let silent: Vec<_> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| ctx.now >= server.last.after(silence))
+            .map(|(id, _)| *id)
+            .collect();
         for server in silent {
             self.servers.remove(&server);
             self.store(ctx);
-            ctx.event(AuthorityEvent::Silent { channel: self.config.channel, server });
+            ctx.event(AuthorityEvent::Silent {
+                channel: self.config.channel,
+                server,
+            });
         }
     }
 
     /// After this long without a report nothing waits for a server: it has stopped by its own rule.
     pub(super) fn silence(&self) -> Duration {
         self.config.timing.hold_max().max(3 * REPORT_INTERVAL)
-    }
-
-    /// Hands lanes of an epoch to the run that reports as `id`: the same ones whenever it asks. False when it gets none.
-    pub(super) fn offer(&mut self, ctx: &mut Ctx<'_>, id: ServerId, slot: Slot, at_once: bool) -> bool {
-        let server = self.servers.get(&id);
-        let Some((link, report)) = server.and_then(|server| server.link.zip(server.report.as_ref())) else { return false };
-        let key = match slot {
-            Slot::Current => &mut self.current,
-            Slot::Next => &mut self.next,
-        };
-        // Lanes of a former term's root may be in use by runs this term knows nothing of.
-        let Some(key) = key.as_mut().filter(|key| key.term == ctx.term) else { return false };
-        let Some(prk) = key.root.as_ref().map(EpochRoot::prk) else { return false };
-        let groups = &mut self.groups;
-        let grant = match key.grants.give(id, report.run, report.lanes, || groups.next(id, report, ctx.rng)) {
-            Ok(grant) => grant,
-            Err(why) => {
-                let epoch = key.epoch;
-                self.no_lanes(ctx, id, epoch, slot, why);
-                return false;
-            }
-        };
-        let (channel, run, epoch) = (self.config.channel, report.run, key.epoch);
-        let numbers = (0..grant.lanes).filter_map(|index| grant.first_lane.number().checked_add(index).and_then(Lane::new));
-        let lanes = numbers.map(|lane| prk.lane_secret(Kid::new(lane, channel, epoch).value())).collect();
-        let remaining = key.end.remaining(ctx.now);
-        let certificate = certificate(ctx, channel, key, id, link.key, report.run);
-        let half = CipherHalf { channel, run, epoch, lanes, remaining, at_once, certificate };
-        ctx.send(link.conn, FromAuthority::CipherHalf(half));
-        true
-    }
-
-    fn no_lanes(&mut self, ctx: &mut Ctx<'_>, server: ServerId, epoch: Epoch, slot: Slot, why: NoLanes) {
-        let channel = self.config.channel;
-        match why {
-            NoLanes::Runs => self.alarm(ctx, AuthorityEvent::RunsExhausted { channel, epoch, server }),
-            NoLanes::Exhausted => {
-                self.alarm(ctx, AuthorityEvent::LanesExhausted { channel, epoch, server });
-                // A new epoch helps only if it has room for all that send now.
-                let live = self.servers.values().filter(|server| server.link.is_some());
-                let demand: usize = live.filter_map(|server| server.report.as_ref()).map(|report| usize::from(report.lanes)).sum();
-                if slot == Slot::Current && demand <= LANES_MAX {
-                    self.end_early(ctx, Cause::LanesExhausted);
-                }
-            }
-        }
     }
 
     /// Says it unless it was said in this epoch.
@@ -476,7 +274,14 @@ impl Channel {
     }
 
     pub(super) fn ignore(&mut self, ctx: &mut Ctx<'_>, server: ServerId, fault: Fault) {
-        self.alarm(ctx, AuthorityEvent::Ignored { channel: self.config.channel, server: Some(server), fault });
+        self.alarm(
+            ctx,
+            AuthorityEvent::Ignored {
+                channel: self.config.channel,
+                server: Some(server),
+                fault,
+            },
+        );
     }
 
     pub(super) fn generates(&self) -> bool {
@@ -494,29 +299,4 @@ impl Channel {
             server.link = server.link.filter(|link| link.conn != conn);
         }
     }
-}
-
-/// The certificate of a run's lanes in one epoch; empty when it has none.
-pub(super) fn certificate(
-    ctx: &Ctx<'_>,
-    channel: ChannelId,
-    key: &EpochKey,
-    server: ServerId,
-    server_key: VerifyingKey,
-    run: RunId,
-) -> Vec<u8> {
-    let Some(grant) = key.grants.of(server, run) else { return Vec::new() };
-    let certificate = LaneCertificate {
-        channel,
-        term: ctx.term,
-        group: grant.group,
-        follows: grant.follows,
-        server,
-        server_key,
-        first_lane: grant.first_lane,
-        lanes: grant.lanes,
-        first_epoch: key.epoch,
-        last_epoch: key.epoch,
-    };
-    sign(&certificate, ctx.key)
 }

@@ -1,7 +1,8 @@
 //! Mode A: the delivery server generates; the authority numbers, keeps, certifies and announces (MD-08 to MD-12).
 
-use super::channel::{Channel, EpochKey, Link, certificate};
+use super::channel::{Channel, EpochKey, Link};
 use super::events::{AuthorityEvent, Fault};
+use super::offer::certificate;
 use super::report::is_near;
 use super::stored::Depositor;
 use super::{ConnId, Ctx};
@@ -38,15 +39,32 @@ enum Verdict {
 
 impl Channel {
     /// Gives a number for the next epoch of a run; the same one until it is deposited.
-    pub(super) fn number_wanted(&mut self, ctx: &mut Ctx<'_>, id: ServerId, conn: ConnId, wanted: &NumberWanted) {
+    pub(super) fn number_wanted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        conn: ConnId,
+        wanted: &NumberWanted,
+    ) {
         if let Err(fault) = self.may_generate(id) {
             return self.ignore(ctx, id, fault);
         }
-        let by = Depositor { server: id, run: wanted.run };
-        let reservation = self.numbering.reserved.filter(|reserved| reserved.by == by).unwrap_or_else(|| {
-            let epoch = self.numbering.top.max(Some(self.highest)).map_or(Epoch(1), Epoch::successor);
-            Reservation { by, epoch }
-        });
+        let by = Depositor {
+            server: id,
+            run: wanted.run,
+        };
+        let reservation = self
+            .numbering
+            .reserved
+            .filter(|reserved| reserved.by == by)
+            .unwrap_or_else(|| {
+                let epoch = self
+                    .numbering
+                    .top
+                    .max(Some(self.highest))
+                    .map_or(Epoch(1), Epoch::successor);
+                Reservation { by, epoch }
+            });
         self.numbering.reserved = Some(reservation);
         self.numbering.top = self.numbering.top.max(Some(reservation.epoch));
         let number = Number {
@@ -59,15 +77,26 @@ impl Channel {
     }
 
     /// Takes a deposit, or compares it with what is there: the first one under a number holds.
-    pub(super) fn deposit(&mut self, ctx: &mut Ctx<'_>, id: ServerId, link: Link, deposit: Deposit) {
+    pub(super) fn deposit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        link: Link,
+        deposit: Deposit,
+    ) {
         if let Err(fault) = self.may_generate(id) {
             self.ignore(ctx, id, fault);
             return self.answer(ctx, id, link, deposit.run, deposit.epoch, false);
         }
-        let reported = self.servers.get(&id).and_then(|server| server.report.as_ref());
+        let reported = self
+            .servers
+            .get(&id)
+            .and_then(|server| server.report.as_ref());
         if reported.is_none_or(|report| report.run != deposit.run) {
             // After a reconnect it comes before the report that says how many lanes, and where the server stands.
-            self.numbering.waiting.retain(|(_, _, waiting)| waiting.epoch != deposit.epoch);
+            self.numbering
+                .waiting
+                .retain(|(_, _, waiting)| waiting.epoch != deposit.epoch);
             self.numbering.waiting.push((id, link, deposit));
             let excess = self.numbering.waiting.len().saturating_sub(WAITING_MAX);
             self.numbering.waiting.drain(..excess);
@@ -83,7 +112,14 @@ impl Channel {
             Verdict::Refused(fault) => self.ignore(ctx, id, fault),
             Verdict::Differs => {
                 let channel = self.config.channel;
-                self.alarm(ctx, AuthorityEvent::DepositDiffers { channel, epoch, server: id });
+                self.alarm(
+                    ctx,
+                    AuthorityEvent::DepositDiffers {
+                        channel,
+                        epoch,
+                        server: id,
+                    },
+                );
             }
         }
         self.answer(ctx, id, link, run, epoch, matches!(verdict, Verdict::Kept));
@@ -93,46 +129,101 @@ impl Channel {
     /// The report of `run` has come: its deposits can be judged.
     pub(super) fn deposit_waiting(&mut self, ctx: &mut Ctx<'_>, id: ServerId, run: RunId) {
         let waiting = std::mem::take(&mut self.numbering.waiting);
-        let (ready, rest): (Vec<_>, _) = waiting.into_iter().partition(|(server, _, deposit)| *server == id && deposit.run == run);
+        let (ready, rest): (Vec<_>, _) = waiting
+            .into_iter()
+            .partition(|(server, _, deposit)| *server == id && deposit.run == run);
         self.numbering.waiting = rest;
         for (_, link, deposit) in ready {
             self.deposit(ctx, id, link, deposit);
         }
     }
 
-    /// Mode A has one delivery server per channel, as long as it is heard of.
+    /// Mode A has one delivery server per channel.
     fn may_generate(&self, id: ServerId) -> Result<(), Fault> {
         if self.config.mode != Mode::DeliveryServer {
             return Err(Fault::Mode);
         }
-        let keys = [&self.current, &self.next].into_iter().flatten().filter_map(|key| key.depositor);
-        let owners = keys.chain(self.numbering.reserved.map(|reserved| reserved.by));
-        let mut rivals = owners.map(|owner| owner.server).filter(|&server| server != id);
-        match rivals.any(|server| self.servers.contains_key(&server)) {
-            true => Err(Fault::SecondServer),
-            false => Ok(()),
+        match self.owner() {
+            Some(owner) if owner != id => Err(Fault::SecondServer),
+            _ => Ok(()),
         }
+    }
+
+    /// The one server, as long as it is heard of: whose keys these are, who was given a number, or who sends.
+    fn owner(&self) -> Option<ServerId> {
+        let heard = |server: &ServerId| self.servers.contains_key(server);
+        let keys = [&self.next, &self.current]
+            .into_iter()
+            .flatten()
+            .filter_map(|key| key.depositor);
+        let first = keys.chain(self.numbering.reserved.map(|reserved| reserved.by));
+        let sends = || {
+            self.servers
+                .iter()
+                .find(|(_, server)| server.current().is_some())
+                .map(|(id, _)| *id)
+        };
+        let former = || {
+            let mut former = self
+                .others
+                .iter()
+                .rev()
+                .filter_map(|served| served.key.depositor);
+            former.find_map(|owner| Some(owner.server).filter(heard))
+        };
+        first
+            .map(|owner| owner.server)
+            .find(heard)
+            .or_else(sends)
+            .or_else(former)
+    }
+
+    /// Whether the server says that it holds `epoch`.
+    fn reports(&self, id: ServerId, epoch: Epoch) -> bool {
+        let report = self
+            .servers
+            .get(&id)
+            .and_then(|server| server.report.as_ref());
+        let held = report
+            .into_iter()
+            .flat_map(|report| [report.current, report.next])
+            .flatten();
+        held.map(|held| held.epoch).any(|held| held == epoch)
     }
 
     fn key_mut(&mut self, epoch: Epoch) -> Option<&mut EpochKey> {
         let others = self.others.iter_mut().map(|served| &mut served.key);
-        [&mut self.current, &mut self.next].into_iter().flatten().chain(others).find(|key| key.epoch == epoch)
+        [&mut self.current, &mut self.next]
+            .into_iter()
+            .flatten()
+            .chain(others)
+            .find(|key| key.epoch == epoch)
     }
 
     /// A root under a number that is in use: the same again, or the first one for an epoch known by its number only.
     fn compare(&mut self, ctx: &mut Ctx<'_>, id: ServerId, deposit: Deposit) -> Verdict {
         let channel = self.config.channel;
-        let by = Depositor { server: id, run: deposit.run };
-        let Some(key) = self.key_mut(deposit.epoch) else { return Verdict::Differs };
+        let by = Depositor {
+            server: id,
+            run: deposit.run,
+        };
+        let sends = self.reports(id, deposit.epoch);
+        let Some(key) = self.key_mut(deposit.epoch) else {
+            return Verdict::Differs;
+        };
         match &key.root {
             Some(root) if *root == deposit.root && key.depositor == Some(by) => Verdict::Kept,
             Some(_) => Verdict::Differs,
+            None if !sends => Verdict::Differs,
             None => {
                 let fresh = EpochKey::new(channel, key.epoch, key.term, deposit.root, key.end);
                 if key.commitment.is_some() && key.commitment != fresh.commitment {
                     return Verdict::Differs;
                 }
-                *key = EpochKey { depositor: Some(by), ..fresh };
+                *key = EpochKey {
+                    depositor: Some(by),
+                    ..fresh
+                };
                 self.store(ctx);
                 Verdict::Kept
             }
@@ -142,22 +233,38 @@ impl Channel {
     /// A root under a new number: current at once after a start of the server, else next.
     fn take(&mut self, ctx: &mut Ctx<'_>, id: ServerId, deposit: Deposit) -> Verdict {
         let channel = self.config.channel;
-        let by = Depositor { server: id, run: deposit.run };
-        let given = self.numbering.reserved == Some(Reservation { by, epoch: deposit.epoch });
-        // A number that a former term gave is good if nobody can have used it since.
-        let unused = Some(deposit.epoch) > self.numbering.top.max(Some(self.highest)) && is_near(deposit.epoch, self.highest);
-        let above = self.current.as_ref().is_none_or(|current| deposit.epoch > current.epoch);
-        if !above || !(given || unused) {
+        let by = Depositor {
+            server: id,
+            run: deposit.run,
+        };
+        let given = self.numbering.reserved
+            == Some(Reservation {
+                by,
+                epoch: deposit.epoch,
+            });
+        // A number that a former term gave is good if nobody can have used it since, or if this run has been using it.
+        let unused = Some(deposit.epoch) > self.numbering.top.max(Some(self.highest))
+            && is_near(deposit.epoch, self.highest);
+        let above = self
+            .current
+            .as_ref()
+            .is_none_or(|current| deposit.epoch > current.epoch);
+        if !above || !(given || unused || self.reports(id, deposit.epoch)) {
             return Verdict::Refused(Fault::NumberNotGiven);
         }
         let owner = self.current.as_ref().map(|current| current.depositor);
-        match (deposit.at_once, owner) {
-            (true, Some(owner)) if owner == Some(by) => return Verdict::Refused(Fault::AlreadyStarted),
-            (false, None) => return Verdict::Refused(Fault::NumberNotGiven),
-            (false, _) if self.announcement.is_some() => return Verdict::Refused(Fault::NumberNotGiven),
-            _ => {}
+        if deposit.at_once && owner == Some(Some(by)) {
+            return Verdict::Refused(Fault::AlreadyStarted);
         }
-        let end = ctx.now.after(deposit.remaining.duration().min(2 * self.config.timing.lifetime()));
+        if !deposit.at_once && (owner.is_none() || self.announcement.is_some()) {
+            return Verdict::Refused(Fault::NumberNotGiven);
+        }
+        let end = ctx.now.after(
+            deposit
+                .remaining
+                .duration()
+                .min(2 * self.config.timing.lifetime()),
+        );
         let key = EpochKey {
             depositor: Some(by),
             ..EpochKey::new(channel, deposit.epoch, ctx.term, deposit.root, end)
@@ -176,18 +283,50 @@ impl Channel {
     }
 
     /// Acknowledges with the certificate of the run's lanes: all lanes of the root are its own.
-    fn answer(&mut self, ctx: &mut Ctx<'_>, id: ServerId, link: Link, run: RunId, epoch: Epoch, kept: bool) {
-        let certificate = if kept { self.certify(ctx, id, link, run, epoch) } else { None };
+    fn answer(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        link: Link,
+        run: RunId,
+        epoch: Epoch,
+        kept: bool,
+    ) {
+        let certificate = if kept {
+            self.certify(ctx, id, link, run, epoch)
+        } else {
+            None
+        };
         let channel = self.config.channel;
-        ctx.send(link.conn, FromAuthority::Deposited(Deposited { channel, run, epoch, certificate }));
+        ctx.send(
+            link.conn,
+            FromAuthority::Deposited(Deposited {
+                channel,
+                run,
+                epoch,
+                certificate,
+            }),
+        );
     }
 
-    fn certify(&mut self, ctx: &mut Ctx<'_>, id: ServerId, link: Link, run: RunId, epoch: Epoch) -> Option<Vec<u8>> {
-        let report = self.servers.get(&id).and_then(|server| server.report.clone())?;
+    fn certify(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        link: Link,
+        run: RunId,
+        epoch: Epoch,
+    ) -> Option<Vec<u8>> {
+        let report = self
+            .servers
+            .get(&id)
+            .and_then(|server| server.report.clone())?;
         let mut groups = std::mem::take(&mut self.groups);
         let channel = self.config.channel;
         let certificate = self.key_mut(epoch).and_then(|key| {
-            key.grants.give(id, run, report.lanes, || groups.next(id, &report, ctx.rng)).ok()?;
+            key.grants
+                .give(id, run, report.lanes, || groups.next(id, &report, ctx.rng))
+                .ok()?;
             Some(certificate(ctx, channel, key, id, link.key, run))
         });
         self.groups = groups;

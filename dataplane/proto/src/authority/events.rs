@@ -11,14 +11,14 @@ pub enum AuthorityEvent {
         /// Its term.
         term: Term,
     },
-    /// An alarm: another master led in the meantime, or chose the same number. This one stops leading.
+    /// An alarm: another master led in the meantime, or chose the same number: this one stops leading.
     Deposed {
         /// The term that is given up.
         own: Term,
         /// The term that a node has seen.
         seen: Term,
     },
-    /// An alarm: a deposed master waits, because no node is there or one has a live link to another master.
+    /// An alarm: a deposed master waits, because no delivery server is linked or one has a live link to another master.
     Waiting,
     /// A delivery server opened a second link; the first one counts no more.
     Relinked {

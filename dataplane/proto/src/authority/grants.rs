@@ -58,14 +58,27 @@ impl Grants {
         if let Some(grant) = self.of(server, run) {
             return Ok(*grant);
         }
-        let runs = self.given.range((server, RunId(0))..=(server, RunId(u64::MAX))).count();
+        let runs = self
+            .given
+            .range((server, RunId(0))..=(server, RunId(u64::MAX)))
+            .count();
         if runs >= RUNS_PER_EPOCH {
             return Err(NoLanes::Runs);
         }
-        let used = self.used.checked_add(lanes).filter(|&used| usize::from(used) <= LANES_MAX);
-        let (used, first_lane) = used.zip(self.used.checked_add(1).and_then(Lane::new)).ok_or(NoLanes::Exhausted)?;
+        let used = self
+            .used
+            .checked_add(lanes)
+            .filter(|&used| usize::from(used) <= LANES_MAX);
+        let (used, first_lane) = used
+            .zip(self.used.checked_add(1).and_then(Lane::new))
+            .ok_or(NoLanes::Exhausted)?;
         let (group, follows) = membership();
-        let grant = Grant { first_lane, lanes, group, follows };
+        let grant = Grant {
+            first_lane,
+            lanes,
+            group,
+            follows,
+        };
         self.used = used;
         self.given.insert((server, run), grant);
         Ok(grant)
@@ -87,7 +100,11 @@ impl Groups {
     /// A server reports a group that an earlier term gave it.
     pub(super) fn learn(&mut self, server: ServerId, run: RunId, group: GroupId) {
         if group.0 != 0 && self.0.values().all(|known| known.group != group) {
-            self.0.entry(server).or_insert(Membership { run, group, follows: None });
+            self.0.entry(server).or_insert(Membership {
+                run,
+                group,
+                follows: None,
+            });
         }
     }
 
@@ -102,10 +119,19 @@ impl Groups {
         let known = self.0.get(&server).copied();
         let in_use = report.current.map(|held| held.group);
         let membership = match known {
-            Some(known) if known.run == report.run && !(report.new_group && in_use == Some(known.group)) => known,
+            Some(known)
+                if known.run == report.run
+                    && !(report.new_group && in_use == Some(known.group)) =>
+            {
+                known
+            }
             _ => {
                 let follows = known.map(|known| known.group);
-                Membership { run: report.run, group: GroupId(random_id(rng)), follows }
+                Membership {
+                    run: report.run,
+                    group: GroupId(random_id(rng)),
+                    follows,
+                }
             }
         };
         self.0.insert(server, membership);
@@ -129,13 +155,26 @@ mod tests {
         let mut seen = BTreeSet::new();
         for (server, run, lanes) in [(1, 1, 4), (2, 1, 1), (1, 2, 100), (3, 9, 150)] {
             let grant = give(&mut grants, server, run, lanes).unwrap();
-            assert_eq!(give(&mut grants, server, run, lanes), Ok(grant), "the same run gets the same");
+            assert_eq!(
+                give(&mut grants, server, run, lanes),
+                Ok(grant),
+                "the same run gets the same"
+            );
             let first = u16::from(grant.first_lane.number());
-            assert!((first..first + u16::from(grant.lanes)).all(|lane| lane <= 255 && seen.insert(lane)));
+            assert!(
+                (first..first + u16::from(grant.lanes))
+                    .all(|lane| lane <= 255 && seen.insert(lane))
+            );
         }
         assert_eq!(grants.used(), 255);
         assert_eq!(give(&mut grants, 4, 1, 1), Err(NoLanes::Exhausted));
-        assert_eq!(give(&mut Grants::default(), 1, 1, 255).unwrap().first_lane.number(), 1);
+        assert_eq!(
+            give(&mut Grants::default(), 1, 1, 255)
+                .unwrap()
+                .first_lane
+                .number(),
+            1
+        );
     }
 
     #[test]
@@ -145,7 +184,13 @@ mod tests {
             assert!(give(&mut grants, 1, run, 2).is_ok());
         }
         assert_eq!(give(&mut grants, 1, 999, 2), Err(NoLanes::Runs));
-        assert!(give(&mut grants, 1, 0, 2).is_ok(), "an earlier run may ask again");
-        assert!(give(&mut grants, 2, 999, 2).is_ok(), "others are not affected");
+        assert!(
+            give(&mut grants, 1, 0, 2).is_ok(),
+            "an earlier run may ask again"
+        );
+        assert!(
+            give(&mut grants, 2, 999, 2).is_ok(),
+            "others are not affected"
+        );
     }
 }

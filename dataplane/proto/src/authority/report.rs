@@ -2,9 +2,9 @@
 //! nothing depends on any single message (MD-16, MD-19, MD-40).
 
 use super::Ctx;
-use super::channel::{Channel, EpochKey, Link, Server, Slot};
+use super::channel::{Channel, EpochKey, Link, Server};
 use super::events::{AuthorityEvent, Cause, Fault};
-use super::grants::Grants;
+use super::offer::Slot;
 use crate::ids::{Epoch, ServerId, Term, Time};
 use crate::limits::EPOCH_BITS;
 use crate::wire::link::{Held, Mode, Report};
@@ -29,7 +29,14 @@ enum Standing {
 impl Channel {
     /// Takes a report that came over `link` at `at`. Without a link (it broke while a starting master collected reports) the
     /// report only counts as evidence.
-    pub(super) fn report(&mut self, ctx: &mut Ctx<'_>, id: ServerId, link: Option<Link>, at: Time, report: Report) {
+    pub(super) fn report(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        link: Option<Link>,
+        at: Time,
+        report: Report,
+    ) {
         if report.mode != self.config.mode {
             return self.ignore(ctx, id, Fault::Mode);
         }
@@ -46,13 +53,34 @@ impl Channel {
         self.advance(ctx);
     }
 
-    fn note(&mut self, ctx: &mut Ctx<'_>, id: ServerId, link: Option<Link>, at: Time, mut report: Report) {
+    fn note(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: ServerId,
+        link: Option<Link>,
+        at: Time,
+        mut report: Report,
+    ) {
         report.notice = None;
         if let Some(held) = report.current {
             self.groups.learn(id, report.run, held.group);
         }
-        let reported = [report.current, report.next].into_iter().flatten().map(|held| held.epoch).max();
-        let known = self.servers.insert(id, Server { last: at, link, report: Some(report) }).is_some();
+        let reported = [report.current, report.next]
+            .into_iter()
+            .flatten()
+            .map(|held| held.epoch)
+            .max();
+        let known = self
+            .servers
+            .insert(
+                id,
+                Server {
+                    last: at,
+                    link,
+                    report: Some(report),
+                },
+            )
+            .is_some();
         if !known || reported > Some(self.highest) {
             self.highest = self.highest.max(reported.unwrap_or(self.highest));
             self.store(ctx);
@@ -68,7 +96,14 @@ impl Channel {
             Standing::UpToDate => self.wishes(ctx, report),
             Standing::Ahead => {}
             Standing::Conflict(epoch) => {
-                self.alarm(ctx, AuthorityEvent::Conflict { channel: self.config.channel, epoch, server: id });
+                self.alarm(
+                    ctx,
+                    AuthorityEvent::Conflict {
+                        channel: self.config.channel,
+                        epoch,
+                        server: id,
+                    },
+                );
                 self.end_early(ctx, Cause::Conflict);
             }
             // Once the change after is announced, these servers leave their old epoch with it, too.
@@ -86,7 +121,8 @@ impl Channel {
         }
         let lacks = |next: &EpochKey| {
             let mut held = [report.next, report.current].into_iter().flatten();
-            prepared == Some(next.epoch) && !held.any(|held| self.is_held(next, ctx.term, id, report.run, &held))
+            prepared == Some(next.epoch)
+                && !held.any(|held| self.is_held(next, ctx.term, id, report.run, &held))
         };
         if self.next.as_ref().is_some_and(lacks) {
             self.offer(ctx, id, Slot::Next, false);
@@ -94,10 +130,14 @@ impl Channel {
     }
 
     fn standing(&self, own: Term, id: ServerId, report: &Report) -> Standing {
-        let (Some(current), Some(held)) = (&self.current, &report.current) else { return Standing::Without };
+        let (Some(current), Some(held)) = (&self.current, &report.current) else {
+            return Standing::Without;
+        };
         if held.epoch < current.epoch {
             return match report.next {
-                Some(next) if self.is_held(current, own, id, report.run, &next) => Standing::Due(held.epoch),
+                Some(next) if self.is_held(current, own, id, report.run, &next) => {
+                    Standing::Due(held.epoch)
+                }
                 _ => Standing::Behind(held.epoch),
             };
         }
@@ -114,10 +154,18 @@ impl Channel {
     /// is a former term's, it waits for the next.
     fn start_server(&mut self, ctx: &mut Ctx<'_>, id: ServerId) {
         let in_use = self.current.as_ref().is_some_and(|current| {
-            self.servers.values().any(|server| server.current().is_some_and(|held| held.epoch == current.epoch))
+            self.servers.values().any(|server| {
+                server
+                    .current()
+                    .is_some_and(|held| held.epoch == current.epoch)
+            })
         });
-        let lives = self.current.as_ref().is_some_and(|current| current.end > ctx.now);
-        if !in_use && !(lives && self.is_own(ctx.term)) {
+        let lives = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.end > ctx.now);
+        let usable = lives && self.is_own(ctx.term);
+        if !in_use && !usable {
             self.open_at_once(ctx);
         }
         if self.is_own(ctx.term) {
@@ -139,8 +187,13 @@ impl Channel {
     /// Mode A: the authority follows what the server does.
     fn follow(&mut self, ctx: &mut Ctx<'_>, id: ServerId, report: &Report) {
         self.adopt_later(ctx, id, report);
-        if let (Some(current), Some(held)) = (self.current.as_ref().map(|current| current.epoch), report.current) {
-            if held.epoch == current && let Some(why) = report.early {
+        if let (Some(current), Some(held)) = (
+            self.current.as_ref().map(|current| current.epoch),
+            report.current,
+        ) {
+            if held.epoch == current
+                && let Some(why) = report.early
+            {
                 self.end_early(ctx, Cause::Asked(why));
             }
             let due = held.epoch < current && report.next.is_some_and(|next| next.epoch == current);
@@ -155,29 +208,47 @@ impl Channel {
     /// use. A change that is announced already stands.
     fn adopt_later(&mut self, ctx: &mut Ctx<'_>, id: ServerId, report: &Report) {
         let Some(held) = report.current else { return };
-        let known = self.current.as_ref().is_some_and(|current| current.epoch >= held.epoch);
-        let ahead = self.next.as_ref().is_some_and(|next| self.is_held(next, ctx.term, id, report.run, &held));
+        let known = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.epoch >= held.epoch);
+        let ahead = self
+            .next
+            .as_ref()
+            .is_some_and(|next| self.is_held(next, ctx.term, id, report.run, &held));
         if known || (ahead && self.announcement.is_some()) {
             return;
         }
-        let same = |key: &EpochKey| key.epoch == held.epoch && (!self.generates() || key.term == held.term);
-        let kept = self.others.iter().position(|served| same(&served.key));
-        let end = held_end(ctx.now, held, self);
-        let key = match kept {
-            Some(index) => EpochKey { end, ..self.others.remove(index).key },
-            None => {
-                let grants = Grants::default();
-                EpochKey { epoch: held.epoch, term: held.term, root: None, commitment: None, end, depositor: None, grants }
-            }
+        let same = |key: &EpochKey| {
+            key.epoch == held.epoch && (!self.generates() || key.term == held.term)
         };
-        let stands = self.announcement.is_some() && self.next.as_ref().is_some_and(|next| next.epoch > held.epoch);
+        let kept = self.others.iter().position(|served| same(&served.key));
+        let stands = self.announcement.is_some()
+            && self
+                .next
+                .as_ref()
+                .is_some_and(|next| next.epoch > held.epoch);
+        let end = match &self.current {
+            // Its boundary is announced, too.
+            Some(former) if stands => former.end,
+            _ => held_end(ctx.now, held, self),
+        };
+        let key = match kept {
+            Some(index) => self.others.remove(index).key,
+            None => EpochKey::unknown(held.epoch, held.term),
+        };
+        let key = EpochKey { end, ..key };
         if !stands {
-            (self.next, self.announcement) = (None, None);
+            self.drop_next(ctx.now);
             self.revision += 1;
         }
         let (channel, epoch, root_known) = (self.config.channel, key.epoch, key.root.is_some());
         self.put_in_use(ctx, key);
-        ctx.event(AuthorityEvent::Adopted { channel, epoch, root_known });
+        ctx.event(AuthorityEvent::Adopted {
+            channel,
+            epoch,
+            root_known,
+        });
     }
 
     fn send_catch_up(&self, ctx: &mut Ctx<'_>, id: ServerId, from: Epoch) {
@@ -188,19 +259,32 @@ impl Channel {
 
     /// Whether this term generated the epoch in use.
     fn is_own(&self, own: Term) -> bool {
-        self.current.as_ref().is_some_and(|current| current.term == own)
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.term == own)
     }
 }
 
 /// When a reported epoch ends; no countdown is longer than two lives.
 pub(super) fn held_end(at: Time, held: Held, channel: &Channel) -> Time {
-    at.after(held.remaining.duration().min(2 * channel.config.timing.lifetime()))
+    at.after(
+        held.remaining
+            .duration()
+            .min(2 * channel.config.timing.lifetime()),
+    )
 }
 
 /// Whether a report can be: lanes, and numbers that receivers could still resolve from `highest`.
 pub(super) fn is_plausible(report: &Report, highest: Epoch) -> bool {
-    let epochs = || [report.current, report.next].into_iter().flatten().map(|held| held.epoch);
-    report.lanes > 0 && epochs().all(|epoch| epoch.0 > 0) && epochs().all(|epoch| is_near(epoch, highest))
+    let epochs = || {
+        [report.current, report.next]
+            .into_iter()
+            .flatten()
+            .map(|held| held.epoch)
+    };
+    report.lanes > 0
+        && epochs().all(|epoch| epoch.0 > 0)
+        && epochs().all(|epoch| is_near(epoch, highest))
 }
 
 /// Whether a number is not so far above `highest` that key ids would become ambiguous.

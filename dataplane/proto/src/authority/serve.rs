@@ -26,19 +26,36 @@ impl Channel {
     ) -> Result<Granted, Reason> {
         let in_use = self.current.as_ref().filter(|key| key.root.is_some());
         let asked = match wanted.epoch {
-            Some(epoch) => Some(self.served().find(|key| key.epoch == epoch).ok_or(Reason::EpochUnavailable)?),
+            Some(epoch) => Some(
+                self.served()
+                    .find(|key| key.epoch == epoch)
+                    .ok_or(Reason::EpochUnavailable)?,
+            ),
             None => None,
         };
-        let is_next = |key: &EpochKey| self.next.as_ref().is_some_and(|next| next.epoch == key.epoch);
+        let is_next = |key: &EpochKey| {
+            self.next
+                .as_ref()
+                .is_some_and(|next| next.epoch == key.epoch)
+        };
         let first = match (asked, in_use) {
             (Some(asked), Some(in_use)) if is_next(asked) => in_use,
             (Some(asked), _) => asked,
             (None, in_use) => in_use.ok_or(Reason::EpochUnavailable)?,
         };
-        let second = self.served().filter(|key| key.epoch > first.epoch).min_by_key(|key| key.epoch);
+        // What was opened by a former term beyond the epoch in use comes after nothing.
+        let follows = |key: &&EpochKey| {
+            let in_line = in_use.is_none_or(|in_use| key.epoch <= in_use.epoch || is_next(key));
+            key.epoch > first.epoch && in_line
+        };
+        let second = self.served().filter(follows).min_by_key(|key| key.epoch);
         let half = |key: &EpochKey| {
             let root = key.root.clone()?;
-            Some(DecipherHalf { epoch: key.epoch, root, remaining: key.end.remaining(now) })
+            Some(DecipherHalf {
+                epoch: key.epoch,
+                root,
+                remaining: key.end.remaining(now),
+            })
         };
         Ok(Granted {
             number: wanted.number,
@@ -56,12 +73,18 @@ impl Channel {
     fn served(&self) -> impl Iterator<Item = &EpochKey> {
         let others = self.others.iter().map(|served| &served.key);
         let next = self.next.iter().filter(|_| self.announcement.is_some());
-        others.chain(&self.current).chain(next).filter(|key| key.root.is_some())
+        others
+            .chain(&self.current)
+            .chain(next)
+            .filter(|key| key.root.is_some())
     }
 
     /// Whether an epoch is known here, though it cannot be given (yet).
     pub(super) fn is_expected(&self, epoch: Epoch) -> bool {
-        [&self.current, &self.next].into_iter().flatten().any(|key| key.epoch == epoch)
+        [&self.current, &self.next]
+            .into_iter()
+            .flatten()
+            .any(|key| key.epoch == epoch)
     }
 
     fn fetch_offset(&self, rng: &mut dyn CryptoRng) -> Remaining {

@@ -64,18 +64,33 @@ pub struct Depositor {
 }
 
 wire_struct!(Depositor { server, run });
-wire_struct!(StoredEpoch { epoch, term, root, opened, depositor });
+wire_struct!(StoredEpoch {
+    epoch,
+    term,
+    root,
+    opened,
+    depositor
+});
 
 impl Default for Stored {
     /// Nothing yet: a first start.
     fn default() -> Self {
-        Self { term: Term::NONE, channels: BTreeMap::new() }
+        Self {
+            term: Term::NONE,
+            channels: BTreeMap::new(),
+        }
     }
 }
 
 impl Default for StoredChannel {
     fn default() -> Self {
-        Self { highest: Epoch(0), revision: 0, epochs: Vec::new(), announced: None, servers: BTreeSet::new() }
+        Self {
+            highest: Epoch(0),
+            revision: 0,
+            epochs: Vec::new(),
+            announced: None,
+            servers: BTreeSet::new(),
+        }
     }
 }
 
@@ -103,7 +118,9 @@ impl Wire for Stored {
     fn encode(&self, out: &mut Vec<u8>) {
         VERSION.encode(out);
         self.term.encode(out);
-        u32::try_from(self.channels.len()).expect("a channel has 16 bits").encode(out);
+        u32::try_from(self.channels.len())
+            .expect("a channel has 16 bits")
+            .encode(out);
         for (id, channel) in &self.channels {
             id.encode(out);
             channel.encode(out);
@@ -118,7 +135,10 @@ impl Wire for Stored {
         let count = u32::decode(input)?;
         let mut channels = BTreeMap::new();
         for _ in 0..count {
-            if channels.insert(ChannelId::decode(input)?, StoredChannel::decode(input)?).is_some() {
+            if channels
+                .insert(ChannelId::decode(input)?, StoredChannel::decode(input)?)
+                .is_some()
+            {
                 return Err(Malformed);
             }
         }
@@ -132,8 +152,14 @@ mod tests {
     use crate::ids::Remaining;
 
     fn stored() -> Stored {
-        let term = Term { number: 3, instance: 77 };
-        let depositor = Some(Depositor { server: ServerId(9), run: RunId(5) });
+        let term = Term {
+            number: 3,
+            instance: 77,
+        };
+        let depositor = Some(Depositor {
+            server: ServerId(9),
+            run: RunId(5),
+        });
         let root = |byte| EpochRoot::from_bytes([byte; 32]);
         let announced = Notice {
             channel: ChannelId(4),
@@ -149,13 +175,29 @@ mod tests {
             highest: Epoch(9),
             revision: 6,
             epochs: vec![
-                StoredEpoch { epoch: Epoch(7), term, root: root(7), opened: true, depositor },
-                StoredEpoch { epoch: Epoch(8), term, root: root(8), opened: false, depositor: None },
+                StoredEpoch {
+                    epoch: Epoch(7),
+                    term,
+                    root: root(7),
+                    opened: true,
+                    depositor,
+                },
+                StoredEpoch {
+                    epoch: Epoch(8),
+                    term,
+                    root: root(8),
+                    opened: false,
+                    depositor: None,
+                },
             ],
             announced: Some(announced),
             servers: [ServerId(9), ServerId(2)].into(),
         };
-        let channels = [(ChannelId(4), channel), (ChannelId(5), StoredChannel::default())].into();
+        let channels = [
+            (ChannelId(4), channel),
+            (ChannelId(5), StoredChannel::default()),
+        ]
+        .into();
         Stored { term, channels }
     }
 
@@ -171,15 +213,26 @@ mod tests {
         let mut bytes = Vec::new();
         stored().encode(&mut bytes);
         for len in 0..bytes.len() {
-            assert_eq!(Stored::decode_all(&bytes[..len]), Err(Malformed), "cut at {len}");
+            assert_eq!(
+                Stored::decode_all(&bytes[..len]),
+                Err(Malformed),
+                "cut at {len}"
+            );
         }
         bytes[0] = 9;
-        assert_eq!(Stored::decode_all(&bytes), Err(Malformed), "another version");
+        assert_eq!(
+            Stored::decode_all(&bytes),
+            Err(Malformed),
+            "another version"
+        );
     }
 
     #[test]
     fn a_stored_root_is_not_shown() {
         let text = format!("{:?}", stored());
-        assert!(!text.contains("7, 7, 7, 7") && !text.contains("07070707"), "{text}");
+        assert!(
+            !text.contains("7, 7, 7, 7") && !text.contains("07070707"),
+            "{text}"
+        );
     }
 }

@@ -164,6 +164,7 @@ pub struct Receiver {
     parking: Parking,
     requester: Requester,
     fetch_offset: Remaining,
+    linked: bool,
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
@@ -184,6 +185,7 @@ impl Receiver {
             parking: Parking::new(budget),
             requester,
             fetch_offset: Remaining(0),
+            linked: false,
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
@@ -233,6 +235,8 @@ impl Receiver {
         deliver: &mut dyn FnMut(&[u8]),
     ) {
         match self.trust.handle(now, source, kind, datagram) {
+            // Somebody sends: whoever holds no key at all need not wait for his next try.
+            Ok(News::Certificate) if self.keys.newest().is_none() => self.requester.hasten(now, rng),
             Ok(News::Certificate) => {}
             Ok(News::Notice) => self.noticed(now, rng, deliver),
             Err(cause) => self.discards.count(cause),
@@ -269,8 +273,20 @@ impl Receiver {
 
     /// The link is up (again): says who this is. What was asked for and not answered is asked again by the requester.
     pub fn link_up(&mut self) {
+        self.linked = true;
         self.link.clear();
         self.link.push_back(ToAuthority::Hello(Hello { server: None, term: self.trust.term(), other_master: false }));
+    }
+
+    /// The link is down: goes on with the keys that are held.
+    pub fn link_down(&mut self) {
+        self.linked = false;
+    }
+
+    /// Whether the link is up.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.linked
     }
 
     /// Takes a message of the authority.

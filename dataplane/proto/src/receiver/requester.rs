@@ -80,6 +80,15 @@ impl Requester {
         !self.is_pending(epoch) && self.plan(Some(epoch), now.after(random_below(DEMAND_JITTER, rng)))
     }
 
+    /// Brings the request for whatever is current forward, after a short random pause.
+    pub(crate) fn hasten(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+        let due = now.after(random_below(DEMAND_JITTER, rng));
+        self.plan(None, due);
+        for pending in self.pending.iter_mut().filter(|pending| pending.wanted.is_none()) {
+            pending.due = pending.due.min(due);
+        }
+    }
+
     pub(crate) fn is_pending(&self, epoch: Epoch) -> bool {
         self.pending.iter().any(|pending| pending.wanted == Some(epoch))
     }

@@ -1,0 +1,499 @@
+//! The authority of channels: owns their keys, hands out lanes, commits and announces changes (design: master key
+//! authority). Sans-IO: messages, time and randomness come in as arguments, [`Output`]s go out.
+//!
+//! | room | what it decides |
+//! |---|---|
+//! | `start` | when this master leads, under which term, and when it stops |
+//! | `adopt` | what is in use after a restart, by the reports of the delivery servers |
+//! | `report` | what a delivery server lacks, mode B |
+//! | `deposit` | numbers and deposits, mode A |
+//! | `channel`, `lockstep` | what a channel is; prepare, acknowledge, announce, switch |
+//! | `grants`, `offer` | lanes and stripe groups; cipher halves |
+//! | `serve` | what a device gets |
+//! | `stored` | what must be durable |
+//! | `events`, `status` | what people are told |
+//!
+//! No lane is handed out twice, whatever copy of the stored state a master starts from: lanes of a root are handed out from
+//! memory, only by the term that generated the root.
+
+mod adopt;
+mod channel;
+mod deposit;
+mod events;
+mod grants;
+mod lockstep;
+mod offer;
+mod report;
+mod serve;
+mod start;
+mod status;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use sealcast_crypto::{EpochRoot, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use crate::ids::{ChannelId, Remaining, ServerId, Term, Time};
+use crate::limits::{NOTICE_INTERVAL, REPORT_INTERVAL};
+use crate::timing::Timing;
+use crate::wire::door::{Reason, Refused, Wanted};
+use crate::wire::link::{
+    Early, FromAuthority, Hello, Mode, Report, ServerIdentity, ToAuthority, Welcome,
+};
+use channel::{Channel, Link};
+pub use events::{AuthorityEvent, Cause, Fault};
+use start::{Collected, Collection, term_of, terms_of};
+pub use status::{ChannelStatus, Lead, ServerStatus, Status};
+pub use stored::{Depositor, Stored, StoredChannel, StoredEpoch};
+
+/// A link to a node, numbered by the driver. No number is used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId(pub u64);
+
+/// Settings of one channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelConfig {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Who generates its keys.
+    pub mode: Mode,
+    /// Its key times.
+    pub timing: Timing,
+}
+
+/// Settings of an authority.
+#[derive(Debug)]
+pub struct Config {
+    /// The authority key: signs Notices and lane certificates.
+    pub key: SigningKey,
+    /// The key that will replace it, if one is chosen.
+    pub successor: Option<VerifyingKey>,
+    /// Its channels.
+    pub channels: Vec<ChannelConfig>,
+    /// How long a starting master collects reports ([`crate::limits::START_WAIT`]).
+    pub start_wait: Duration,
+    /// Delivery servers that are known to exist, besides those that are stored.
+    pub known_servers: Vec<ServerId>,
+}
+
+/// What the driver has to do, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Make [`Authority::stored`], as it is when the call returns, durable before any output that follows is carried out.
+    Store,
+    /// Send this over that link; the driver stamps it with the time of its sending.
+    Send(ConnId, FromAuthority),
+    /// Tell people.
+    Event(AuthorityEvent),
+}
+
+/// Why an operator's request for an early epoch does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotEarly {
+    /// It does not lead.
+    #[error(
+        "this authority does not lead (yet); try again when it does, or ask the master that leads"
+    )]
+    NotLeading,
+    /// No such channel, or nothing in use on it.
+    #[error("nothing is in use on this channel, so there is nothing to end")]
+    NothingInUse,
+    /// Keys of the channel are generated at its delivery server.
+    #[error("the keys of this channel are generated at its delivery server (mode A); ask there")]
+    ModeA,
+}
+
+/// The state machine that owns the keys of channels.
+#[derive(Debug)]
+pub struct Authority {
+    config: Config,
+    stored: Stored,
+    phase: Phase,
+    /// What every linked node said of itself.
+    nodes: BTreeMap<ConnId, Hello>,
+    /// Empty unless leading.
+    channels: BTreeMap<ChannelId, Channel>,
+    /// People know that a deposed master waits.
+    waiting_told: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Collecting(Collection),
+    Leading(Term),
+}
+
+/// What every room needs during one call.
+struct Ctx<'a> {
+    now: Time,
+    term: Term,
+    key: &'a SigningKey,
+    rng: &'a mut dyn CryptoRng,
+    out: &'a mut Vec<Output>,
+    /// [`Output::Store`] is among the outputs of this call.
+    stored: bool,
+}
+
+impl Ctx<'_> {
+    /// One is enough: the driver stores what holds at the end of the call.
+    fn store(&mut self) {
+        if !std::mem::replace(&mut self.stored, true) {
+            self.out.push(Output::Store);
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, message: FromAuthority) {
+        self.out.push(Output::Send(conn, message));
+    }
+
+    fn event(&mut self, event: AuthorityEvent) {
+        self.out.push(Output::Event(event));
+    }
+}
+
+impl Authority {
+    /// An authority that starts from what was stored (or [`Stored::default`]): collects reports first.
+    #[must_use]
+    pub fn start(config: Config, stored: Stored, now: Time) -> Self {
+        let collection = Collection::new(now.after(config.start_wait), false, stored.term.number);
+        let phase = Phase::Collecting(collection);
+        Self {
+            config,
+            stored,
+            phase,
+            nodes: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            waiting_told: false,
+        }
+    }
+
+    /// Takes a message of a node. A delivery server's Hello comes first on every link.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        message: ToAuthority,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
+            ToAuthority::Hello(hello) => self.hello(now, conn, hello, out),
+            ToAuthority::Ping(ping) => out.push(Output::Send(conn, FromAuthority::Pong(ping))),
+            ToAuthority::KeyRequest(wanted) => {
+                let answer = self.key_request(now, &wanted, rng);
+                out.push(Output::Send(conn, answer));
+            }
+            ToAuthority::Report(report) => self.report(now, conn, report, rng, out),
+            ToAuthority::NumberWanted(wanted) => {
+                self.on_channel(
+                    now,
+                    conn,
+                    wanted.channel,
+                    rng,
+                    out,
+                    |channel, ctx, id, link| {
+                        channel.number_wanted(ctx, id, link.conn, &wanted);
+                    },
+                );
+            }
+            ToAuthority::Deposit(deposit) => match &mut self.phase {
+                Phase::Collecting(collection) => collection.deposit(conn, deposit),
+                Phase::Leading(_) => self.on_channel(
+                    now,
+                    conn,
+                    deposit.channel,
+                    rng,
+                    out,
+                    |channel, ctx, id, link| {
+                        channel.deposit(ctx, id, link, deposit);
+                    },
+                ),
+            },
+        }
+    }
+
+    /// The link is gone.
+    pub fn disconnected(&mut self, conn: ConnId) {
+        self.nodes.remove(&conn);
+        self.unlink(conn);
+    }
+
+    /// Lets time pass.
+    pub fn poll(&mut self, now: Time, rng: &mut dyn CryptoRng, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Collecting(_) => self.try_lead(now, rng, out),
+            Phase::Leading(term) => {
+                let mut ctx = Ctx {
+                    now,
+                    term,
+                    key: &self.config.key,
+                    rng,
+                    out,
+                    stored: false,
+                };
+                self.channels
+                    .values_mut()
+                    .for_each(|channel| channel.advance(&mut ctx));
+                self.settle();
+            }
+        }
+    }
+
+    /// When [`Authority::poll`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Collecting(collection) => Some(collection.until),
+            Phase::Leading(_) => self
+                .channels
+                .values()
+                .filter_map(Channel::next_timeout)
+                .min(),
+        }
+    }
+
+    /// What must be durable.
+    #[must_use]
+    pub fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// The operator ends the epoch in use before its time: it has `prepare_ahead` left from now, and the change is announced as
+    /// any other.
+    ///
+    /// # Errors
+    /// [`NotEarly`] when there is nothing to end here.
+    pub fn early(
+        &mut self,
+        now: Time,
+        channel: ChannelId,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Output>,
+    ) -> Result<(), NotEarly> {
+        let Phase::Leading(term) = self.phase else {
+            return Err(NotEarly::NotLeading);
+        };
+        let channel = self
+            .channels
+            .get_mut(&channel)
+            .filter(|channel| channel.current.is_some());
+        let channel = channel.ok_or(NotEarly::NothingInUse)?;
+        if channel.config.mode == Mode::DeliveryServer {
+            return Err(NotEarly::ModeA);
+        }
+        let mut ctx = Ctx {
+            now,
+            term,
+            key: &self.config.key,
+            rng,
+            out,
+            stored: false,
+        };
+        channel.end_early(&mut ctx, Cause::Asked(Early::Operator));
+        channel.advance(&mut ctx);
+        self.settle();
+        Ok(())
+    }
+
+    fn hello(&mut self, now: Time, conn: ConnId, hello: Hello, out: &mut Vec<Output>) {
+        if let Some(identity) = &hello.server {
+            self.relink(conn, identity.server, out);
+        }
+        match self.is_deposed_by(term_of(&hello)) {
+            Some(rival) => self.depose(now, rival, out),
+            None => match &mut self.phase {
+                Phase::Collecting(collection) => collection.saw(term_of(&hello)),
+                Phase::Leading(term) => {
+                    let authority = self.config.key.verifying_key();
+                    let welcome = Welcome {
+                        term: *term,
+                        authority,
+                        successor: self.config.successor,
+                    };
+                    out.push(Output::Send(conn, FromAuthority::Welcome(welcome)));
+                }
+            },
+        }
+        self.nodes.insert(conn, hello);
+    }
+
+    /// Of several links of one delivery server the newest counts: the others are leftovers.
+    fn relink(&mut self, conn: ConnId, server: ServerId, out: &mut Vec<Output>) {
+        let is_it = |hello: &Hello| {
+            hello
+                .server
+                .as_ref()
+                .is_some_and(|identity| identity.server == server)
+        };
+        let former: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(other, hello)| **other != conn && is_it(hello))
+            .map(|(other, _)| *other)
+            .collect();
+        for other in former {
+            if let Some(hello) = self.nodes.get_mut(&other) {
+                hello.server = None;
+            }
+            self.unlink(other);
+            out.push(Output::Event(AuthorityEvent::Relinked { server }));
+        }
+    }
+
+    fn unlink(&mut self, conn: ConnId) {
+        self.channels
+            .values_mut()
+            .for_each(|channel| channel.unlink(conn));
+        if let Phase::Collecting(collection) = &mut self.phase {
+            collection.unlink(conn);
+        }
+    }
+
+    fn report(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        report: Report,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Output>,
+    ) {
+        if self.identity(conn).is_some()
+            && let Some(rival) = self.is_deposed_by(terms_of(&report))
+        {
+            self.depose(now, rival, out);
+        }
+        if let Phase::Collecting(collection) = &mut self.phase {
+            let Some(ServerIdentity { server, key }) =
+                self.nodes.get(&conn).and_then(|hello| hello.server.clone())
+            else {
+                return ignored(out, report.channel, None, Fault::NotAServer);
+            };
+            collection.report(
+                server,
+                Collected {
+                    link: Some(Link { conn, key }),
+                    at: now,
+                    report,
+                },
+            );
+            return self.try_lead(now, rng, out);
+        }
+        self.on_channel(
+            now,
+            conn,
+            report.channel,
+            rng,
+            out,
+            |channel, ctx, id, link| {
+                channel.report(ctx, id, Some(link), ctx.now, report);
+            },
+        );
+    }
+
+    /// Runs `act` for a delivery server's message about a channel that is led here.
+    fn on_channel(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        channel: ChannelId,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Channel, &mut Ctx<'_>, ServerId, Link),
+    ) {
+        let Phase::Leading(term) = self.phase else {
+            return;
+        };
+        let Some(ServerIdentity { server, key }) = self.identity(conn) else {
+            return ignored(out, channel, None, Fault::NotAServer);
+        };
+        let Some(room) = self.channels.get_mut(&channel) else {
+            return ignored(out, channel, Some(server), Fault::ChannelUnknown);
+        };
+        let mut ctx = Ctx {
+            now,
+            term,
+            key: &self.config.key,
+            rng,
+            out,
+            stored: false,
+        };
+        act(room, &mut ctx, server, Link { conn, key });
+        self.settle();
+    }
+
+    fn identity(&self, conn: ConnId) -> Option<ServerIdentity> {
+        self.nodes.get(&conn).and_then(|hello| hello.server.clone())
+    }
+
+    fn key_request(
+        &mut self,
+        now: Time,
+        wanted: &Wanted,
+        rng: &mut dyn CryptoRng,
+    ) -> FromAuthority {
+        let refused = |reason, retry: Duration| {
+            let retry_after = Remaining::from(retry);
+            FromAuthority::Refused(Refused {
+                number: wanted.number,
+                channel: wanted.channel,
+                reason,
+                retry_after,
+            })
+        };
+        if let Phase::Collecting(collection) = &self.phase {
+            return refused(
+                Reason::Busy,
+                collection.until.since(now).max(NOTICE_INTERVAL),
+            );
+        }
+        let Some(channel) = self.channels.get(&wanted.channel) else {
+            return refused(Reason::ChannelUnknown, REPORT_INTERVAL);
+        };
+        match channel.grant(
+            now,
+            wanted,
+            self.config.key.verifying_key(),
+            self.config.successor,
+            rng,
+        ) {
+            Ok(granted) => FromAuthority::Granted(granted),
+            Err(reason) if wanted.epoch.is_some_and(|epoch| channel.is_expected(epoch)) => {
+                refused(reason, NOTICE_INTERVAL)
+            }
+            Err(reason) => refused(reason, REPORT_INTERVAL),
+        }
+    }
+
+    /// Brings what is stored up to date at the end of a call.
+    fn settle(&mut self) {
+        for (id, channel) in &mut self.channels {
+            if let Some(stored) = channel.take_stored() {
+                self.stored.channels.insert(*id, stored);
+            }
+        }
+    }
+}
+
+fn ignored(out: &mut Vec<Output>, channel: ChannelId, server: Option<ServerId>, fault: Fault) {
+    out.push(Output::Event(AuthorityEvent::Ignored {
+        channel,
+        server,
+        fault,
+    }));
+}
+
+fn random_root(rng: &mut dyn CryptoRng) -> EpochRoot {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rng.fill_bytes(bytes.as_mut());
+    EpochRoot::from_bytes(*bytes)
+}
+
+/// Never 0.
+fn random_id(rng: &mut dyn CryptoRng) -> u64 {
+    rng.next_u64().max(1)
+}

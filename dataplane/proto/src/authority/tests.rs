@@ -1,0 +1,480 @@
+//! A world of one authority and simple delivery servers, which do what the link's messages say and nothing else.
+
+mod lockstep;
+mod mode_a;
+mod random;
+mod restart;
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+use sealcast_crypto::LaneSecret;
+
+use super::*;
+use crate::ids::{Epoch, Lane, RunId};
+use crate::wire::control::{LaneCertificate, Notice, Unverified};
+use crate::wire::door::Granted;
+use crate::wire::link::{CipherHalf, Deposit, Deposited, Held, NumberWanted};
+
+pub(super) const CHANNEL: ChannelId = ChannelId(7);
+/// Authority seeds: the channel's, and somebody else's.
+pub(super) const SEED: [u8; 32] = [7; 32];
+pub(super) const OTHER_SEED: [u8; 32] = [8; 32];
+
+pub(super) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// 60 s, 20 s, 10 s, as by default.
+pub(super) fn timing() -> Timing {
+    Timing::default()
+}
+
+/// A delivery server's run on [`CHANNEL`], as its reports show it.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) conn: ConnId,
+    pub(super) id: ServerId,
+    pub(super) report: Report,
+    pub(super) current_end: Time,
+    pub(super) next_end: Time,
+    /// Every lane's secret with the key id that goes with it.
+    pub(super) secrets: Vec<(Epoch, Lane, LaneSecret)>,
+    pub(super) notices: Vec<(Time, Notice)>,
+    pub(super) deposited: Vec<Deposited>,
+    pub(super) certificates: Vec<LaneCertificate>,
+}
+
+impl Peer {
+    /// Takes a cipher half as a sender does.
+    fn take(&mut self, now: Time, half: CipherHalf) {
+        assert_eq!((half.channel, half.run), (CHANNEL, self.report.run));
+        let certificate = verified::<LaneCertificate>(&half.certificate);
+        assert_eq!(usize::from(certificate.lanes), half.lanes.len());
+        assert_eq!(certificate.lanes, self.report.lanes);
+        assert_eq!(certificate.server, self.id);
+        assert!(certificate.covers(certificate.first_lane, half.epoch));
+        for (index, secret) in half.lanes.into_iter().enumerate() {
+            let number = usize::from(certificate.first_lane.number()) + index;
+            let lane = Lane::new(u8::try_from(number).unwrap()).unwrap();
+            self.secrets.push((half.epoch, lane, secret));
+        }
+        let held = Held {
+            epoch: half.epoch,
+            term: certificate.term,
+            group: certificate.group,
+            first_lane: certificate.first_lane,
+            remaining: half.remaining,
+        };
+        self.certificates.push(certificate);
+        let end = now.after(half.remaining.duration());
+        if half.at_once {
+            (self.report.current, self.report.next) = (Some(held), None);
+            self.current_end = end;
+        } else {
+            self.report.next = Some(held);
+            self.next_end = end;
+        }
+    }
+
+    fn take_notice(&mut self, now: Time, datagram: Vec<u8>) {
+        let notice = verified::<Notice>(&datagram);
+        self.report.notice = Some(datagram);
+        self.current_end = now.after(notice.remaining.duration());
+        self.notices.push((now, notice));
+    }
+
+    /// Switches if it may: it has next and the Notice, and its time has come.
+    pub(super) fn tick(&mut self, now: Time) {
+        let announced = self.notices.last().map(|(_, notice)| notice.next);
+        if now >= self.current_end
+            && self
+                .report
+                .next
+                .is_some_and(|next| Some(next.epoch) == announced)
+        {
+            self.report.current = self.report.next.take();
+            self.current_end = self.next_end;
+            (self.report.early, self.report.wants_next) = (None, false);
+        }
+    }
+
+    pub(super) fn epochs(&self) -> (Option<u64>, Option<u64>) {
+        let epoch = |held: Option<Held>| held.map(|held| held.epoch.0);
+        (epoch(self.report.current), epoch(self.report.next))
+    }
+
+    pub(super) fn group(&self) -> crate::ids::GroupId {
+        self.report.current.unwrap().group
+    }
+}
+
+/// Content that the authority of [`SEED`] signed.
+pub(super) fn verified<T: crate::wire::control::Signed + std::fmt::Debug>(datagram: &[u8]) -> T {
+    let key = SigningKey::from_seed(&SEED).verifying_key();
+    Unverified::<T>::parse(datagram)
+        .unwrap()
+        .verify(&key)
+        .unwrap()
+}
+
+pub(super) struct World {
+    pub(super) authority: Authority,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) now: Time,
+    /// What was made durable.
+    pub(super) disk: Stored,
+    pub(super) peers: BTreeMap<ConnId, Peer>,
+    pub(super) events: Vec<AuthorityEvent>,
+    /// Everything else that was sent.
+    pub(super) sent: Vec<(ConnId, FromAuthority)>,
+    /// Every Notice that was sent, in order.
+    pub(super) notices: Vec<(Time, Notice)>,
+    connections: u64,
+}
+
+pub(super) fn config(mode: Mode, known: &[u32]) -> Config {
+    Config {
+        key: SigningKey::from_seed(&SEED),
+        successor: None,
+        channels: vec![ChannelConfig {
+            channel: CHANNEL,
+            mode,
+            timing: timing(),
+        }],
+        start_wait: ms(2000),
+        known_servers: known.iter().copied().map(ServerId).collect(),
+    }
+}
+
+impl World {
+    /// An authority that has not heard anything yet.
+    pub(super) fn starting(mode: Mode, stored: Stored, known: &[u32]) -> Self {
+        let now = Time(1_000_000_000_000);
+        Self {
+            authority: Authority::start(config(mode, known), stored.clone(), now),
+            rng: ChaCha8Rng::seed_from_u64(1),
+            now,
+            disk: stored,
+            peers: BTreeMap::new(),
+            events: Vec::new(),
+            sent: Vec::new(),
+            notices: Vec::new(),
+            connections: 0,
+        }
+    }
+
+    /// An authority that leads.
+    pub(super) fn leading(mode: Mode) -> Self {
+        let mut world = Self::starting(mode, Stored::default(), &[]);
+        world.pass(ms(2000));
+        world.term();
+        world
+    }
+
+    /// The authority stops and starts again from `stored`; every link breaks.
+    pub(super) fn restart(&mut self, stored: Stored) {
+        let mode = self.authority.config.channels[0].mode;
+        self.authority = Authority::start(config(mode, &[]), stored.clone(), self.now);
+        self.disk = stored;
+        self.events.clear();
+        self.sent.clear();
+    }
+
+    pub(super) fn term(&self) -> Term {
+        match self.authority.status(self.now).lead {
+            Lead::Leading(term) => term,
+            lead => panic!("{lead:?}"),
+        }
+    }
+
+    pub(super) fn channel(&self) -> ChannelStatus {
+        self.authority.status(self.now).channels.remove(0)
+    }
+
+    pub(super) fn conn(&mut self) -> ConnId {
+        self.connections += 1;
+        ConnId(self.connections)
+    }
+
+    pub(super) fn hello(&mut self, conn: ConnId, id: u32, term: Term, other_master: bool) {
+        let key = SigningKey::from_seed(&[u8::try_from(id).unwrap(); 32]).verifying_key();
+        let server = Some(ServerIdentity {
+            server: ServerId(id),
+            key,
+        });
+        self.say(
+            conn,
+            ToAuthority::Hello(Hello {
+                server,
+                term,
+                other_master,
+            }),
+        );
+    }
+
+    /// A new run of a delivery server links up; it has not reported yet.
+    pub(super) fn join(&mut self, id: u32, run: u64, lanes: u8) -> ConnId {
+        let conn = self.conn();
+        let report = Report {
+            channel: CHANNEL,
+            run: RunId(run),
+            mode: self.authority.config.channels[0].mode,
+            lanes,
+            current: None,
+            next: None,
+            notice: None,
+            wants_next: false,
+            early: None,
+            new_group: false,
+        };
+        let peer = Peer {
+            conn,
+            id: ServerId(id),
+            report,
+            current_end: self.now,
+            next_end: self.now,
+            secrets: Vec::new(),
+            notices: Vec::new(),
+            deposited: Vec::new(),
+            certificates: Vec::new(),
+        };
+        self.peers.insert(conn, peer);
+        self.hello(conn, id, Term::NONE, false);
+        conn
+    }
+
+    /// A run goes on over a new link.
+    pub(super) fn relink(&mut self, peer: Peer, term: Term) -> ConnId {
+        let conn = self.conn();
+        self.peers.remove(&peer.conn);
+        let id = peer.id.0;
+        self.peers.insert(conn, Peer { conn, ..peer });
+        self.hello(conn, id, term, false);
+        conn
+    }
+
+    /// [`World::join`] and a first report.
+    pub(super) fn enter(&mut self, id: u32, run: u64, lanes: u8) -> ConnId {
+        let conn = self.join(id, run, lanes);
+        self.report(conn);
+        conn
+    }
+
+    pub(super) fn peer(&mut self, conn: ConnId) -> &mut Peer {
+        self.peers.get_mut(&conn).unwrap()
+    }
+
+    /// The run reports where it stands.
+    pub(super) fn report(&mut self, conn: ConnId) {
+        let now = self.now;
+        let peer = self.peer(conn);
+        if let Some(held) = &mut peer.report.current {
+            held.remaining = peer.current_end.remaining(now);
+        }
+        if let Some(held) = &mut peer.report.next {
+            held.remaining = peer.next_end.remaining(now);
+        }
+        let report = peer.report.clone();
+        self.say(conn, ToAuthority::Report(report));
+    }
+
+    pub(super) fn report_all(&mut self) {
+        let conns: Vec<_> = self.peers.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.report(conn));
+    }
+
+    pub(super) fn say(&mut self, conn: ConnId, message: ToAuthority) {
+        let mut out = Vec::new();
+        self.authority
+            .handle(self.now, conn, message, &mut self.rng, &mut out);
+        self.carry_out(out);
+    }
+
+    pub(super) fn early(&mut self) -> Result<(), NotEarly> {
+        let mut out = Vec::new();
+        let early = self
+            .authority
+            .early(self.now, CHANNEL, &mut self.rng, &mut out);
+        self.carry_out(out);
+        early
+    }
+
+    /// Lets time pass, with a call at every timeout, and the peers' countdowns running. Nobody reports.
+    pub(super) fn pass(&mut self, duration: Duration) {
+        let end = self.now.after(duration);
+        for _ in 0..100_000 {
+            let due = self.authority.next_timeout().filter(|&due| due <= end);
+            self.now = due.unwrap_or(end).max(self.now);
+            let mut out = Vec::new();
+            self.authority.poll(self.now, &mut self.rng, &mut out);
+            self.carry_out(out);
+            let now = self.now;
+            self.peers.values_mut().for_each(|peer| peer.tick(now));
+            let handled = self
+                .authority
+                .next_timeout()
+                .is_none_or(|next| next > self.now);
+            assert!(handled, "a timeout that is over must not come again");
+            if self.now == end {
+                return;
+            }
+        }
+        panic!("timeouts without end");
+    }
+
+    /// Lets time pass with a report of everybody each second, as in operation.
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now.after(duration);
+        while self.now < end {
+            self.report_all();
+            self.pass(ms(1000).min(end.since(self.now)));
+        }
+        self.report_all();
+    }
+
+    /// Does what a driver does, and checks that nothing leaves before there is a term, or before what it depends on is durable.
+    fn carry_out(&mut self, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Store => self.disk = self.authority.stored().clone(),
+                Output::Event(event) => self.events.push(event),
+                Output::Send(conn, message) => {
+                    self.check_durable(&message);
+                    self.deliver(conn, message);
+                }
+            }
+        }
+        assert_eq!(
+            self.disk,
+            *self.authority.stored(),
+            "a change without Output::Store"
+        );
+    }
+
+    fn check_durable(&self, message: &FromAuthority) {
+        let leads = matches!(self.authority.status(self.now).lead, Lead::Leading(_));
+        assert!(leads || matches!(message, FromAuthority::Pong(_) | FromAuthority::Refused(_)));
+        let disk = self.disk.channels.get(&CHANNEL);
+        let holds = |epoch: Epoch| {
+            disk.is_some_and(|disk| disk.epochs.iter().any(|stored| stored.epoch == epoch))
+        };
+        match message {
+            FromAuthority::Welcome(welcome) => assert_eq!(self.disk.term, welcome.term),
+            FromAuthority::CipherHalf(half) => assert!(holds(half.epoch)),
+            FromAuthority::Deposited(deposited) => {
+                assert!(deposited.certificate.is_none() || holds(deposited.epoch))
+            }
+            FromAuthority::Notice(relay) => {
+                let notice = verified::<Notice>(&relay.datagram);
+                assert!(disk.is_some_and(|disk| disk.revision >= notice.revision));
+                assert!(disk.is_some_and(|disk| disk.highest >= notice.next));
+            }
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self, conn: ConnId, message: FromAuthority) {
+        let now = self.now;
+        if let FromAuthority::Notice(relay) = &message {
+            self.notices.push((now, verified(&relay.datagram)));
+        }
+        match (self.peers.get_mut(&conn), message) {
+            (Some(peer), FromAuthority::CipherHalf(half)) => peer.take(now, half),
+            (Some(peer), FromAuthority::Notice(relay)) => peer.take_notice(now, relay.datagram),
+            (Some(peer), FromAuthority::Deposited(deposited)) => peer.deposited.push(deposited),
+            (_, message) => self.sent.push((conn, message)),
+        }
+    }
+
+    /// A device asks.
+    pub(super) fn ask(&mut self, epoch: Option<u64>) -> Result<Granted, Refused> {
+        let conn = ConnId(u64::MAX);
+        let wanted = Wanted {
+            number: 5,
+            channel: CHANNEL,
+            epoch: epoch.map(Epoch),
+            cookies: 0,
+        };
+        self.say(conn, ToAuthority::KeyRequest(wanted));
+        match self.sent.pop() {
+            Some((_, FromAuthority::Granted(granted))) => Ok(granted),
+            Some((_, FromAuthority::Refused(refused))) => Err(refused),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes the events of one kind out.
+    pub(super) fn events(&mut self, mut is_it: impl FnMut(&AuthorityEvent) -> bool) -> usize {
+        let before = self.events.len();
+        self.events.retain(|event| !is_it(event));
+        before - self.events.len()
+    }
+
+    pub(super) fn said(&mut self, event: AuthorityEvent) -> bool {
+        self.events(|said| *said == event) > 0
+    }
+
+    /// Mode A: asks for a number and deposits a root under it.
+    pub(super) fn number(&mut self, conn: ConnId, at_once: bool) -> Option<Epoch> {
+        let run = self.peer(conn).report.run;
+        self.sent.clear();
+        self.say(
+            conn,
+            ToAuthority::NumberWanted(NumberWanted {
+                channel: CHANNEL,
+                run,
+                at_once,
+            }),
+        );
+        match self.sent.pop() {
+            Some((_, FromAuthority::Number(number))) => Some(number.epoch),
+            _ => None,
+        }
+    }
+
+    pub(super) fn deposit(
+        &mut self,
+        conn: ConnId,
+        epoch: Epoch,
+        root: u8,
+        at_once: bool,
+    ) -> Option<Deposited> {
+        let run = self.peer(conn).report.run;
+        self.peer(conn).deposited.clear();
+        self.say(
+            conn,
+            ToAuthority::Deposit(Deposit {
+                channel: CHANNEL,
+                run,
+                epoch,
+                root: EpochRoot::from_bytes([root; 32]),
+                remaining: Remaining::from(timing().lifetime()),
+                at_once,
+            }),
+        );
+        self.peer(conn).deposited.pop()
+    }
+
+    /// Mode A: the server takes the acknowledged key into use, or as next.
+    pub(super) fn hold(&mut self, conn: ConnId, deposited: &Deposited, current: bool) {
+        let certificate = verified::<LaneCertificate>(deposited.certificate.as_ref().unwrap());
+        let remaining = Remaining::from(timing().lifetime());
+        let held = Held {
+            epoch: deposited.epoch,
+            term: certificate.term,
+            group: certificate.group,
+            first_lane: certificate.first_lane,
+            remaining,
+        };
+        let end = self.now.after(timing().lifetime());
+        let peer = self.peer(conn);
+        if current {
+            (peer.report.current, peer.current_end) = (Some(held), end);
+        } else {
+            (peer.report.next, peer.next_end) =
+                (Some(held), peer.current_end.after(timing().lifetime()));
+        }
+    }
+}

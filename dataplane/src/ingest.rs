@@ -1,0 +1,205 @@
+//! Where a sending channel's payloads come from: a socket, or a feeder.
+
+use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
+
+use crate::batch::SealBatch;
+use crate::feeder::{Chunk, Fed, Feed};
+use crate::rtp;
+use crate::source::Due;
+
+/// Buffers of one receive call.
+const FRAMES: usize = 8;
+
+/// How RTP input is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Header {
+    /// Datagrams are payloads as they are.
+    Keep,
+    /// Datagrams are RTP; only what is inside is a payload.
+    Strip,
+}
+
+/// A channel's input.
+#[derive(Debug)]
+pub struct Ingest {
+    from: From,
+    payload_max: usize,
+    counts: IngestCounts,
+}
+
+/// What was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct IngestCounts {
+    /// Payloads longer than the path takes.
+    pub oversize: u64,
+    /// Datagrams that are not what the input's URL promises.
+    pub malformed: u64,
+    /// Buffers that the kernel dropped.
+    pub drops: u64,
+}
+
+#[derive(Debug)]
+enum From {
+    Udp { socket: UdpReceiver, batch: Box<RecvBatch>, header: Header, rtp: bool, at: Cursor },
+    Feed { feed: Feed, chunk: Option<Chunk>, start: u64, end: Option<Option<String>> },
+}
+
+/// Where in the receive batch the next payload lies.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    frame: usize,
+    offset: usize,
+}
+
+/// What filling a batch came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Filled {
+    /// Some payloads, or none for now.
+    Some,
+    /// The input has ended; why, if it failed.
+    End(Option<String>),
+}
+
+impl Ingest {
+    /// From a socket; `rtp`: datagrams must be RTP.
+    #[must_use]
+    pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
+        let from = From::Udp { socket, batch: Box::new(RecvBatch::new(FRAMES)), header, rtp, at: Cursor::default() };
+        Self { from, payload_max, counts: IngestCounts::default() }
+    }
+
+    /// From a feeder; its time starts now.
+    #[must_use]
+    pub fn feed(feed: Feed, payload_max: usize) -> Self {
+        let from = From::Feed { feed, chunk: None, start: clock::boottime(), end: None };
+        Self { from, payload_max, counts: IngestCounts::default() }
+    }
+
+    /// What was not taken so far.
+    #[must_use]
+    pub fn counts(&self) -> IngestCounts {
+        let drops = match &self.from {
+            From::Udp { socket, .. } => socket.drops(),
+            From::Feed { .. } => 0,
+        };
+        IngestCounts { drops, ..self.counts }
+    }
+
+    /// Time is counted from now on: sending could not begin before.
+    pub fn restart_clock(&mut self) {
+        if let From::Feed { start, .. } = &mut self.from {
+            *start = clock::boottime();
+        }
+    }
+
+    /// Waits until [`Ingest::fill`] has something to do. Cancel-safe.
+    pub async fn ready(&mut self) {
+        match &mut self.from {
+            From::Udp { socket, .. } => {
+                // An error shows itself again in `fill`.
+                let _ = socket.readable().await;
+            }
+            From::Feed { feed, chunk, start, end } => match chunk.as_ref().and_then(Chunk::front) {
+                Some((_, Due::At(due))) => shard::sleep_until(*start + due).await,
+                Some((_, Due::Now)) => {}
+                None if end.is_some() => {}
+                None => feed.ready().await,
+            },
+        }
+    }
+
+    /// Puts what is there and due into `batch`.
+    pub fn fill(&mut self, batch: &mut SealBatch) -> Filled {
+        let (counts, max) = (&mut self.counts, self.payload_max);
+        match &mut self.from {
+            From::Udp { socket, batch: received, header, rtp, at } => {
+                if at.frame == 0 && at.offset == 0 && socket.recv(received).is_err() {
+                    return Filled::Some;
+                }
+                let done = take_datagrams(received, at, batch, |datagram| payload(datagram, *rtp, *header, max, counts));
+                if done {
+                    *at = Cursor::default();
+                }
+                Filled::Some
+            }
+            From::Feed { feed, chunk, start, end } => fill_from_feed(feed, chunk, end, *start, batch, max, counts),
+        }
+    }
+}
+
+/// The payload of one input datagram, if it can be sent.
+fn payload<'a>(datagram: &'a [u8], rtp: bool, header: Header, max: usize, counts: &mut IngestCounts) -> Option<&'a [u8]> {
+    let payload = if rtp {
+        let Some(inside) = rtp::payload(datagram) else {
+            counts.malformed += 1;
+            return None;
+        };
+        if header == Header::Strip { inside } else { datagram }
+    } else {
+        datagram
+    };
+    if payload.len() > max {
+        counts.oversize += 1;
+        return None;
+    }
+    (!payload.is_empty()).then_some(payload)
+}
+
+/// Copies payloads of the received buffers into `batch`, from `at` on. True when all are taken.
+fn take_datagrams<'a>(
+    received: &'a mut RecvBatch,
+    at: &mut Cursor,
+    batch: &mut SealBatch,
+    mut payload: impl FnMut(&'a [u8]) -> Option<&'a [u8]>,
+) -> bool {
+    for (index, frame) in received.iter_mut().enumerate().skip(at.frame) {
+        let data: &'a [u8] = frame.data;
+        while at.offset < data.len() {
+            let end = data.len().min(at.offset + frame.segment);
+            if let Some(payload) = payload(&data[at.offset..end])
+                && !batch.push(payload)
+            {
+                return false;
+            }
+            at.offset = end;
+        }
+        *at = Cursor { frame: index + 1, offset: 0 };
+    }
+    true
+}
+
+fn fill_from_feed(
+    feed: &mut Feed,
+    chunk: &mut Option<Chunk>,
+    end: &mut Option<Option<String>>,
+    start: u64,
+    batch: &mut SealBatch,
+    max: usize,
+    counts: &mut IngestCounts,
+) -> Filled {
+    let now = clock::boottime();
+    loop {
+        if chunk.is_none() {
+            match feed.try_recv() {
+                Some(Fed::Chunk(next)) => *chunk = Some(next),
+                Some(Fed::End(why)) => *end = Some(why),
+                None => return end.clone().map_or(Filled::Some, Filled::End),
+            }
+        }
+        let Some(current) = chunk else { continue };
+        while let Some((payload, due)) = current.front() {
+            if matches!(due, Due::At(due) if start + due > now) {
+                return Filled::Some;
+            }
+            if payload.len() > max {
+                counts.oversize += 1;
+            } else if !payload.is_empty() && !batch.push(payload) {
+                return Filled::Some;
+            }
+            current.advance();
+        }
+        if let Some(done) = chunk.take() {
+            feed.recycle(done);
+        }
+    }
+}

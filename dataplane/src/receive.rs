@@ -1,0 +1,195 @@
+//! The receiving channel: one or two legs, open, order, output. A thin driver around
+//! [`sealcast_proto::receiver::Receiver`].
+
+use futures_lite::future::or;
+use rand_core::CryptoRng;
+use sealcast_net::{RecvBatch, UdpReceiver, clock, mailbox, shard};
+use sealcast_proto::ids::Time;
+use sealcast_proto::receiver::{Event, Receiver};
+
+use crate::link::{ChannelLink, LinkEvent};
+use crate::output::{OutBatch, Sink};
+use crate::rtp;
+use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
+use crate::ts::check::ContinuityChecker;
+
+/// Buffers of one receive call.
+const FRAMES: usize = 16;
+/// Receive calls in a row before the link and the clock are looked at again.
+const CALLS_PER_TURN: usize = 8;
+
+/// Everything one receiving channel runs on. Lives on one shard.
+pub struct ReceiveChannel {
+    /// The protocol.
+    pub receiver: Receiver,
+    /// One or two groups that carry the same packets.
+    pub legs: Vec<UdpReceiver>,
+    /// Where payloads go.
+    pub sink: Sink,
+    /// The authority.
+    pub link: ChannelLink,
+    /// Randomness.
+    pub rng: Box<dyn CryptoRng>,
+    /// Where totals are published.
+    pub status: Published<ReceiveStatus>,
+    /// A message, or the end of the mailbox, stops the channel.
+    pub stop: mailbox::Receiver<()>,
+    /// Gets what should be told to people.
+    pub on_event: Box<dyn FnMut(Event)>,
+}
+
+impl std::fmt::Debug for ReceiveChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceiveChannel").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
+}
+
+/// Why a turn of the loop began.
+enum Wake {
+    Leg,
+    Link,
+    Timer,
+    Stop,
+}
+
+/// What leaves the protocol in one turn.
+#[derive(Default)]
+struct Delivered {
+    out: OutBatch,
+    checker: ContinuityChecker,
+    output_errors: u64,
+    first_packet_ns: Option<u64>,
+    start: u64,
+}
+
+impl Delivered {
+    fn take(&mut self, payload: &[u8]) {
+        if self.first_packet_ns.is_none() {
+            self.first_packet_ns = Some(clock::boottime() - self.start);
+        }
+        self.checker.push(rtp::payload(payload).unwrap_or(payload));
+        self.out.push(payload);
+    }
+}
+
+fn now() -> Time {
+    Time(clock::boottime())
+}
+
+impl ReceiveChannel {
+    /// Runs until the channel is stopped; everything received is written when it returns. Returns why the output failed, if
+    /// it did.
+    pub async fn run(mut self) -> Option<String> {
+        let mut batch = RecvBatch::new(FRAMES);
+        let mut delivered = Delivered { start: clock::boottime(), ..Delivered::default() };
+        let mut publish = Time(0);
+        let mut stopping = false;
+        while !stopping {
+            stopping = matches!(self.wait(publish).await, Wake::Stop);
+            self.handle_links(&mut delivered);
+            for leg in 0..self.legs.len() {
+                self.drain(leg, &mut batch, &mut delivered);
+            }
+            let now = now();
+            self.receiver.poll(now, self.rng.as_mut(), &mut |payload| delivered.take(payload));
+            self.send_outputs(now);
+            self.flush(&mut delivered).await;
+            if publish <= now {
+                publish = now.after(PUBLISH_INTERVAL);
+                self.status.publish(self.snapshot(now, &delivered));
+            }
+            shard::yield_if_needed().await;
+        }
+        self.receiver.finish(&mut |payload| delivered.take(payload));
+        self.flush(&mut delivered).await;
+        self.status.publish_last(self.snapshot(now(), &delivered));
+        self.sink.finish().err().map(|error| error.to_string())
+    }
+
+    async fn wait(&mut self, publish: Time) -> Wake {
+        let timer = self.receiver.next_timeout().map_or(publish, |due| due.min(publish));
+        let legs = &self.legs;
+        let readable = async |leg: usize| match legs.get(leg) {
+            // An error shows itself again when receiving.
+            Some(leg) => drop(leg.readable().await),
+            None => std::future::pending().await,
+        };
+        let legs = async {
+            or(readable(0), readable(1)).await;
+            Wake::Leg
+        };
+        let link = async {
+            if self.link.ready().await { Wake::Link } else { std::future::pending().await }
+        };
+        let stop = async {
+            self.stop.ready().await;
+            Wake::Stop
+        };
+        let timer = async {
+            shard::sleep_until(timer.0).await;
+            Wake::Timer
+        };
+        or(stop, or(link, or(legs, timer))).await
+    }
+
+    fn handle_links(&mut self, delivered: &mut Delivered) {
+        while let Some(event) = self.link.try_recv() {
+            match event {
+                LinkEvent::Up => self.receiver.link_up(),
+                LinkEvent::Down => self.receiver.link_down(),
+                LinkEvent::Message(frame) => {
+                    let deliver = &mut |payload: &[u8]| delivered.take(payload);
+                    self.receiver.handle_link(now(), frame.message, self.rng.as_mut(), deliver);
+                }
+            }
+        }
+    }
+
+    /// Receives what a leg has, a bounded number of calls. A leg that fails does not stop the other.
+    fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) {
+        for _ in 0..CALLS_PER_TURN {
+            let Ok(count @ 1..) = self.legs[leg].recv(batch) else { return };
+            let now = now();
+            for received in batch.iter_mut() {
+                let (source, segment) = (received.source.ip(), received.segment);
+                let deliver = &mut |payload: &[u8]| delivered.take(payload);
+                self.receiver.handle_batch(now, source, leg, received.data, segment, self.rng.as_mut(), deliver);
+            }
+            if count < FRAMES {
+                return;
+            }
+        }
+    }
+
+    fn send_outputs(&mut self, now: Time) {
+        while let Some(message) = self.receiver.poll_link() {
+            self.link.send(now, message);
+        }
+        while let Some(event) = self.receiver.poll_event() {
+            (self.on_event)(event);
+        }
+    }
+
+    async fn flush(&mut self, delivered: &mut Delivered) {
+        if !delivered.out.is_empty() {
+            delivered.output_errors += self.sink.flush(&mut delivered.out, clock::boottime()).await;
+        }
+    }
+
+    fn snapshot(&self, now: Time, delivered: &Delivered) -> ReceiveStatus {
+        ReceiveStatus {
+            stats: self.receiver.stats(),
+            discards: *self.receiver.discards(),
+            gaps: self.receiver.gaps(),
+            keys: KeyStatus {
+                current: self.receiver.current(now),
+                next: self.receiver.next_epoch(),
+                linked: self.receiver.is_linked(),
+            },
+            kernel_drops: self.legs.iter().map(UdpReceiver::drops).sum(),
+            continuity_errors: delivered.checker.errors(),
+            output_errors: delivered.output_errors,
+            first_packet_ns: delivered.first_packet_ns,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The sending channel: ingest, seal, multicast. A thin driver around [`sealcast_proto::sender::Sender`].
+
+use std::io;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use rand_core::CryptoRng;
+use sealcast_net::mailbox::Receiver;
+use sealcast_net::{UdpSender, clock, shard};
+use sealcast_proto::ids::Time;
+use sealcast_proto::sender::{Event, Output, Sender};
+
+use crate::batch::SealBatch;
+use crate::ingest::{Filled, Ingest};
+use crate::link::{ChannelLink, LinkEvent};
+use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
+
+/// Batches sealed in a row before the link and the clock are looked at again.
+const BATCHES_PER_TURN: usize = 16;
+
+/// Everything one sending channel runs on. Lives on one shard.
+pub struct SendChannel {
+    /// The protocol.
+    pub sender: Sender,
+    /// Where payloads come from.
+    pub ingest: Ingest,
+    /// One or two groups that get the same packets.
+    pub legs: Vec<UdpSender>,
+    /// The authority.
+    pub link: ChannelLink,
+    /// Randomness.
+    pub rng: Box<dyn CryptoRng>,
+    /// Where totals are published.
+    pub status: Published<SendStatus>,
+    /// A message, or the end of the mailbox, stops the channel.
+    pub stop: Receiver<()>,
+    /// For inputs that can wait (files): they begin, and their clock with them, this long after the first key has come, so
+    /// that receivers get them from their first byte. `None`: live input is taken from the start.
+    pub start_delay: Option<Duration>,
+    /// Gets what should be told to people.
+    pub on_event: Box<dyn FnMut(Event)>,
+}
+
+impl std::fmt::Debug for SendChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SendChannel").field("sender", &self.sender).finish_non_exhaustive()
+    }
+}
+
+/// Why a turn of the loop began.
+enum Wake {
+    Input,
+    Link,
+    Timer,
+    Stop,
+}
+
+/// When the input is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    WaitsForKey,
+    At(Time),
+    Begun,
+}
+
+fn now() -> Time {
+    Time(clock::boottime())
+}
+
+impl SendChannel {
+    /// Runs until the input ends or the channel is stopped. Returns why the input failed, if it did.
+    pub async fn run(mut self) -> Option<String> {
+        let mut batch = SealBatch::default();
+        let mut publish = Time(0);
+        let mut errors = [0; 2];
+        let mut begin = if self.start_delay.is_some() { Begin::WaitsForKey } else { Begin::Begun };
+        let why = loop {
+            let wake = self.wait(begin, publish).await;
+            let now = now();
+            while let Some(event) = self.link.try_recv() {
+                self.handle(now, event);
+            }
+            self.sender.poll(now, self.rng.as_mut());
+            self.send_outputs(now, &mut errors).await;
+            begin = self.begin(begin, now);
+            if publish <= now {
+                publish = now.after(PUBLISH_INTERVAL);
+                self.status.publish(self.snapshot(now, errors, false));
+            }
+            match wake {
+                Wake::Stop => break None,
+                Wake::Input => {
+                    if let Filled::End(why) = self.pump(&mut batch, &mut errors).await {
+                        break why;
+                    }
+                }
+                Wake::Link | Wake::Timer => {}
+            }
+            shard::yield_if_needed().await;
+        };
+        self.send_outputs(now(), &mut errors).await;
+        self.status.publish_last(self.snapshot(now(), errors, true));
+        why
+    }
+
+    fn begin(&mut self, begin: Begin, now: Time) -> Begin {
+        match begin {
+            Begin::WaitsForKey if self.sender.current(now).is_some() => Begin::At(now.after(self.start_delay.unwrap_or_default())),
+            Begin::At(due) if due <= now => {
+                self.ingest.restart_clock();
+                Begin::Begun
+            }
+            other => other,
+        }
+    }
+
+    async fn wait(&mut self, begin: Begin, publish: Time) -> Wake {
+        let mut timer = self.sender.next_timeout(now()).map_or(publish, |due| due.min(publish));
+        if let Begin::At(due) = begin {
+            timer = timer.min(due);
+        }
+        let ingest = &mut self.ingest;
+        let input = async {
+            if begin == Begin::Begun {
+                ingest.ready().await;
+                Wake::Input
+            } else {
+                std::future::pending().await
+            }
+        };
+        let link = async {
+            if self.link.ready().await { Wake::Link } else { std::future::pending().await }
+        };
+        let stop = async {
+            self.stop.ready().await;
+            Wake::Stop
+        };
+        let timer = async {
+            shard::sleep_until(timer.0).await;
+            Wake::Timer
+        };
+        or(stop, or(link, or(input, timer))).await
+    }
+
+    fn handle(&mut self, now: Time, event: LinkEvent) {
+        match event {
+            LinkEvent::Up => self.sender.link_up(now),
+            LinkEvent::Down => self.sender.link_down(),
+            LinkEvent::Message(frame) => self.sender.handle_link(now, frame, self.rng.as_mut()),
+        }
+    }
+
+    async fn send_outputs(&mut self, now: Time, errors: &mut [u64; 2]) {
+        while let Some(output) = self.sender.poll_output() {
+            match output {
+                Output::Link(message) => self.link.send(now, message),
+                Output::Event(event) => (self.on_event)(event),
+                Output::Multicast(datagram) => {
+                    for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
+                        *errors += u64::from(leg.send_one(&datagram).await.is_err());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the input has, seals it and sends it, a bounded number of batches.
+    async fn pump(&mut self, batch: &mut SealBatch, errors: &mut [u64; 2]) -> Filled {
+        for _ in 0..BATCHES_PER_TURN {
+            batch.clear();
+            let filled = self.ingest.fill(batch);
+            if batch.is_empty() {
+                return filled;
+            }
+            let (buffer, spans) = batch.parts();
+            // Never in clear: what cannot be sealed now is counted and dropped (MD-39).
+            if self.sender.seal(now(), 0, buffer, spans).is_ok() {
+                for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
+                    *errors += u64::from(send_runs(leg, batch).await.is_err());
+                }
+            }
+            if matches!(filled, Filled::End(_)) {
+                return filled;
+            }
+        }
+        Filled::Some
+    }
+
+    fn snapshot(&self, now: Time, leg_errors: [u64; 2], finished: bool) -> SendStatus {
+        let counts = self.ingest.counts();
+        SendStatus {
+            stats: self.sender.stats(),
+            keys: KeyStatus {
+                current: self.sender.current(now),
+                next: self.sender.next_epoch(),
+                linked: self.sender.is_linked(),
+            },
+            holding: self.sender.is_holding(),
+            oversize: counts.oversize,
+            input_drops: counts.drops,
+            input_malformed: counts.malformed,
+            leg_errors,
+            finished,
+        }
+    }
+}
+
+/// One leg that fails does not stop the other.
+async fn send_runs(leg: &mut UdpSender, batch: &SealBatch) -> io::Result<()> {
+    let mut result = Ok(());
+    for (bytes, segment) in batch.runs() {
+        let sent = leg.send_batch(bytes, segment).await;
+        result = result.and(sent);
+    }
+    result
+}
+

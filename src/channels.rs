@@ -1,0 +1,210 @@
+//! From a channel's plan to the channel that runs on a shard: sockets, files, protocol machines.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use anyhow::{Context as _, Result};
+use rand_core::Rng as _;
+use sealcast_dataplane::endpoint::{Group, Input, Output, RtpHeader, UdpOptions};
+use sealcast_dataplane::feeder::Feed;
+use sealcast_dataplane::ingest::{Header, Ingest};
+use sealcast_dataplane::link::ChannelLink;
+use sealcast_dataplane::output::Sink;
+use sealcast_dataplane::receive::ReceiveChannel;
+use sealcast_dataplane::rtp::RtpWriter;
+use sealcast_dataplane::send::SendChannel;
+use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
+use sealcast_net::mailbox::Receiver as Stop;
+use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
+use sealcast_proto::ids::{RunId, ServerId, Time};
+use sealcast_proto::limits::{MTU_COST_V4, MTU_COST_V6};
+use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
+use sealcast_proto::sender::{self, Sender, SenderConfig};
+
+use crate::config::ChannelPlan;
+use crate::keylog::KeyLog;
+use crate::keys_command::rng;
+
+/// The socket's view of an endpoint.
+fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
+    let mut group = GroupOptions::new(options.addr);
+    group.source = options.source;
+    group.iface = options.iface.as_deref().map(Interface::resolve).transpose()?;
+    group.ttl = options.ttl;
+    group.dscp = options.dscp;
+    group.loopback = options.loopback.unwrap_or(true);
+    group.buffer = options.buffer.unwrap_or(group.buffer);
+    Ok(group)
+}
+
+/// The largest payload that fits the path of every leg.
+fn payload_max(legs: &[UdpSender]) -> Result<usize> {
+    let mut max = usize::MAX;
+    for leg in legs {
+        let cost = if leg.peer().is_ipv4() { MTU_COST_V4 } else { MTU_COST_V6 };
+        let mtu = leg.path_mtu().with_context(|| format!("asking for the MTU towards {}", leg.peer()))?;
+        max = max.min(mtu.min(usize::from(u16::MAX)).saturating_sub(cost));
+    }
+    Ok(max)
+}
+
+fn warn_short(grant: sealcast_net::BufferGrant, name: &str) {
+    if grant.is_short() {
+        tracing::warn!(channel = name, "{grant}");
+    }
+}
+
+fn legs_out(groups: &[Group], name: &str) -> Result<Vec<UdpSender>> {
+    let connect = |group: &Group| {
+        let leg = UdpSender::connect(&group_options(group.options())?)?;
+        warn_short(leg.grant(), name);
+        Ok(leg)
+    };
+    groups.iter().map(connect).collect()
+}
+
+fn bind(options: &UdpOptions, name: &str) -> Result<UdpReceiver> {
+    let socket = UdpReceiver::bind(&group_options(options)?)?;
+    warn_short(socket.grant(), name);
+    Ok(socket)
+}
+
+fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
+    Ok(match input {
+        Input::Udp(options) => Ingest::udp(bind(options, name)?, false, Header::Keep, payload_max),
+        Input::Rtp { options, header } => {
+            let header = if *header == RtpHeader::Keep { Header::Keep } else { Header::Strip };
+            Ingest::udp(bind(options, name)?, true, header, payload_max)
+        }
+        other => {
+            let source = sealcast_dataplane::source::open(other).with_context(|| format!("opening the input {other}"))?;
+            Ingest::feed(Feed::start("feeder", source)?, payload_max)
+        }
+    })
+}
+
+/// Builds a sending channel. Runs on its shard.
+pub fn sending(
+    plan: &ChannelPlan,
+    server: ServerId,
+    seed: &[u8; 32],
+    link: ChannelLink,
+    keylog: &KeyLog,
+    status: Published<SendStatus>,
+    stop: Stop<()>,
+) -> Result<SendChannel> {
+    let name = plan.name.clone();
+    let legs = legs_out(&plan.groups, &name)?;
+    let payload_max = payload_max(&legs)?;
+    let input = plan.input.as_ref().context("no input")?;
+    let ingest = ingest(input, &name, payload_max)?;
+    let mut rng = rng();
+    let config = SenderConfig {
+        channel: plan.channel,
+        server,
+        run: RunId(rng.next_u64()),
+        mode: plan.mode,
+        lanes: plan.lanes,
+        timing: plan.timing,
+        hold: plan.hold,
+        payload_max,
+        keylog: keylog.is_on(),
+    };
+    let keylog = keylog.clone();
+    Ok(SendChannel {
+        sender: Sender::new(config, seed),
+        ingest,
+        legs,
+        link,
+        rng: Box::new(rng),
+        status,
+        stop,
+        start_delay: (!matches!(input, Input::Udp(_) | Input::Rtp { .. })).then_some(plan.start_delay),
+        on_event: Box::new(move |event| tell_sending(&name, &keylog, event)),
+    })
+}
+
+fn tell_sending(channel: &str, keylog: &KeyLog, event: sender::Event) {
+    match event {
+        sender::Event::KeyLog(line) => keylog.write(&line),
+        sender::Event::Started { epoch } => tracing::info!(channel, epoch = epoch.0, "sending begins"),
+        sender::Event::NextHeld { epoch } => tracing::debug!(channel, epoch = epoch.0, "next key held"),
+        sender::Event::Switched { epoch } => tracing::info!(channel, epoch = epoch.0, "switched"),
+        sender::Event::Holding { epoch } => {
+            tracing::warn!(channel, epoch = epoch.0, "holding: the key's time is over and there is no next; is the authority down?");
+        }
+        sender::Event::Stopped { epoch } => {
+            tracing::error!(channel, epoch = epoch.0, "stopped sending: the key's time is over and there is no next");
+        }
+        sender::Event::Rejected { why } => tracing::warn!(channel, ?why, "a message of the authority was not taken"),
+    }
+}
+
+fn sink(output: &Output, name: &str) -> Result<Sink> {
+    let stream = |writer: Box<dyn Write + Send>, strip| Sink::stream("writer", writer, strip).map_err(Into::into);
+    match output {
+        Output::Udp(options) => Ok(Sink::udp(connect(options, name)?, None)),
+        Output::Rtp(options) => Ok(Sink::udp(connect(options, name)?, Some(RtpWriter::new(rng().next_u32())))),
+        Output::File { path, strip } => {
+            let file = File::create(path).with_context(|| format!("cannot write the output {}", path.display()))?;
+            stream(Box::new(file), *strip)
+        }
+        Output::Stdout { strip } => stream(Box::new(io::stdout()), *strip),
+    }
+}
+
+fn connect(options: &UdpOptions, name: &str) -> Result<UdpSender> {
+    let socket = UdpSender::connect(&group_options(options)?)?;
+    warn_short(socket.grant(), name);
+    Ok(socket)
+}
+
+/// Builds a receiving channel. Runs on its shard.
+pub fn receiving(
+    plan: &ChannelPlan,
+    budget: ParkingBudget,
+    link: ChannelLink,
+    keylog: &KeyLog,
+    status: Published<ReceiveStatus>,
+    stop: Stop<()>,
+) -> Result<ReceiveChannel> {
+    let name = plan.name.clone();
+    let legs = plan.groups.iter().map(|group| bind(group.options(), &name)).collect::<Result<Vec<_>>>()?;
+    let sink = sink(plan.output.as_ref().context("no output")?, &name)?;
+    let config = ReceiverConfig {
+        fetch_on: plan.fetch_on,
+        skew: plan.skew,
+        preferred: plan.preferred,
+        source_timeout: plan.source_timeout,
+        merge: plan.merge,
+        keylog: keylog.is_on(),
+        ..ReceiverConfig::new(plan.channel, plan.timing)
+    };
+    let keylog = keylog.clone();
+    Ok(ReceiveChannel {
+        receiver: Receiver::new(config, budget, Time(clock::boottime())),
+        legs,
+        sink,
+        link,
+        rng: Box::new(rng()),
+        status,
+        stop,
+        on_event: Box::new(move |event| tell_receiving(&name, &keylog, event)),
+    })
+}
+
+fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
+    match event {
+        receiver::Event::KeyLog(line) => keylog.write(&line),
+        receiver::Event::KeyHeld { epoch } => tracing::debug!(channel, epoch = epoch.0, "key held"),
+        receiver::Event::Switched { epoch } => tracing::info!(channel, epoch = epoch.0, "switched"),
+        receiver::Event::KeyMissing { epoch, held } => {
+            tracing::warn!(channel, wanted = epoch.0, held = ?held.map(|held| held.0), "packets come under a key that is not held; fetching it");
+        }
+        receiver::Event::CommitmentMismatch { epoch } => {
+            tracing::error!(channel, epoch = epoch.0, "ALARM: a key does not match what the authority signed; not used");
+        }
+        receiver::Event::SourceSwitched { from, to } => tracing::warn!(channel, ?from, ?to, "another delivery server's packets are delivered"),
+        receiver::Event::Refused { reason } => tracing::warn!(channel, ?reason, "the authority refuses keys for now"),
+    }
+}

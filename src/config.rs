@@ -1,0 +1,485 @@
+//! What a person may set: flags and TOML files, resolved into plans. Unknown keys are refused; every error says what, why,
+//! and what to do.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sealcast_dataplane::endpoint::{Group, Input, Output};
+use sealcast_proto::ids::{ChannelId, ServerId};
+use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
+use sealcast_proto::receiver::{FetchOn, Merge};
+use sealcast_proto::sender::Hold;
+use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::link::Mode;
+use serde::{Deserialize, Deserializer};
+
+/// `unix:PATH`: where the authority listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeysAt(pub PathBuf);
+
+impl FromStr for KeysAt {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let path = text.strip_prefix("unix:").with_context(|| format!("{text:?} is no key link: write unix:PATH"))?;
+        ensure!(!path.is_empty(), "unix: needs a path, for example unix:/run/sealcast/keys.sock");
+        Ok(Self(path.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for KeysAt {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Who generates keys, as people write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeSetting {
+    /// Mode B: the authority.
+    #[default]
+    Authority,
+    /// Mode A: the delivery server.
+    DeliveryServer,
+}
+
+impl From<ModeSetting> for Mode {
+    fn from(setting: ModeSetting) -> Self {
+        match setting {
+            ModeSetting::Authority => Self::Authority,
+            ModeSetting::DeliveryServer => Self::DeliveryServer,
+        }
+    }
+}
+
+/// What a sender does at the end of a key without a next, as people write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldSetting {
+    /// Go on under the current key with an alarm, at most 10 lifetimes.
+    #[default]
+    Hold,
+    /// Stop sending.
+    Stop,
+}
+
+impl From<HoldSetting> for Hold {
+    fn from(setting: HoldSetting) -> Self {
+        match setting {
+            HoldSetting::Hold => Self::Hold,
+            HoldSetting::Stop => Self::Stop,
+        }
+    }
+}
+
+/// How several delivery servers are used, as people write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergeSetting {
+    /// One is delivered, another takes over when it falls silent.
+    #[default]
+    None,
+    /// All are merged by the RTP packets inside.
+    Rtp,
+}
+
+impl From<MergeSetting> for Merge {
+    fn from(setting: MergeSetting) -> Self {
+        match setting {
+            MergeSetting::None => Self::None,
+            MergeSetting::Rtp => Self::Rtp,
+        }
+    }
+}
+
+/// An occasion to fetch keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum FetchSetting {
+    /// The second preset is reached.
+    Timer,
+    /// A Notice came.
+    Notice,
+    /// A packet came under an unknown key id.
+    Demand,
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+fn opt_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    duration(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no duration ({error}): write 60s or 500ms")))
+}
+
+/// A channel's key times, as flags and in files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct TimingArgs {
+    /// Life of a key [default: 60s]
+    #[arg(long, value_parser = duration)]
+    #[serde(default, deserialize_with = "opt_duration")]
+    pub lifetime: Option<Duration>,
+    /// First preset: the next key is prepared when this remains [default: 20s]
+    #[arg(long, value_parser = duration)]
+    #[serde(default, deserialize_with = "opt_duration")]
+    pub prepare_ahead: Option<Duration>,
+    /// Second preset: receivers fetch the next key when this remains [default: 10s]
+    #[arg(long, value_parser = duration)]
+    #[serde(default, deserialize_with = "opt_duration")]
+    pub fetch_ahead: Option<Duration>,
+    /// How long receivers keep the previous key after its last packet [default: 2s]
+    #[arg(long, value_parser = duration)]
+    #[serde(default, deserialize_with = "opt_duration")]
+    pub grace: Option<Duration>,
+}
+
+impl TimingArgs {
+    fn or(self, other: Self) -> Self {
+        Self {
+            lifetime: self.lifetime.or(other.lifetime),
+            prepare_ahead: self.prepare_ahead.or(other.prepare_ahead),
+            fetch_ahead: self.fetch_ahead.or(other.fetch_ahead),
+            grace: self.grace.or(other.grace),
+        }
+    }
+
+    /// The times, checked (MD-14).
+    pub fn resolve(self) -> Result<Timing> {
+        let default = Timing::default();
+        Ok(Timing::new(
+            self.lifetime.unwrap_or(default.lifetime()),
+            self.prepare_ahead.unwrap_or(default.prepare_ahead()),
+            self.fetch_ahead.unwrap_or(default.fetch_ahead()),
+            self.grace.unwrap_or(default.grace()),
+        )?)
+    }
+}
+
+/// One channel in a file. Each program reads the parts that are its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChannelFile {
+    id: u16,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    mode: Option<ModeSetting>,
+    #[serde(default)]
+    timing: TimingArgs,
+    #[serde(default)]
+    input: Option<Input>,
+    #[serde(default)]
+    groups: Vec<Group>,
+    #[serde(default)]
+    output: Option<Output>,
+    #[serde(default)]
+    lanes: Option<u16>,
+    #[serde(default)]
+    hold: Option<HoldSetting>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    start_delay: Option<Duration>,
+    #[serde(default)]
+    shard: Option<usize>,
+    #[serde(default)]
+    merge: Option<MergeSetting>,
+    #[serde(default)]
+    preferred_server: Option<u32>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    skew: Option<Duration>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    source_timeout: Option<Duration>,
+    #[serde(default)]
+    fetch_on: Option<Vec<FetchSetting>>,
+}
+
+/// A configuration file: of `keys`, `send` or `receive`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    keys: Option<KeysAt>,
+    #[serde(default)]
+    server: Option<u32>,
+    #[serde(default)]
+    metrics: Option<SocketAddr>,
+    #[serde(default)]
+    keylog: Option<PathBuf>,
+    #[serde(default)]
+    cores: Option<Vec<usize>>,
+    #[serde(default)]
+    timing: TimingArgs,
+    #[serde(default)]
+    channel: Vec<ChannelFile>,
+}
+
+/// One channel, resolved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChannelPlan {
+    /// Which.
+    pub channel: ChannelId,
+    /// For people.
+    pub name: String,
+    /// Who generates keys.
+    pub mode: Mode,
+    /// Key times.
+    pub timing: Timing,
+    /// `send`: where payloads come from.
+    pub input: Option<Input>,
+    /// One or two groups.
+    pub groups: Vec<Group>,
+    /// `receive`: where payloads go.
+    pub output: Option<Output>,
+    /// `send`: sending cores.
+    pub lanes: u8,
+    /// `send`: what to do without a next key.
+    pub hold: Hold,
+    /// `send`: pause between the first key and the first packet of a file, so that receivers can fetch the key.
+    pub start_delay: Duration,
+    /// On which shard; by load if not given.
+    pub shard: Option<usize>,
+    /// `receive`: how several delivery servers are used.
+    pub merge: Merge,
+    /// `receive`: which delivery server to prefer.
+    pub preferred: Option<ServerId>,
+    /// `receive`: wait for a missing packet.
+    pub skew: Duration,
+    /// `receive`: silence until another server takes over.
+    pub source_timeout: Duration,
+    /// `receive`: when keys are fetched.
+    pub fetch_on: FetchOn,
+}
+
+/// What a process runs on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// Where the authority is.
+    pub keys: KeysAt,
+    /// `send`: which delivery server this is.
+    pub server: ServerId,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+    /// Where keys are logged.
+    pub keylog: Option<PathBuf>,
+    /// Cores to pin shards to; one unpinned shard if empty.
+    pub cores: Vec<usize>,
+    /// The channels.
+    pub channels: Vec<ChannelPlan>,
+}
+
+/// Which program the plan is for: what it must have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// `sealcast send`.
+    Send,
+    /// `sealcast receive`.
+    Receive,
+}
+
+/// Flags that `send` and `receive` share.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CommonArgs {
+    /// Configuration file (TOML); flags go before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the authority listens: unix:PATH
+    #[arg(long, env = "SEALCAST_KEYS", value_name = "unix:PATH")]
+    pub keys: Option<KeysAt>,
+    /// Serve Prometheus metrics at this address, for example 127.0.0.1:9100
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Write keys to this file for Wireshark and the like: whoever reads it can read the content
+    #[arg(long, value_name = "FILE")]
+    pub keylog: Option<PathBuf>,
+    /// Pin a shard to each of these cores, for example 0,1
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    pub cores: Option<Vec<usize>>,
+    /// Print totals as JSON, a line per second
+    #[arg(long)]
+    pub json: bool,
+    /// Channel number (without --config)
+    #[arg(long)]
+    pub channel: Option<u16>,
+    /// Multicast group: udp://GROUP:PORT?iface=..&ttl=..&source=..; twice for two legs
+    #[arg(long = "group", value_name = "URL")]
+    pub groups: Vec<Group>,
+    #[command(flatten)]
+    pub timing: TimingArgs,
+}
+
+/// What one channel takes from flags alone.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelArgs {
+    /// `send`.
+    pub server: Option<u32>,
+    /// `send`.
+    pub input: Option<Input>,
+    /// `receive`.
+    pub output: Option<Output>,
+    /// Both.
+    pub mode: Option<ModeSetting>,
+    /// `send`.
+    pub hold: Option<HoldSetting>,
+    /// `send`.
+    pub start_delay: Option<Duration>,
+    /// `receive`.
+    pub merge: Option<MergeSetting>,
+    /// `receive`.
+    pub preferred: Option<u32>,
+    /// `receive`.
+    pub skew: Option<Duration>,
+}
+
+impl Plan {
+    /// Resolves flags and, if named, the configuration file.
+    ///
+    /// # Errors
+    /// Says which setting of which channel is wrong, why, and what to do.
+    pub fn resolve(role: Role, common: &CommonArgs, args: &ChannelArgs) -> Result<Self> {
+        let mut file = match &common.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        if common.config.is_none() || common.channel.is_some() {
+            ensure!(
+                file.channel.is_empty(),
+                "--channel and a configuration file with channels exclude each other: leave one out"
+            );
+            file.channel.push(from_flags(common, args)?);
+        }
+        ensure!(!file.channel.is_empty(), "no channel is configured: add a [[channel]] table to the file");
+        let keys = common.keys.clone().or(file.keys).context("where is the authority? Give --keys unix:PATH (or keys = \"unix:PATH\")")?;
+        let timing = common.timing.or(file.timing);
+        let channels =
+            file.channel.into_iter().map(|channel| plan(role, channel, timing)).collect::<Result<Vec<_>>>()?;
+        for (index, channel) in channels.iter().enumerate() {
+            let twice = channels[..index].iter().any(|other| other.channel == channel.channel);
+            ensure!(!twice, "channel {} is configured twice", channel.channel.0);
+        }
+        Ok(Self {
+            keys,
+            server: ServerId(args.server.or(file.server).unwrap_or(1)),
+            metrics: common.metrics.or(file.metrics),
+            keylog: common.keylog.clone().or(file.keylog),
+            cores: common.cores.clone().or(file.cores).unwrap_or_default(),
+            channels,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+}
+
+fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
+    Ok(ChannelFile {
+        id: common.channel.context("which channel? Give --channel NUMBER or --config FILE")?,
+        name: None,
+        mode: args.mode,
+        timing: TimingArgs::default(),
+        input: args.input.clone(),
+        groups: common.groups.clone(),
+        output: args.output.clone(),
+        lanes: None,
+        hold: args.hold,
+        start_delay: args.start_delay,
+        shard: None,
+        merge: args.merge,
+        preferred_server: args.preferred,
+        skew: args.skew,
+        source_timeout: None,
+        fetch_on: None,
+    })
+}
+
+fn plan(role: Role, file: ChannelFile, timing: TimingArgs) -> Result<ChannelPlan> {
+    let id = file.id;
+    check(role, &file).with_context(|| format!("channel {id}"))?;
+    let fetch = |on| file.fetch_on.as_ref().is_none_or(|list: &Vec<FetchSetting>| list.contains(&on));
+    Ok(ChannelPlan {
+        channel: ChannelId(id),
+        name: file.name.clone().unwrap_or_else(|| format!("channel {id}")),
+        mode: file.mode.unwrap_or_default().into(),
+        timing: file.timing.or(timing).resolve().with_context(|| format!("channel {id}"))?,
+        fetch_on: FetchOn {
+            timer: fetch(FetchSetting::Timer),
+            notice: fetch(FetchSetting::Notice),
+            demand: fetch(FetchSetting::Demand),
+        },
+        input: file.input,
+        groups: file.groups,
+        output: file.output,
+        lanes: u8::try_from(file.lanes.unwrap_or(1)).with_context(|| format!("channel {id}: too many lanes"))?,
+        hold: file.hold.unwrap_or_default().into(),
+        start_delay: file.start_delay.unwrap_or_default(),
+        shard: file.shard,
+        merge: file.merge.unwrap_or_default().into(),
+        preferred: file.preferred_server.map(ServerId),
+        skew: file.skew.unwrap_or(SKEW_DEFAULT),
+        source_timeout: file.source_timeout.unwrap_or(SOURCE_TIMEOUT),
+    })
+}
+
+fn check(role: Role, file: &ChannelFile) -> Result<()> {
+    let lanes = file.lanes.unwrap_or(1);
+    ensure!(
+        (1..=LANES_MAX).contains(&usize::from(lanes)),
+        "lanes = {lanes}: a channel has 1 to {LANES_MAX} lanes in one epoch; use fewer sending cores"
+    );
+    ensure!(lanes == 1, "lanes = {lanes}: this version sends each channel from one core; leave lanes out or set it to 1");
+    match file.groups.len() {
+        1 | 2 => {}
+        0 => bail!("no multicast group: give --group udp://GROUP:PORT (or groups = [\"udp://..\"])"),
+        more => bail!("{more} groups: a channel has one leg or two"),
+    }
+    let skew = file.skew.unwrap_or(SKEW_DEFAULT);
+    ensure!(skew <= SKEW_MAX, "skew = {skew:?}: at most {SKEW_MAX:?}");
+    match role {
+        Role::Send => ensure!(file.input.is_some(), "no input: give --input URL (or input = \"URL\")"),
+        Role::Receive => ensure!(file.output.is_some(), "no output: give --output URL (or output = \"URL\")"),
+    }
+    Ok(())
+}
+
+/// What `sealcast keys` runs on: channels and their times.
+#[derive(Clone, Debug)]
+pub struct KeysPlan {
+    /// Where to listen.
+    pub listen: KeysAt,
+    /// Channels, modes, times.
+    pub channels: Vec<(ChannelId, Mode, Timing)>,
+}
+
+impl KeysPlan {
+    /// Resolves flags and, if named, the configuration file.
+    ///
+    /// # Errors
+    /// As [`Plan::resolve`].
+    pub fn resolve(
+        listen: Option<KeysAt>,
+        config: Option<&Path>,
+        channels: &[u16],
+        mode: ModeSetting,
+        timing: TimingArgs,
+    ) -> Result<Self> {
+        let file = config.map(read).transpose()?.unwrap_or_default();
+        let timing = timing.or(file.timing);
+        let listed = channels.iter().map(|&id| (id, mode, timing));
+        let filed = file.channel.iter().map(|channel| (channel.id, channel.mode.unwrap_or(mode), channel.timing.or(timing)));
+        let channels = listed
+            .chain(filed)
+            .map(|(id, mode, timing)| {
+                Ok((ChannelId(id), mode.into(), timing.resolve().with_context(|| format!("channel {id}"))?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        ensure!(!channels.is_empty(), "no channel: give --channel NUMBER (repeatable) or --config FILE with [[channel]] tables");
+        let listen = listen.or(file.keys).context("where to listen? Give --listen unix:PATH (or keys = \"unix:PATH\")")?;
+        Ok(Self { listen, channels })
+    }
+}

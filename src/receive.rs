@@ -1,0 +1,76 @@
+//! `sealcast receive`: a receiver.
+
+use std::time::Duration;
+
+use sealcast_dataplane::endpoint::Output;
+use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::status::{Published, ReceiveStatus};
+use sealcast_proto::receiver::ParkingBudget;
+
+use crate::Failure;
+use crate::channels;
+use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Role};
+use crate::keylog::KeyLog;
+use crate::keys::Hub;
+use crate::run::{self, Kind, Outcome, RunArgs};
+
+/// Flags of `sealcast receive`.
+#[derive(Debug, clap::Args)]
+pub struct ReceiveArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Output: udp://, rtp://, file path, - (stdout)
+    #[arg(long, value_name = "URL")]
+    output: Option<Output>,
+    /// How several delivery servers are used [default: none]
+    #[arg(long, value_enum)]
+    merge: Option<MergeSetting>,
+    /// Delivery server to prefer at the start
+    #[arg(long, value_name = "NUMBER")]
+    preferred_server: Option<u32>,
+    /// Wait for a missing packet, and skew between two legs [default: 50ms, at most 500ms]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    skew: Option<Duration>,
+    /// End after this
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    duration: Option<Duration>,
+}
+
+/// The receiving side of [`run::run`].
+struct Receiving {
+    hub: Hub,
+    budget: ParkingBudget,
+    keylog: KeyLog,
+}
+
+impl Kind for Receiving {
+    type Status = ReceiveStatus;
+
+    fn start(&self, fleet: &Fleet, shard: usize, plan: &ChannelPlan, status: Published<ReceiveStatus>) -> Running<Outcome> {
+        let link = self.hub.attach(plan.channel);
+        let (plan, budget, keylog) = (plan.clone(), self.budget.clone(), self.keylog.clone());
+        fleet.spawn(shard, move |stop| async move {
+            match channels::receiving(&plan, budget, link, &keylog, status, stop) {
+                Ok(channel) => Ok(channel.run().await),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        })
+    }
+}
+
+/// Runs until INT or TERM comes, or for as long as asked.
+pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
+    let flags = ChannelArgs {
+        output: args.output.clone(),
+        merge: args.merge,
+        preferred: args.preferred_server,
+        skew: args.skew,
+        ..ChannelArgs::default()
+    };
+    let resolve = || Plan::resolve(Role::Receive, &args.common, &flags);
+    let plan = resolve().map_err(Failure::Configuration)?;
+    let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
+    let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let receiving = Receiving { hub, budget: ParkingBudget::default(), keylog };
+    run::run(&receiving, plan, &RunArgs { json: args.common.json, limit: args.duration, resolve: &resolve })
+}

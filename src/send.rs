@@ -1,0 +1,83 @@
+//! `sealcast send`: a delivery server.
+
+use std::time::Duration;
+
+use rand_core::Rng as _;
+use sealcast_dataplane::endpoint::Input;
+use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::status::{Published, SendStatus};
+use sealcast_proto::ids::ServerId;
+
+use crate::Failure;
+use crate::channels;
+use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, HoldSetting, ModeSetting, Plan, Role};
+use crate::keylog::KeyLog;
+use crate::keys::Hub;
+use crate::keys_command::rng;
+use crate::run::{self, Kind, Outcome, RunArgs};
+
+/// Flags of `sealcast send`.
+#[derive(Debug, clap::Args)]
+pub struct SendArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Input: udp://, rtp://, file path, - (stdin), pcap:FILE, gen:?rate=4M&seconds=10
+    #[arg(long, value_name = "URL")]
+    input: Option<Input>,
+    /// Number of this delivery server [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    server: Option<u32>,
+    /// Who generates keys [default: authority]
+    #[arg(long, value_enum)]
+    mode: Option<ModeSetting>,
+    /// What to do at the end of a key without a next [default: hold]
+    #[arg(long, value_enum)]
+    hold: Option<HoldSetting>,
+    /// Pause between the first key and the first packet of a file or generator, so that receivers can fetch the key [default: 0s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    start_delay: Option<Duration>,
+}
+
+/// The sending side of [`run::run`].
+struct Sending {
+    hub: Hub,
+    server: ServerId,
+    /// One signing key for all channels of this run.
+    seed: [u8; 32],
+    keylog: KeyLog,
+}
+
+impl Kind for Sending {
+    type Status = SendStatus;
+
+    fn start(&self, fleet: &Fleet, shard: usize, plan: &ChannelPlan, status: Published<SendStatus>) -> Running<Outcome> {
+        let link = self.hub.attach(plan.channel);
+        let (plan, server, seed, keylog) = (plan.clone(), self.server, self.seed, self.keylog.clone());
+        fleet.spawn(shard, move |stop| async move {
+            match channels::sending(&plan, server, &seed, link, &keylog, status, stop) {
+                Ok(channel) => Ok(channel.run().await),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        })
+    }
+}
+
+/// Runs until the input ends or INT or TERM comes.
+pub fn run(args: &SendArgs) -> Result<(), Failure> {
+    let flags = ChannelArgs {
+        server: args.server,
+        input: args.input.clone(),
+        mode: args.mode,
+        hold: args.hold,
+        start_delay: args.start_delay,
+        ..ChannelArgs::default()
+    };
+    let resolve = || Plan::resolve(Role::Send, &args.common, &flags);
+    let plan = resolve().map_err(Failure::Configuration)?;
+    let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
+    let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let mut seed = [0; 32];
+    rng().fill_bytes(&mut seed);
+    let sending = Sending { hub, server: plan.server, seed, keylog };
+    run::run(&sending, plan, &RunArgs { json: args.common.json, limit: None, resolve: &resolve })
+}
