@@ -77,7 +77,7 @@ fn input(args: &DemoArgs) -> Result<Input> {
         None => format!("gen:?rate={}M&seconds={}", args.mbit, args.seconds).parse().map_err(Into::into),
         Some(path) => {
             ensure!(path.is_file(), "cannot read {}: it is no file", path.display());
-            Input::from_path(path).map_err(Into::into)
+            Ok(Input::file(path))
         }
     }
 }

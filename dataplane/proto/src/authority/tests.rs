@@ -12,10 +12,12 @@ use rand_core::SeedableRng as _;
 use sealcast_crypto::LaneSecret;
 
 use super::*;
-use crate::ids::{Epoch, Lane, RunId};
+use crate::ids::{Epoch, Lane, Remaining, RunId};
 use crate::wire::control::{LaneCertificate, Notice, Unverified};
-use crate::wire::door::Granted;
-use crate::wire::link::{CipherHalf, Deposit, Deposited, Held, NumberWanted};
+use crate::wire::door::{Granted, Reason, Refused, Wanted};
+use crate::wire::link::{
+    CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, ServerIdentity,
+};
 
 pub(super) const CHANNEL: ChannelId = ChannelId(7);
 /// Authority seeds: the channel's, and somebody else's.
@@ -175,7 +177,7 @@ impl World {
 
     /// The authority stops and starts again from `stored`; every link breaks.
     pub(super) fn restart(&mut self, stored: Stored) {
-        let mode = self.authority.config.channels[0].mode;
+        let mode = self.channel_mode();
         self.authority = Authority::start(config(mode, &[]), stored.clone(), self.now);
         self.disk = stored;
         self.events.clear();
@@ -185,12 +187,16 @@ impl World {
     pub(super) fn term(&self) -> Term {
         match self.authority.status(self.now).lead {
             Lead::Leading(term) => term,
-            lead => panic!("{lead:?}"),
+            lead => unreachable!("{lead:?}"),
         }
     }
 
     pub(super) fn channel(&self) -> ChannelStatus {
         self.authority.status(self.now).channels.remove(0)
+    }
+
+    pub(super) fn channel_mode(&self) -> Mode {
+        self.authority.config.channels[0].mode
     }
 
     pub(super) fn conn(&mut self) -> ConnId {
@@ -220,7 +226,7 @@ impl World {
         let report = Report {
             channel: CHANNEL,
             run: RunId(run),
-            mode: self.authority.config.channels[0].mode,
+            mode: self.channel_mode(),
             lanes,
             current: None,
             next: None,
@@ -321,7 +327,7 @@ impl World {
                 return;
             }
         }
-        panic!("timeouts without end");
+        unreachable!("timeouts without end");
     }
 
     /// Lets time pass with a report of everybody each second, as in operation.
@@ -362,6 +368,10 @@ impl World {
         };
         match message {
             FromAuthority::Welcome(welcome) => assert_eq!(self.disk.term, welcome.term),
+            // An epoch that was only prepared may be dropped in the same call; its number is used up.
+            FromAuthority::CipherHalf(half) if !half.at_once => {
+                assert!(disk.is_some_and(|disk| disk.highest >= half.epoch))
+            }
             FromAuthority::CipherHalf(half) => assert!(holds(half.epoch)),
             FromAuthority::Deposited(deposited) => {
                 assert!(deposited.certificate.is_none() || holds(deposited.epoch))
@@ -401,7 +411,7 @@ impl World {
         match self.sent.pop() {
             Some((_, FromAuthority::Granted(granted))) => Ok(granted),
             Some((_, FromAuthority::Refused(refused))) => Err(refused),
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     }
 

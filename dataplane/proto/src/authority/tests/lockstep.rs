@@ -441,6 +441,47 @@ fn a_silent_server_is_waited_for_until_it_has_surely_stopped() {
 }
 
 #[test]
+fn an_epoch_that_is_over_and_used_by_nobody_is_not_taken_up_again() {
+    let mut world = world();
+    let a = world.enter(1, 11, 1);
+    world.authority.disconnected(a);
+    world.pass(ms(61_000));
+    let b = world.enter(1, 12, 1);
+    assert!(
+        world.peer(b).epochs().0 > Some(2),
+        "the one prepared meanwhile was offered to the dead run: dropped"
+    );
+    assert_eq!(world.channel().remaining.duration(), timing().lifetime());
+}
+
+#[test]
+fn of_two_links_of_one_server_the_newer_counts() {
+    let mut world = world();
+    let a = world.enter(1, 11, 1);
+    let b = world.enter(1, 12, 1);
+    let lanes = world.channel().lanes;
+    world.peer(a).report.current = None;
+    world.report(a);
+    assert!(world.peer(a).report.current.is_none());
+    for _ in 0..50 {
+        world.report(b);
+        world.pass(ms(1000));
+    }
+    assert!(world.peer(a).notices.is_empty() && !world.peer(b).notices.is_empty());
+    assert_eq!(world.channel().lanes, lanes);
+}
+
+#[test]
+fn of_two_links_the_older_gets_nothing_before_the_newer_reports() {
+    let mut world = world();
+    let a = world.enter(1, 11, 1);
+    world.report(a);
+    world.join(1, 12, 1);
+    world.pass(ms(40_000));
+    assert_eq!(world.peer(a).epochs(), (Some(1), None));
+}
+
+#[test]
 fn receivers_and_strangers_get_no_cipher_half() {
     let mut world = world();
     let a = world.enter(1, 11, 1);

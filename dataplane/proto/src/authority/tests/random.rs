@@ -155,28 +155,28 @@ impl Play {
                 let _ = self.world.ask(Some(wanted).filter(|&epoch| epoch > 0));
             }
             (17, Some(conn)) => self.generate(conn),
-            (19, Some(conn))
-                if !self.world.authority.config.channels[0]
-                    .mode
-                    .eq(&Mode::Authority) =>
-            {
-                self.generate(conn)
-            }
-            (18, _) if self.roll(4) == 0 => self.restart(),
+            (18, Some(conn)) if self.deposits() => self.generate(conn),
+            (18, _) if self.roll(3) == 0 => self.restart(),
             _ => self.join(),
         }
         self.copies.push(self.world.disk.clone());
         self.promises.check(&mut self.world);
     }
 
+    fn deposits(&self) -> bool {
+        self.world.channel_mode() == Mode::DeliveryServer
+    }
+
     fn join(&mut self) {
         self.runs += 1;
-        let servers = if self.world.authority.config.channels[0].mode == Mode::Authority {
-            4
-        } else {
-            2
-        };
+        let servers = if self.deposits() { 2 } else { 4 };
         let (id, lanes) = (self.roll(servers) + 1, self.roll(70) + 1);
+        if self.deposits() {
+            // The former run is gone: nobody else can ask for numbers.
+            self.world
+                .peers
+                .retain(|_, peer| u64::from(peer.id.0) != id);
+        }
         if self.world.peers.len() > 8 {
             self.world.peers.pop_first();
         }
@@ -264,9 +264,9 @@ impl Play {
 
 fn play(mode: Mode) -> (usize, usize) {
     let (mut lanes, mut changes) = (0, 0);
-    for seed in 0..20 {
+    for seed in 0..10 {
         let mut play = Play::new(seed, mode);
-        for _ in 0..200 {
+        for _ in 0..250 {
             play.step();
         }
         lanes += play.promises.owners.len();
@@ -279,7 +279,7 @@ fn play(mode: Mode) -> (usize, usize) {
 fn sec_06_the_promises_hold_in_mode_b() {
     let (lanes, changes) = play(Mode::Authority);
     assert!(
-        lanes > 10_000 && changes > 100,
+        lanes > 5_000 && changes > 50,
         "the runs must do something: {lanes} lanes, {changes} changes"
     );
 }
@@ -288,7 +288,7 @@ fn sec_06_the_promises_hold_in_mode_b() {
 fn sec_06_the_promises_hold_in_mode_a() {
     let (lanes, changes) = play(Mode::DeliveryServer);
     assert!(
-        lanes == 0 && changes > 20,
+        lanes == 0 && changes > 10,
         "the runs must do something: {changes} changes"
     );
 }

@@ -394,6 +394,61 @@ fn a_server_that_was_out_of_reach_is_heard_later() {
 }
 
 #[test]
+fn an_announced_boundary_stands_when_another_epoch_turns_out_to_be_in_use() {
+    let (mut world, a, b) = led();
+    world.authority.disconnected(b);
+    let (mut late, term) = (world.peer(b).clone(), world.term());
+    world.peers.remove(&b);
+    // The number 3 is used up by a mere preparation; 4 is announced.
+    world.run(ms(30_000));
+    let stored = world.disk.clone();
+    let conns = restart(&mut world, stored, &[a]);
+    world.run(ms(6000));
+    let (before, next) = (world.channel(), world.channel().next.unwrap());
+    assert!(before.announced && next > Epoch(3));
+    let held = late.report.current.unwrap();
+    late.report.current = Some(Held {
+        epoch: Epoch(3),
+        ..held
+    });
+    late.current_end = world.now.after(ms(59_000));
+    let b = world.relink(late, term);
+    world.report(b);
+    assert!(world.said(adopted(3, false)));
+    let after = world.channel();
+    assert_eq!((after.next, after.announced), (Some(next), true));
+    assert_eq!(after.remaining, before.remaining);
+    world.run(after.remaining.duration());
+    assert_eq!(
+        (world.peer(conns[0]).epochs().0, world.channel().current),
+        (Some(next.0), Some(next))
+    );
+}
+
+#[test]
+fn a_stored_root_of_the_same_number_but_another_term_is_not_the_one_in_use() {
+    let (mut world, a, b) = led();
+    let other = Term {
+        number: 1,
+        instance: 5,
+    };
+    for conn in [a, b] {
+        let held = world.peer(conn).report.current.unwrap();
+        world.peer(conn).report.current = Some(Held {
+            term: other,
+            ..held
+        });
+    }
+    let stored = world.disk.clone();
+    restart(&mut world, stored, &[a, b]);
+    assert!(world.said(adopted(2, false)));
+    assert!(
+        world.ask(None).is_err(),
+        "devices could not open anything with that root"
+    );
+}
+
+#[test]
 fn other_keys_under_the_same_number_are_a_conflict() {
     let mut world = World::leading(Mode::Authority);
     let a = world.enter(1, 11, 2);

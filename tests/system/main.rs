@@ -1,0 +1,15 @@
+//! System tests: the real programs in network namespaces that each test makes and removes, with an ffmpeg-made TS.
+//!
+//! They need root, `ip`, and (where named) `ffmpeg`, `tshark`, `nft`; `tests/run` installs these. Without root they say so
+//! and pass over.
+
+mod bad_input;
+mod net;
+mod process;
+mod sample;
+mod streams;
+mod servers;
+mod operations;
+mod impaired;
+#[path = "../common/relay.rs"]
+mod relay;

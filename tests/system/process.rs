@@ -1,0 +1,114 @@
+//! The programs under test: started on a host, watched by their JSON lines, stopped by their id.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// A running program.
+pub struct Program {
+    name: String,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// Starts `sealcast` with `args` on a host (`None`: here), output to files in `folder`.
+pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) -> Program {
+    let binary = env!("CARGO_BIN_EXE_sealcast");
+    let mut command = match host {
+        Some(host) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", host, binary]);
+            command
+        }
+        None => Command::new(binary),
+    };
+    let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
+    let child = command
+        .args(args)
+        .env("SEALCAST_LOG", "info")
+        .stdin(std::process::Stdio::null())
+        .stdout(File::create(&out).expect("a file for output"))
+        .stderr(File::create(&err).expect("a file for errors"))
+        .spawn()
+        .expect("the program starts");
+    Program { name: name.to_owned(), child, out, err }
+}
+
+impl Program {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    /// What it said on standard error.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// The last JSON line, if there is one.
+    pub fn status(&self) -> Option<Value> {
+        let text = fs::read_to_string(&self.out).ok()?;
+        text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    }
+
+    /// Totals of a channel.
+    pub fn channel(&self, id: u16) -> Value {
+        self.status().map_or(Value::Null, |status| status["channels"][id.to_string()].clone())
+    }
+
+    /// Waits until `done` holds of a channel's totals; panics with what it said when that takes longer than `limit`.
+    pub fn wait_until(&self, id: u16, limit: Duration, what: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let channel = self.channel(id);
+            if done(&channel) {
+                return channel;
+            }
+            assert!(start.elapsed() < limit, "{}: not {what} within {limit:?}: {channel}\n{}", self.name, self.errors());
+            sleep(TICK);
+        }
+    }
+
+    /// Waits until a channel has a key.
+    pub fn wait_for_key(&self, id: u16) {
+        self.wait_until(id, Duration::from_secs(20), "in possession of a key", |channel| channel["keys"]["epoch"].is_u64());
+    }
+
+    /// Waits for its end by itself.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("waiting works") {
+                return status;
+            }
+            assert!(start.elapsed() < limit, "{} has not ended within {limit:?}\n{}", self.name, self.errors());
+            sleep(TICK);
+        }
+    }
+
+    /// Asks it to stop and waits; it must end well.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait(Duration::from_secs(10));
+        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.errors());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,143 @@
+//! One delivery server, several receivers, a key change every second.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::net::{Lan, can_run};
+use crate::process::{Program, sealcast};
+use crate::sample::{assert_same, assert_tail, ts, tshark_drops};
+
+/// Key times of the system tests: a change every second.
+pub const FAST: [&str; 8] = ["--lifetime", "1s", "--prepare-ahead", "700ms", "--fetch-ahead", "400ms", "--grace", "200ms"];
+
+/// Starts the authority for channel 1 on host 1.
+pub fn keys(lan: &Lan, folder: &Path, more: &[&str]) -> (Program, String) {
+    let at = format!("unix:{}", folder.join("keys.sock").display());
+    let args = [&["keys", "--listen", &at, "--channel", "1"], &FAST[..], more].concat();
+    (sealcast(Some(lan.host(1)), folder, "keys", &args), at)
+}
+
+/// Starts a receiver of channel 1 that writes `NAME.ts`.
+pub fn receiver(lan: &Lan, host: usize, folder: &Path, name: &str, keys: &str, groups: &[&str], more: &[&str]) -> Program {
+    let output = folder.join(format!("{name}.ts")).display().to_string();
+    let mut args = vec!["receive", "--json", "--keys", keys, "--channel", "1", "--output", &output];
+    groups.iter().for_each(|group| args.extend(["--group", group]));
+    args.extend(FAST);
+    args.extend(more);
+    sealcast(Some(lan.host(host)), folder, name, &args)
+}
+
+/// Starts a delivery server of channel 1.
+pub fn sender(lan: &Lan, host: usize, folder: &Path, name: &str, keys: &str, groups: &[&str], more: &[&str]) -> Program {
+    let mut args = vec!["send", "--json", "--keys", keys, "--channel", "1"];
+    groups.iter().for_each(|group| args.extend(["--group", group]));
+    args.extend(FAST);
+    args.extend(more);
+    sealcast(Some(lan.host(host)), folder, name, &args)
+}
+
+/// What must not have happened at a receiver.
+pub fn assert_clean(name: &str, channel: &Value) {
+    assert_eq!(channel["lost"], 0, "{name}: {channel}");
+    assert_eq!(channel["continuity_errors"], 0, "{name}: {channel}");
+    for cause in ["bad_tag", "malformed", "replay", "bad_signature"] {
+        assert_eq!(channel["discards"][cause], 0, "{name}: {cause}: {channel}");
+    }
+}
+
+/// MD-01, MD-06, MD-07, MD-13, MD-15 to MD-17, MD-19 to MD-21, MD-40: 30 s of an ffmpeg-made TS over 1 s epochs; every
+/// receiver writes what was sent, the late one its tail.
+#[test]
+fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
+    if !can_run(&["ip", "ffmpeg", "tshark"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
+    let (folder, input) = (folder.path(), ts(30));
+    let group = ["udp://239.1.1.1:5000?ttl=4"];
+    let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
+    let mut early: Vec<_> = (2..4).map(|host| receiver(&lan, host, folder, &format!("r{host}"), &at, &group, &[])).collect();
+    let input_path = input.display().to_string();
+    let mut sender = sender(&lan, 1, folder, "s", &at, &group, &["--input", &input_path, "--start-delay", "1s"]);
+    sleep(Duration::from_secs(12));
+    let mut late = receiver(&lan, 4, folder, "late", &at, &group, &[]);
+    let status = sender.wait(Duration::from_secs(50));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(500));
+    let sent = fs::read(&input).unwrap();
+    early.iter_mut().chain([&mut late]).for_each(Program::stop);
+    let switches = sender.channel(1)["switches"].as_u64().unwrap();
+    assert!(switches >= 28, "{switches} switches");
+    for (program, name) in early.iter().zip(["r2", "r3"]) {
+        let file = folder.join(format!("{name}.ts"));
+        assert_clean(name, &program.channel(1));
+        assert_same(name, &sent, &fs::read(&file).unwrap());
+        assert_eq!(program.channel(1)["switches"], switches, "{name} followed every change");
+        assert_eq!(tshark_drops(&file), 0, "{name}: an independent reader finds no gap");
+    }
+    assert_clean("late", &late.channel(1));
+    assert_tail("late", &sent, &fs::read(folder.join("late.ts")).unwrap());
+    assert_eq!(tshark_drops(&folder.join("late.ts")), 0);
+}
+
+/// MD-08 to MD-12: the same with keys made at the delivery server, which restarts in the middle: one new epoch at once.
+#[test]
+fn mode_a_goes_on_under_a_new_epoch_after_a_restart() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+    let (folder, input) = (folder.path(), ts(8));
+    let group = ["udp://239.1.1.1:5000?ttl=4"];
+    let mode = ["--mode", "delivery-server"];
+    let (_keys, at) = keys(&lan, folder, &[&mode[..], &["--known-server", "1"]].concat());
+    let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
+    let input_path = input.display().to_string();
+    let args = [&mode[..], &["--input", &input_path, "--start-delay", "1s"]].concat();
+    for run in ["first", "second"] {
+        let mut sender = sender(&lan, 1, folder, run, &at, &group, &args);
+        let status = sender.wait(Duration::from_secs(30));
+        assert!(status.success(), "{run}: {}", sender.errors());
+        assert!(sender.channel(1)["switches"].as_u64() >= Some(5), "{run}: {}", sender.channel(1));
+    }
+    sleep(Duration::from_millis(500));
+    receiver.stop();
+    let sent = fs::read(&input).unwrap();
+    assert_clean("r", &receiver.channel(1));
+    assert_same("r", &[sent.as_slice(), &sent].concat(), &fs::read(folder.join("r.ts")).unwrap());
+    assert_eq!(receiver.channel(1)["source_switches"], 1, "the second run follows the first: {}", receiver.channel(1));
+}
+
+/// MD-39: the authority is gone for several lifetimes and comes back; senders hold, nobody loses.
+#[test]
+fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+    let (folder, input) = (folder.path(), ts(16));
+    let group = ["udp://239.1.1.1:5000?ttl=4"];
+    let key = folder.join("authority.key").display().to_string();
+    let (keys_before, at) = keys(&lan, folder, &["--known-server", "1", "--authority-key", &key]);
+    let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
+    let input_path = input.display().to_string();
+    let mut sender = sender(&lan, 1, folder, "s", &at, &group, &["--input", &input_path, "--start-delay", "1s"]);
+    sleep(Duration::from_secs(6));
+    // kill -9, as a crash would.
+    drop(keys_before);
+    sender.wait_until(1, Duration::from_secs(6), "holding", |channel| channel["holding"] == true);
+    sleep(Duration::from_secs(2));
+    let (_keys_after, _) = keys(&lan, folder, &["--known-server", "1", "--authority-key", &key]);
+    let status = sender.wait(Duration::from_secs(40));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(500));
+    receiver.stop();
+    let last = sender.channel(1);
+    assert!(last["holds"].as_u64() >= Some(1) && last["holding"] == false, "changes go on afterwards: {last}");
+    assert_clean("r", &receiver.channel(1));
+    assert_same("r", &fs::read(&input).unwrap(), &fs::read(folder.join("r.ts")).unwrap());
+}
