@@ -12,7 +12,7 @@ use rand_core::Rng as _;
 use sealcast_crypto::SigningKey;
 use sealcast_dataplane::endpoint::{Group, Input, Output};
 use sealcast_dataplane::fleet::{Fleet, Running};
-use sealcast_dataplane::source::{self, PayloadSource as _};
+use sealcast_dataplane::source;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_proto::authority::{ChannelConfig, Config};
 use sealcast_proto::discard::Discard;
@@ -25,7 +25,7 @@ use sealcast_proto::wire::link::Mode;
 
 use crate::Failure;
 use crate::channels;
-use crate::config::{ChannelPlan, KeysAt};
+use crate::config::ChannelPlan;
 use crate::keylog::KeyLog;
 use crate::keys::{Hub, KeyServer, KeyServerConfig};
 use crate::keys_command::rng;

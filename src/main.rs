@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed); 2 wrong flags or
 //! configuration; 3 an input, output, socket or file could not be opened.
 #![forbid(unsafe_code)]
+#![expect(unreachable_pub, reason = "in a binary, pub says what other rooms may use")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people")]
 
 mod channels;
@@ -18,6 +19,7 @@ mod run;
 mod send;
 mod signals;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -70,7 +72,8 @@ impl Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(cli.log_json);
+    // The demo draws a table of its own.
+    start_logging(cli.log_json, if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" });
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Keys(args) => keys_command::run(&args),
@@ -87,9 +90,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error; SEALCAST_LOG chooses what (default: info).
-fn start_logging(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG").unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+/// Logs go to standard error; SEALCAST_LOG chooses what.
+fn start_logging(json: bool, default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG").unwrap_or_else(|_| default.into());
+    let colour = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour);
     if json { builder.json().init() } else { builder.init() }
 }

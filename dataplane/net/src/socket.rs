@@ -29,7 +29,7 @@ pub struct GroupOptions {
 }
 
 /// Default socket buffer.
-pub const BUFFER_DEFAULT: usize = 8 << 20;
+const BUFFER_DEFAULT: usize = 8 << 20;
 
 impl GroupOptions {
     /// The defaults for an address.
