@@ -10,6 +10,3 @@ mod sample;
 mod streams;
 mod servers;
 mod operations;
-mod impaired;
-#[path = "../common/relay.rs"]
-mod relay;

@@ -142,9 +142,9 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
     for packet in &packets {
         let kid = packet[1..7].iter().fold(0_u64, |kid, &byte| kid << 8 | u64::from(byte));
         let (_, root) = roots.iter().find(|(low, _)| *low == kid & 0xFF_FFFF_FFFF).expect("the key is in the log");
-        let mut key = DecryptionKey::derive_from(CipherSuite::AesGcm256Sha512, kid, root).unwrap();
+        let key = DecryptionKey::derive_from(CipherSuite::AesGcm256Sha512, kid, root).unwrap();
         let frame = EncryptedFrameView::try_new(packet.as_slice()).unwrap();
-        content.extend_from_slice(frame.decrypt(&mut key).unwrap().payload());
+        content.extend_from_slice(frame.decrypt(&key).unwrap().payload());
     }
     assert_same("capture", &fs::read(folder.join("r.ts")).unwrap(), &content);
 }

@@ -217,15 +217,18 @@ impl Receiver {
             self.missing_told = None;
             self.events.push_back(Event::Switched { epoch });
         }
+        let from = match self.config.merge {
+            Merge::None => self.streams.sources.accepted(now, group),
+            Merge::Rtp => None,
+        };
+        if let Some(from) = from {
+            self.stats.source_switches += 1;
+            self.events.push_back(Event::SourceSwitched { from, to: group });
+            self.streams.flush(&mut self.stats, deliver);
+        }
         let mut deliver = counted(&mut self.stats, deliver);
         let placed = match self.config.merge {
-            Merge::None => {
-                if let Some(from) = self.streams.sources.accepted(now, group) {
-                    self.streams.order.flush(&mut deliver);
-                    self.events.push_back(Event::SourceSwitched { from, to: group });
-                }
-                self.streams.order.push(now, ctr.0, payload, &mut deliver)
-            }
+            Merge::None => self.streams.order.push(now, ctr.0, payload, &mut deliver),
             Merge::Rtp => match self.streams.sequence.place(payload) {
                 None => return self.discards.count(Discard::Malformed),
                 Some(Place::At(number)) => self.streams.order.push(now, number, payload, &mut deliver),
