@@ -29,7 +29,11 @@ use crate::keys_command::rng;
 fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
     let mut group = GroupOptions::new(options.addr);
     group.source = options.source;
-    group.iface = options.iface.as_deref().map(Interface::resolve).transpose()?;
+    group.iface = options
+        .iface
+        .as_deref()
+        .map(Interface::resolve)
+        .transpose()?;
     group.ttl = options.ttl;
     group.dscp = options.dscp;
     group.loopback = options.loopback.unwrap_or(true);
@@ -41,8 +45,14 @@ fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
 fn payload_max(legs: &[UdpSender]) -> Result<usize> {
     let mut max = usize::MAX;
     for leg in legs {
-        let cost = if leg.peer().is_ipv4() { MTU_COST_V4 } else { MTU_COST_V6 };
-        let mtu = leg.path_mtu().with_context(|| format!("asking for the MTU towards {}", leg.peer()))?;
+        let cost = if leg.peer().is_ipv4() {
+            MTU_COST_V4
+        } else {
+            MTU_COST_V6
+        };
+        let mtu = leg
+            .path_mtu()
+            .with_context(|| format!("asking for the MTU towards {}", leg.peer()))?;
         max = max.min(mtu.min(usize::from(u16::MAX)).saturating_sub(cost));
     }
     Ok(max)
@@ -73,11 +83,16 @@ fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
     Ok(match input {
         Input::Udp(options) => Ingest::udp(bind(options, name)?, false, Header::Keep, payload_max),
         Input::Rtp { options, header } => {
-            let header = if *header == RtpHeader::Keep { Header::Keep } else { Header::Strip };
+            let header = if *header == RtpHeader::Keep {
+                Header::Keep
+            } else {
+                Header::Strip
+            };
             Ingest::udp(bind(options, name)?, true, header, payload_max)
         }
         other => {
-            let source = sealcast_dataplane::source::open(other).with_context(|| format!("opening the input {other}"))?;
+            let source = sealcast_dataplane::source::open(other)
+                .with_context(|| format!("opening the input {other}"))?;
             Ingest::feed(Feed::start("feeder", source)?, payload_max)
         }
     })
@@ -119,7 +134,8 @@ pub fn sending(
         rng: Box::new(rng),
         status,
         stop,
-        start_delay: (!matches!(input, Input::Udp(_) | Input::Rtp { .. })).then_some(plan.start_delay),
+        start_delay: (!matches!(input, Input::Udp(_) | Input::Rtp { .. }))
+            .then_some(plan.start_delay),
         on_event: Box::new(move |event| tell_sending(&name, &keylog, event)),
     })
 }
@@ -127,26 +143,46 @@ pub fn sending(
 fn tell_sending(channel: &str, keylog: &KeyLog, event: sender::Event) {
     match event {
         sender::Event::KeyLog(line) => keylog.write(&line),
-        sender::Event::Started { epoch } => tracing::info!(channel, epoch = epoch.0, "sending begins"),
-        sender::Event::NextHeld { epoch } => tracing::debug!(channel, epoch = epoch.0, "next key held"),
+        sender::Event::Started { epoch } => {
+            tracing::info!(channel, epoch = epoch.0, "sending begins")
+        }
+        sender::Event::NextHeld { epoch } => {
+            tracing::debug!(channel, epoch = epoch.0, "next key held")
+        }
         sender::Event::Switched { epoch } => tracing::info!(channel, epoch = epoch.0, "switched"),
         sender::Event::Holding { epoch } => {
-            tracing::warn!(channel, epoch = epoch.0, "holding: the key's time is over and there is no next; is the authority down?");
+            tracing::warn!(
+                channel,
+                epoch = epoch.0,
+                "holding: the key's time is over and there is no next; is the authority down?"
+            );
         }
         sender::Event::Stopped { epoch } => {
-            tracing::error!(channel, epoch = epoch.0, "stopped sending: the key's time is over and there is no next");
+            tracing::error!(
+                channel,
+                epoch = epoch.0,
+                "stopped sending: the key's time is over and there is no next"
+            );
         }
-        sender::Event::Rejected { why } => tracing::warn!(channel, ?why, "a message of the authority was not taken"),
+        sender::Event::Rejected { why } => {
+            tracing::warn!(channel, ?why, "a message of the authority was not taken")
+        }
     }
 }
 
 fn sink(output: &Output, name: &str) -> Result<Sink> {
-    let stream = |writer: Box<dyn Write + Send>, strip| Sink::stream("writer", writer, strip).map_err(Into::into);
+    let stream = |writer: Box<dyn Write + Send>, strip| {
+        Sink::stream("writer", writer, strip).map_err(Into::into)
+    };
     match output {
         Output::Udp(options) => Ok(Sink::udp(connect(options, name)?, None)),
-        Output::Rtp(options) => Ok(Sink::udp(connect(options, name)?, Some(RtpWriter::new(rng().next_u32())))),
+        Output::Rtp(options) => Ok(Sink::udp(
+            connect(options, name)?,
+            Some(RtpWriter::new(rng().next_u32())),
+        )),
         Output::File { path, strip } => {
-            let file = File::create(path).with_context(|| format!("cannot write the output {}", path.display()))?;
+            let file = File::create(path)
+                .with_context(|| format!("cannot write the output {}", path.display()))?;
             stream(Box::new(file), *strip)
         }
         Output::Stdout { strip } => stream(Box::new(io::stdout()), *strip),
@@ -169,7 +205,11 @@ pub fn receiving(
     stop: Stop<()>,
 ) -> Result<ReceiveChannel> {
     let name = plan.name.clone();
-    let legs = plan.groups.iter().map(|group| bind(group.options(), &name)).collect::<Result<Vec<_>>>()?;
+    let legs = plan
+        .groups
+        .iter()
+        .map(|group| bind(group.options(), &name))
+        .collect::<Result<Vec<_>>>()?;
     let sink = sink(plan.output.as_ref().context("no output")?, &name)?;
     let config = ReceiverConfig {
         fetch_on: plan.fetch_on,
@@ -202,9 +242,20 @@ fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
             tracing::warn!(channel, wanted = epoch.0, held = ?held.map(|held| held.0), "packets come under a key that is not held; fetching it");
         }
         receiver::Event::CommitmentMismatch { epoch } => {
-            tracing::error!(channel, epoch = epoch.0, "ALARM: a key does not match what the authority signed; not used");
+            tracing::error!(
+                channel,
+                epoch = epoch.0,
+                "ALARM: a key does not match what the authority signed; not used"
+            );
         }
-        receiver::Event::SourceSwitched { from, to } => tracing::warn!(channel, ?from, ?to, "another delivery server's packets are delivered"),
-        receiver::Event::Refused { reason } => tracing::warn!(channel, ?reason, "the authority refuses keys for now"),
+        receiver::Event::SourceSwitched { from, to } => tracing::warn!(
+            channel,
+            ?from,
+            ?to,
+            "another delivery server's packets are delivered"
+        ),
+        receiver::Event::Refused { reason } => {
+            tracing::warn!(channel, ?reason, "the authority refuses keys for now")
+        }
     }
 }

@@ -24,15 +24,22 @@ impl FromStr for KeysAt {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let path = text.strip_prefix("unix:").with_context(|| format!("{text:?} is no key link: write unix:PATH"))?;
-        ensure!(!path.is_empty(), "unix: needs a path, for example unix:/run/sealcast/keys.sock");
+        let path = text
+            .strip_prefix("unix:")
+            .with_context(|| format!("{text:?} is no key link: write unix:PATH"))?;
+        ensure!(
+            !path.is_empty(),
+            "unix: needs a path, for example unix:/run/sealcast/keys.sock"
+        );
         Ok(Self(path.into()))
     }
 }
 
 impl<'de> Deserialize<'de> for KeysAt {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -114,7 +121,11 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
 
 fn opt_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
-    duration(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no duration ({error}): write 60s or 500ms")))
+    duration(&text).map(Some).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no duration ({error}): write 60s or 500ms"
+        ))
+    })
 }
 
 /// A channel's key times, as flags and in files.
@@ -352,13 +363,24 @@ impl Plan {
             );
             file.channel.push(from_flags(common, args)?);
         }
-        ensure!(!file.channel.is_empty(), "no channel is configured: add a [[channel]] table to the file");
-        let keys = common.keys.clone().or(file.keys).context("where is the authority? Give --keys unix:PATH (or keys = \"unix:PATH\")")?;
+        ensure!(
+            !file.channel.is_empty(),
+            "no channel is configured: add a [[channel]] table to the file"
+        );
+        let keys =
+            common.keys.clone().or(file.keys).context(
+                "where is the authority? Give --keys unix:PATH (or keys = \"unix:PATH\")",
+            )?;
         let timing = common.timing.or(file.timing);
-        let channels =
-            file.channel.into_iter().map(|channel| plan(role, channel, timing)).collect::<Result<Vec<_>>>()?;
+        let channels = file
+            .channel
+            .into_iter()
+            .map(|channel| plan(role, channel, timing))
+            .collect::<Result<Vec<_>>>()?;
         for (index, channel) in channels.iter().enumerate() {
-            let twice = channels[..index].iter().any(|other| other.channel == channel.channel);
+            let twice = channels[..index]
+                .iter()
+                .any(|other| other.channel == channel.channel);
             ensure!(!twice, "channel {} is configured twice", channel.channel.0);
         }
         Ok(Self {
@@ -373,13 +395,16 @@ impl Plan {
 }
 
 fn read(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
 }
 
 fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
     Ok(ChannelFile {
-        id: common.channel.context("which channel? Give --channel NUMBER or --config FILE")?,
+        id: common
+            .channel
+            .context("which channel? Give --channel NUMBER or --config FILE")?,
         name: None,
         mode: args.mode,
         timing: TimingArgs::default(),
@@ -401,12 +426,20 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
 fn plan(role: Role, file: ChannelFile, timing: TimingArgs) -> Result<ChannelPlan> {
     let id = file.id;
     check(role, &file).with_context(|| format!("channel {id}"))?;
-    let fetch = |on| file.fetch_on.as_ref().is_none_or(|list: &Vec<FetchSetting>| list.contains(&on));
+    let fetch = |on| {
+        file.fetch_on
+            .as_ref()
+            .is_none_or(|list: &Vec<FetchSetting>| list.contains(&on))
+    };
     Ok(ChannelPlan {
         channel: ChannelId(id),
         name: file.name.clone().unwrap_or_else(|| format!("channel {id}")),
         mode: file.mode.unwrap_or_default().into(),
-        timing: file.timing.or(timing).resolve().with_context(|| format!("channel {id}"))?,
+        timing: file
+            .timing
+            .or(timing)
+            .resolve()
+            .with_context(|| format!("channel {id}"))?,
         fetch_on: FetchOn {
             timer: fetch(FetchSetting::Timer),
             notice: fetch(FetchSetting::Notice),
@@ -415,7 +448,8 @@ fn plan(role: Role, file: ChannelFile, timing: TimingArgs) -> Result<ChannelPlan
         input: file.input,
         groups: file.groups,
         output: file.output,
-        lanes: u8::try_from(file.lanes.unwrap_or(1)).with_context(|| format!("channel {id}: too many lanes"))?,
+        lanes: u8::try_from(file.lanes.unwrap_or(1))
+            .with_context(|| format!("channel {id}: too many lanes"))?,
         hold: file.hold.unwrap_or_default().into(),
         start_delay: file.start_delay.unwrap_or_default(),
         shard: file.shard,
@@ -432,17 +466,28 @@ fn check(role: Role, file: &ChannelFile) -> Result<()> {
         (1..=LANES_MAX).contains(&usize::from(lanes)),
         "lanes = {lanes}: a channel has 1 to {LANES_MAX} lanes in one epoch; use fewer sending cores"
     );
-    ensure!(lanes == 1, "lanes = {lanes}: this version sends each channel from one core; leave lanes out or set it to 1");
+    ensure!(
+        lanes == 1,
+        "lanes = {lanes}: this version sends each channel from one core; leave lanes out or set it to 1"
+    );
     match file.groups.len() {
         1 | 2 => {}
-        0 => bail!("no multicast group: give --group udp://GROUP:PORT (or groups = [\"udp://..\"])"),
+        0 => {
+            bail!("no multicast group: give --group udp://GROUP:PORT (or groups = [\"udp://..\"])")
+        }
         more => bail!("{more} groups: a channel has one leg or two"),
     }
     let skew = file.skew.unwrap_or(SKEW_DEFAULT);
     ensure!(skew <= SKEW_MAX, "skew = {skew:?}: at most {SKEW_MAX:?}");
     match role {
-        Role::Send => ensure!(file.input.is_some(), "no input: give --input URL (or input = \"URL\")"),
-        Role::Receive => ensure!(file.output.is_some(), "no output: give --output URL (or output = \"URL\")"),
+        Role::Send => ensure!(
+            file.input.is_some(),
+            "no input: give --input URL (or input = \"URL\")"
+        ),
+        Role::Receive => ensure!(
+            file.output.is_some(),
+            "no output: give --output URL (or output = \"URL\")"
+        ),
     }
     Ok(())
 }
@@ -471,15 +516,30 @@ impl KeysPlan {
         let file = config.map(read).transpose()?.unwrap_or_default();
         let timing = timing.or(file.timing);
         let listed = channels.iter().map(|&id| (id, mode, timing));
-        let filed = file.channel.iter().map(|channel| (channel.id, channel.mode.unwrap_or(mode), channel.timing.or(timing)));
+        let filed = file.channel.iter().map(|channel| {
+            (
+                channel.id,
+                channel.mode.unwrap_or(mode),
+                channel.timing.or(timing),
+            )
+        });
         let channels = listed
             .chain(filed)
             .map(|(id, mode, timing)| {
-                Ok((ChannelId(id), mode.into(), timing.resolve().with_context(|| format!("channel {id}"))?))
+                Ok((
+                    ChannelId(id),
+                    mode.into(),
+                    timing.resolve().with_context(|| format!("channel {id}"))?,
+                ))
             })
             .collect::<Result<Vec<_>>>()?;
-        ensure!(!channels.is_empty(), "no channel: give --channel NUMBER (repeatable) or --config FILE with [[channel]] tables");
-        let listen = listen.or(file.keys).context("where to listen? Give --listen unix:PATH (or keys = \"unix:PATH\")")?;
+        ensure!(
+            !channels.is_empty(),
+            "no channel: give --channel NUMBER (repeatable) or --config FILE with [[channel]] tables"
+        );
+        let listen = listen
+            .or(file.keys)
+            .context("where to listen? Give --listen unix:PATH (or keys = \"unix:PATH\")")?;
         Ok(Self { listen, channels })
     }
 }

@@ -74,9 +74,15 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 
 fn input(args: &DemoArgs) -> Result<Input> {
     match &args.ts {
-        None => format!("gen:?rate={}M&seconds={}", args.mbit, args.seconds).parse().map_err(Into::into),
+        None => format!("gen:?rate={}M&seconds={}", args.mbit, args.seconds)
+            .parse()
+            .map_err(Into::into),
         Some(path) => {
-            ensure!(path.is_file(), "cannot read {}: it is no file", path.display());
+            ensure!(
+                path.is_file(),
+                "cannot read {}: it is no file",
+                path.display()
+            );
             Ok(Input::file(path))
         }
     }
@@ -107,7 +113,11 @@ impl Stage {
             authority: Config {
                 key: SigningKey::from_seed(&seed),
                 successor: None,
-                channels: vec![ChannelConfig { channel: CHANNEL, mode: Mode::Authority, timing }],
+                channels: vec![ChannelConfig {
+                    channel: CHANNEL,
+                    mode: Mode::Authority,
+                    timing,
+                }],
                 start_wait: Duration::from_secs(2),
                 known_servers: vec![ServerId(1)],
             },
@@ -116,13 +126,31 @@ impl Stage {
         })?;
         let plan = plan(timing, group()?, Some(input.clone()));
         let party = |index: usize| -> Result<Party> {
-            let (name, late) = [("receiver 1", false), ("receiver 2", false), ("late receiver", true)][index];
+            let (name, late) = [
+                ("receiver 1", false),
+                ("receiver 2", false),
+                ("late receiver", true),
+            ][index];
             let hub = Hub::connect(keys.path())?;
-            Ok(Party { name, late, file: scratch.join(format!("{index}.ts")), status: Published::default(), running: None, _hub: hub })
+            Ok(Party {
+                name,
+                late,
+                file: scratch.join(format!("{index}.ts")),
+                status: Published::default(),
+                running: None,
+                _hub: hub,
+            })
         };
         let receivers = (0..RECEIVERS).map(party).collect::<Result<_>>()?;
         let sender_hub = Hub::connect(keys.path())?;
-        Ok(Self { fleet: Fleet::start(&[None, None])?, keys, receivers, plan, sender_hub, timing })
+        Ok(Self {
+            fleet: Fleet::start(&[None, None])?,
+            keys,
+            receivers,
+            plan,
+            sender_hub,
+            timing,
+        })
     }
 
     fn play(mut self, input: &Input) -> Result<()> {
@@ -148,13 +176,23 @@ impl Stage {
             let sent = status.read();
             view.show(&sent, &self.receivers);
             let sending_since = (sent.stats.packets > 0).then(|| start.elapsed());
-            if sending_since.is_some_and(|elapsed| elapsed > length * 2 / 5) && self.receivers.iter().any(|party| party.late && party.running.is_none()) {
+            if sending_since.is_some_and(|elapsed| elapsed > length * 2 / 5)
+                && self
+                    .receivers
+                    .iter()
+                    .any(|party| party.late && party.running.is_none())
+            {
                 self.join(RECEIVERS - 1);
             }
             if let Some(outcome) = sender.try_result() {
                 break outcome.map_err(|why| anyhow!(why))?;
             }
-            ensure!(start.elapsed() < limit, "the stream did not end in {} s: {}", limit.as_secs(), sent.line());
+            ensure!(
+                start.elapsed() < limit,
+                "the stream did not end in {} s: {}",
+                limit.as_secs(),
+                sent.line()
+            );
         };
         if let Some(why) = why {
             return Err(anyhow!("the input failed: {why}"));
@@ -170,7 +208,14 @@ impl Stage {
         plan.output = Some(Output::file(&party.file));
         let (link, status) = (party._hub.attach(CHANNEL), party.status.clone());
         party.running = Some(self.fleet.spawn(1, move |stop| async move {
-            match channels::receiving(&plan, ParkingBudget::default(), link, &KeyLog::off(), status, stop) {
+            match channels::receiving(
+                &plan,
+                ParkingBudget::default(),
+                link,
+                &KeyLog::off(),
+                status,
+                stop,
+            ) {
                 Ok(channel) => Ok(channel.run().await),
                 Err(error) => Err(format!("{error:#}")),
             }
@@ -182,7 +227,15 @@ impl Stage {
         let mut seed = [0; 32];
         rng().fill_bytes(&mut seed);
         self.fleet.spawn(0, move |stop| async move {
-            match channels::sending(&plan, ServerId(1), &seed, link, &KeyLog::off(), status, stop) {
+            match channels::sending(
+                &plan,
+                ServerId(1),
+                &seed,
+                link,
+                &KeyLog::off(),
+                status,
+                stop,
+            ) {
                 Ok(channel) => Ok(channel.run().await),
                 Err(error) => Err(format!("{error:#}")),
             }
@@ -192,7 +245,10 @@ impl Stage {
     /// Stops the receivers, compares what they wrote with what was sent, and says what is proved.
     fn judge(mut self, expected: &Content, sent: &SendStatus, start: Instant) -> Result<()> {
         let mut faults = Vec::new();
-        println!("{:14} {:>12} {:>10} {:>9} {:>6} {:>8} {:>9}  join to first packet", "", "bytes", "identical", "switches", "lost", "corrupt", "cc errors");
+        println!(
+            "{:14} {:>12} {:>10} {:>9} {:>6} {:>8} {:>9}  join to first packet",
+            "", "bytes", "identical", "switches", "lost", "corrupt", "cc errors"
+        );
         for party in &mut self.receivers {
             let outcome = party.running.take().and_then(Running::stop_and_wait);
             if let Some(Ok(None)) = outcome {
@@ -207,7 +263,9 @@ impl Stage {
         self.fleet.join()?;
         let changes = sent.stats.switches;
         if changes < 2 {
-            faults.push(format!("only {changes} key changes happened; stream for longer (--seconds)"));
+            faults.push(format!(
+                "only {changes} key changes happened; stream for longer (--seconds)"
+            ));
         }
         if !faults.is_empty() {
             return Err(anyhow!("NOT PROVED: {}", faults.join("; ")));
@@ -223,18 +281,29 @@ impl Stage {
 
 impl Party {
     fn judge(&self, expected: &Content, sent: &SendStatus, faults: &mut Vec<String>) -> Result<()> {
-        let got = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
+        let got = std::fs::read(&self.file)
+            .with_context(|| format!("reading {}", self.file.display()))?;
         let status = self.status.read();
-        let identical = if self.late { !got.is_empty() && expected.bytes.ends_with(&got) } else { got == expected.bytes };
+        let identical = if self.late {
+            !got.is_empty() && expected.bytes.ends_with(&got)
+        } else {
+            got == expected.bytes
+        };
         let corrupt = status.discards.of(Discard::BadTag) + status.discards.of(Discard::Malformed);
-        let join = status.first_packet_ns.map_or(f64::NAN, |ns| Duration::from_nanos(ns).as_secs_f64() * 1000.0);
+        let join = status.first_packet_ns.map_or(f64::NAN, |ns| {
+            Duration::from_nanos(ns).as_secs_f64() * 1000.0
+        });
         let what = match (identical, self.late) {
             (true, false) => "yes",
             (true, true) => "yes, tail",
             (false, _) => "NO",
         };
         // Receivers that wait for the sender do not join, they start.
-        let join = if self.late { format!("{join:.1} ms") } else { "-".to_owned() };
+        let join = if self.late {
+            format!("{join:.1} ms")
+        } else {
+            "-".to_owned()
+        };
         println!(
             "{:14} {:>12} {what:>10} {:>9} {:>6} {corrupt:>8} {:>9}  {join}",
             self.name,
@@ -251,8 +320,14 @@ impl Party {
         check(identical, "its bytes are not what was sent");
         check(status.gaps.lost == 0, "packets are missing");
         check(corrupt == 0, "packets were altered");
-        check(status.continuity_errors == 0, "the TS has continuity errors");
-        check(self.late || status.stats.switches == sent.stats.switches, "it did not follow every key change");
+        check(
+            status.continuity_errors == 0,
+            "the TS has continuity errors",
+        );
+        check(
+            self.late || status.stats.switches == sent.stats.switches,
+            "it did not follow every key change",
+        );
         check(status.stats.switches > 0, "it saw no key change");
         Ok(())
     }
@@ -285,7 +360,12 @@ fn group() -> Result<Group> {
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut host = [0; 2];
     rng().fill_bytes(&mut host);
-    format!("udp://239.255.{}.{}:{port}?iface=127.0.0.1&loop=1", host[0], host[1]).parse().map_err(Into::into)
+    format!(
+        "udp://239.255.{}.{}:{port}?iface=127.0.0.1&loop=1",
+        host[0], host[1]
+    )
+    .parse()
+    .map_err(Into::into)
 }
 
 /// What will be sent.
@@ -297,7 +377,10 @@ struct Content {
 /// Reads the input once, as the sender will.
 fn content(input: &Input) -> Result<Content> {
     let mut source = source::open(input)?;
-    let mut content = Content { bytes: Vec::new(), length_ns: 0 };
+    let mut content = Content {
+        bytes: Vec::new(),
+        length_ns: 0,
+    };
     while let Some(due) = source.next(&mut content.bytes)? {
         if let source::Due::At(due) = due {
             content.length_ns = due;
@@ -321,21 +404,34 @@ impl View {
     fn new(receivers: usize) -> Self {
         let all = MultiProgress::new();
         if !std::io::stderr().is_terminal() {
-            return Self { lines: Vec::new(), all };
+            return Self {
+                lines: Vec::new(),
+                all,
+            };
         }
-        let style = ProgressStyle::with_template("  {prefix:14} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("  {prefix:14} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         let line = |_| all.add(ProgressBar::new_spinner().with_style(style.clone()));
-        Self { lines: (0..=receivers).map(line).collect(), all }
+        Self {
+            lines: (0..=receivers).map(line).collect(),
+            all,
+        }
     }
 
     fn show(&self, sent: &SendStatus, receivers: &[Party]) {
-        let Some((sender, rest)) = self.lines.split_first() else { return };
+        let Some((sender, rest)) = self.lines.split_first() else {
+            return;
+        };
         sender.set_prefix("sender");
         sender.set_message(sent.line());
         for (line, party) in rest.iter().zip(receivers) {
             line.set_prefix(party.name);
             let waiting = party.running.is_none();
-            line.set_message(if waiting { "has not joined yet".to_owned() } else { party.status.read().line() });
+            line.set_message(if waiting {
+                "has not joined yet".to_owned()
+            } else {
+                party.status.read().line()
+            });
         }
     }
 

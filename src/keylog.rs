@@ -18,7 +18,9 @@ impl KeyLog {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self(None)) };
+        let Some(path) = path else {
+            return Ok(Self(None));
+        };
         let file = OpenOptions::new()
             .create(true)
             .append(true)

@@ -46,11 +46,25 @@ pub struct KeysArgs {
 
 /// Runs until INT or TERM.
 pub fn run(args: &KeysArgs) -> Result<(), Failure> {
-    let plan = KeysPlan::resolve(args.listen.clone(), args.config.as_deref(), &args.channel, args.mode, args.timing)
-        .map_err(Failure::Configuration)?;
+    let plan = KeysPlan::resolve(
+        args.listen.clone(),
+        args.config.as_deref(),
+        &args.channel,
+        args.mode,
+        args.timing,
+    )
+    .map_err(Failure::Configuration)?;
     let key = authority_key(args.authority_key.as_deref()).map_err(Failure::CannotOpen)?;
     let signals = Signals::listen().map_err(|error| Failure::CannotOpen(error.into()))?;
-    let channels = plan.channels.iter().map(|&(channel, mode, timing)| ChannelConfig { channel, mode, timing }).collect();
+    let channels = plan
+        .channels
+        .iter()
+        .map(|&(channel, mode, timing)| ChannelConfig {
+            channel,
+            mode,
+            timing,
+        })
+        .collect();
     let server = KeyServer::start(KeyServerConfig {
         path: plan.listen.0,
         authority: Config {
@@ -87,17 +101,30 @@ fn authority_key(path: Option<&Path>) -> anyhow::Result<SigningKey> {
     if !path.exists() {
         let mut seed = [0; 32];
         rng().fill_bytes(&mut seed);
-        let hex = seed.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
-        made.and_then(|mut file| writeln!(file, "{hex}")).with_context(|| format!("cannot make the authority key {}", path.display()))?;
+        let hex = seed
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let made = std::fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(path);
+        made.and_then(|mut file| writeln!(file, "{hex}"))
+            .with_context(|| format!("cannot make the authority key {}", path.display()))?;
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the authority key {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the authority key {}", path.display()))?;
     let text = text.trim();
-    ensure!(text.len() == 64 && text.is_ascii(), "{} holds no authority key: 64 hex digits are expected", path.display());
+    ensure!(
+        text.len() == 64 && text.is_ascii(),
+        "{} holds no authority key: 64 hex digits are expected",
+        path.display()
+    );
     let mut seed = [0; 32];
     for (index, byte) in seed.iter_mut().enumerate() {
         let digits = &text[2 * index..2 * index + 2];
-        *byte = u8::from_str_radix(digits, 16).with_context(|| format!("{} holds no authority key", path.display()))?;
+        *byte = u8::from_str_radix(digits, 16)
+            .with_context(|| format!("{} holds no authority key", path.display()))?;
     }
     Ok(SigningKey::from_seed(&seed))
 }
@@ -105,7 +132,11 @@ fn authority_key(path: Option<&Path>) -> anyhow::Result<SigningKey> {
 /// Alarms are warnings, the rest is information.
 pub fn log(event: &AuthorityEvent) {
     match event {
-        AuthorityEvent::Announced { channel, epoch, missing } if missing.is_empty() => {
+        AuthorityEvent::Announced {
+            channel,
+            epoch,
+            missing,
+        } if missing.is_empty() => {
             tracing::info!(channel = channel.0, epoch = epoch.0, "announced");
         }
         AuthorityEvent::TermStarted { .. }

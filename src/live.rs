@@ -38,11 +38,20 @@ pub struct Metric {
 }
 
 fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
-    Metric { name, help, counter: true, label: None, value }
+    Metric {
+        name,
+        help,
+        counter: true,
+        label: None,
+        value,
+    }
 }
 
 fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
-    Metric { counter: false, ..counter(name, help, value) }
+    Metric {
+        counter: false,
+        ..counter(name, help, value)
+    }
 }
 
 fn keys_json(keys: &KeyStatus) -> Value {
@@ -59,17 +68,29 @@ fn keys_line(keys: &KeyStatus) -> String {
         || "no key".to_owned(),
         |(epoch, remaining)| format!("epoch {} {:.1}s", epoch.0, f64::from(remaining.0) / 1000.0),
     );
-    let next = keys.next.map_or_else(String::new, |next| format!(" next {}", next.0));
+    let next = keys
+        .next
+        .map_or_else(String::new, |next| format!(" next {}", next.0));
     let link = if keys.linked { "" } else { " NO LINK" };
     format!("{current}{next}{link}")
 }
 
 fn keys_metrics(keys: &KeyStatus) -> [Metric; 3] {
-    let (epoch, remaining) = keys.current.map_or((0, 0), |(epoch, remaining)| (epoch.0, u64::from(remaining.0)));
+    let (epoch, remaining) = keys.current.map_or((0, 0), |(epoch, remaining)| {
+        (epoch.0, u64::from(remaining.0))
+    });
     [
         gauge("epoch", "Epoch in use, 0 if none", epoch),
-        gauge("epoch_remaining_ms", "Remaining effective time of the key in use, milliseconds", remaining),
-        gauge("linked", "Whether the link to the authority is up", u64::from(keys.linked)),
+        gauge(
+            "epoch_remaining_ms",
+            "Remaining effective time of the key in use, milliseconds",
+            remaining,
+        ),
+        gauge(
+            "linked",
+            "Whether the link to the authority is up",
+            u64::from(keys.linked),
+        ),
     ]
 }
 
@@ -105,17 +126,51 @@ impl Totals for SendStatus {
 
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = vec![
-            counter("sent_packets", "Packets sealed and sent", self.stats.packets),
-            counter("sent_bytes", "Payload bytes sealed and sent", self.stats.bytes),
+            counter(
+                "sent_packets",
+                "Packets sealed and sent",
+                self.stats.packets,
+            ),
+            counter(
+                "sent_bytes",
+                "Payload bytes sealed and sent",
+                self.stats.bytes,
+            ),
             counter("switches", "Epoch changes", self.stats.switches),
-            counter("holds", "Times a key's end was passed without a next", self.stats.holds),
-            gauge("holding", "Whether the key is used past its end: an alarm", u64::from(self.holding)),
-            counter("not_sent", "Payloads that came while nothing could be sealed", self.stats.not_sent),
-            counter("oversize", "Payloads longer than the path takes", self.oversize),
-            counter("input_malformed", "Input datagrams that are no RTP", self.input_malformed),
-            counter("input_drops", "Input buffers dropped by the kernel", self.input_drops),
+            counter(
+                "holds",
+                "Times a key's end was passed without a next",
+                self.stats.holds,
+            ),
+            gauge(
+                "holding",
+                "Whether the key is used past its end: an alarm",
+                u64::from(self.holding),
+            ),
+            counter(
+                "not_sent",
+                "Payloads that came while nothing could be sealed",
+                self.stats.not_sent,
+            ),
+            counter(
+                "oversize",
+                "Payloads longer than the path takes",
+                self.oversize,
+            ),
+            counter(
+                "input_malformed",
+                "Input datagrams that are no RTP",
+                self.input_malformed,
+            ),
+            counter(
+                "input_drops",
+                "Input buffers dropped by the kernel",
+                self.input_drops,
+            ),
         ];
-        let legs = [("leg", "0"), ("leg", "1")].into_iter().zip(self.leg_errors);
+        let legs = [("leg", "0"), ("leg", "1")]
+            .into_iter()
+            .zip(self.leg_errors);
         metrics.extend(legs.map(|(label, value)| Metric {
             label: Some(label),
             ..counter("leg_errors", "Batches that a leg could not send", value)
@@ -139,8 +194,11 @@ impl Totals for ReceiveStatus {
     }
 
     fn json(&self) -> Value {
-        let discards: serde_json::Map<_, _> =
-            self.discards.iter().map(|(cause, count)| (cause.name().to_owned(), count.into())).collect();
+        let discards: serde_json::Map<_, _> = self
+            .discards
+            .iter()
+            .map(|(cause, count)| (cause.name().to_owned(), count.into()))
+            .collect();
         json!({
             "keys": keys_json(&self.keys),
             "datagrams": self.stats.datagrams,
@@ -163,19 +221,55 @@ impl Totals for ReceiveStatus {
 
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = vec![
-            counter("received_datagrams", "Datagrams of any kind", self.stats.datagrams),
-            counter("delivered_packets", "Payloads delivered", self.stats.packets),
+            counter(
+                "received_datagrams",
+                "Datagrams of any kind",
+                self.stats.datagrams,
+            ),
+            counter(
+                "delivered_packets",
+                "Payloads delivered",
+                self.stats.packets,
+            ),
             counter("delivered_bytes", "Bytes delivered", self.stats.bytes),
             counter("switches", "Epoch changes", self.stats.switches),
-            counter("source_switches", "Changes of the delivered stripe group", self.stats.source_switches),
-            counter("unparked", "Packets that waited for their key", self.stats.unparked),
-            counter("key_requests", "Key requests, retries included", self.stats.requests),
-            counter("signature_checks", "Signatures checked", self.stats.signature_checks),
+            counter(
+                "source_switches",
+                "Changes of the delivered stripe group",
+                self.stats.source_switches,
+            ),
+            counter(
+                "unparked",
+                "Packets that waited for their key",
+                self.stats.unparked,
+            ),
+            counter(
+                "key_requests",
+                "Key requests, retries included",
+                self.stats.requests,
+            ),
+            counter(
+                "signature_checks",
+                "Signatures checked",
+                self.stats.signature_checks,
+            ),
             counter("gaps", "Runs of missing packets", self.gaps.gaps),
             counter("lost_packets", "Packets missing in gaps", self.gaps.lost),
-            counter("kernel_drops", "Buffers dropped by the kernel", self.kernel_drops),
-            counter("continuity_errors", "Continuity errors in the delivered TS", self.continuity_errors),
-            counter("output_errors", "Payloads that the output did not take", self.output_errors),
+            counter(
+                "kernel_drops",
+                "Buffers dropped by the kernel",
+                self.kernel_drops,
+            ),
+            counter(
+                "continuity_errors",
+                "Continuity errors in the delivered TS",
+                self.continuity_errors,
+            ),
+            counter(
+                "output_errors",
+                "Payloads that the output did not take",
+                self.output_errors,
+            ),
         ];
         metrics.extend(self.discards.iter().map(|(cause, value)| Metric {
             label: Some(("cause", cause.name())),
@@ -199,7 +293,11 @@ impl Live {
     #[must_use]
     pub fn new(json: bool) -> Self {
         let bar = (!json && io::stderr().is_terminal()).then(ProgressBar::new_spinner);
-        Self { json, bar, next: Instant::now() }
+        Self {
+            json,
+            bar,
+            next: Instant::now(),
+        }
     }
 
     /// Shows the channels, if it is time to.
@@ -213,9 +311,16 @@ impl Live {
         } else if let Some(bar) = &self.bar {
             self.next = Instant::now() + LINE_INTERVAL;
             let channels = board.lock();
-            let first = channels.values().next().map(|shown| format!("{}: {}", shown.name, shown.status.read().line()));
+            let first = channels
+                .values()
+                .next()
+                .map(|shown| format!("{}: {}", shown.name, shown.status.read().line()));
             let more = channels.len().saturating_sub(1);
-            let more = if more > 0 { format!(" (and {more} more channels)") } else { String::new() };
+            let more = if more > 0 {
+                format!(" (and {more} more channels)")
+            } else {
+                String::new()
+            };
             bar.set_message(first.unwrap_or_default() + &more);
             bar.tick();
         }
@@ -236,8 +341,15 @@ impl Live {
 }
 
 fn print_json<S: Totals + Clone + Default>(board: &Board<S>, last: bool) {
-    let channels: serde_json::Map<_, _> =
-        board.lock().iter().map(|(id, shown)| (id.0.to_string(), shown.status.read().json())).collect();
+    let channels: serde_json::Map<_, _> = board
+        .lock()
+        .iter()
+        .map(|(id, shown)| (id.0.to_string(), shown.status.read().json()))
+        .collect();
     // A reader that has gone away is no reason to stop the channels.
-    let _ = writeln!(io::stdout(), "{}", json!({ "last": last, "channels": channels }));
+    let _ = writeln!(
+        io::stdout(),
+        "{}",
+        json!({ "last": last, "channels": channels })
+    );
 }

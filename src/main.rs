@@ -3,8 +3,15 @@
 //! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed); 2 wrong flags or
 //! configuration; 3 an input, output, socket or file could not be opened.
 #![forbid(unsafe_code)]
-#![expect(unreachable_pub, reason = "in a binary, pub says what other rooms may use")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people")]
+#![expect(
+    unreachable_pub,
+    reason = "in a binary, pub says what other rooms may use"
+)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line speaks to people"
+)]
 
 mod channels;
 mod config;
@@ -26,9 +33,17 @@ use clap::{Parser, Subcommand};
 
 /// Live content, encrypted once, multicast, keys changing without a lost packet.
 #[derive(Debug, Parser)]
-#[command(name = "sealcast", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Start with `sealcast demo`: the whole system on this machine, no set-up.\n\
-    Exit codes: 0 done, 1 something was not as it must be, 2 wrong flags or configuration, 3 cannot open.")]
+#[command(
+    name = "sealcast",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Start with `sealcast demo`: the whole system on this machine, no set-up.\n\
+    Exit codes: 0 done, 1 something was not as it must be, 2 wrong flags or configuration, 3 cannot open."
+)]
 struct Cli {
     /// Logs as JSON instead of text
     #[arg(long, global = true)]
@@ -73,7 +88,14 @@ impl Failure {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo draws a table of its own.
-    start_logging(cli.log_json, if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" });
+    start_logging(
+        cli.log_json,
+        if matches!(cli.command, Command::Demo(_)) {
+            "error"
+        } else {
+            "info"
+        },
+    );
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Keys(args) => keys_command::run(&args),
@@ -92,8 +114,17 @@ fn main() -> ExitCode {
 
 /// Logs go to standard error; SEALCAST_LOG chooses what.
 fn start_logging(json: bool, default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG").unwrap_or_else(|_| default.into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG")
+        .unwrap_or_else(|_| default.into());
     let colour = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour);
-    if json { builder.json().init() } else { builder.init() }
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(colour);
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
 }

@@ -31,26 +31,41 @@ impl Ops {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn start<S: Totals + Clone + Default + Send + 'static>(at: SocketAddr, board: Board<S>) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind(at)
-            .with_context(|| format!("cannot serve metrics at {at}: is the port in use? Choose another with --metrics"))?;
+    pub fn start<S: Totals + Clone + Default + Send + 'static>(
+        at: SocketAddr,
+        board: Board<S>,
+    ) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(at).with_context(|| {
+            format!(
+                "cannot serve metrics at {at}: is the port in use? Choose another with --metrics"
+            )
+        })?;
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         tracing::info!(at = %listener.local_addr()?, "metrics are served");
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("ops".into()).spawn(move || {
-            let served = runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                let until = async {
-                    let _ = stopped.await;
-                };
-                axum::serve(listener, router(board)).with_graceful_shutdown(until).await
-            });
-            if let Err(error) = served {
-                tracing::error!(%error, "the operations endpoint has failed");
-            }
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("ops".into())
+            .spawn(move || {
+                let served = runtime.block_on(async move {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let until = async {
+                        let _ = stopped.await;
+                    };
+                    axum::serve(listener, router(board))
+                        .with_graceful_shutdown(until)
+                        .await
+                });
+                if let Err(error) = served {
+                    tracing::error!(%error, "the operations endpoint has failed");
+                }
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -76,17 +91,29 @@ fn router<S: Totals + Clone + Default + Send + 'static>(board: Board<S>) -> Rout
     };
     let readyz = move || async move {
         let linked = |metric: &Metric| metric.name == "linked" && metric.value == 0;
-        let without = ready.lock().values().filter(|shown| shown.status.read().metrics().iter().any(linked)).count();
+        let without = ready
+            .lock()
+            .values()
+            .filter(|shown| shown.status.read().metrics().iter().any(linked))
+            .count();
         if without == 0 {
             (StatusCode::OK, "ready\n".to_owned())
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{without} channels have no link to the authority\n"))
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{without} channels have no link to the authority\n"),
+            )
         }
     };
-    Router::new().route("/metrics", get(metrics)).route("/livez", get(async || "alive\n")).route("/readyz", get(readyz))
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
 }
 
-fn encode<S: Totals + Clone + Default + Send + 'static>(board: Board<S>) -> Result<String, std::fmt::Error> {
+fn encode<S: Totals + Clone + Default + Send + 'static>(
+    board: Board<S>,
+) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("sealcast");
     registry.register_collector(Box::new(Channels(board)));
     let mut text = String::new();
@@ -105,9 +132,15 @@ impl<S> std::fmt::Debug for Channels<S> {
 
 impl<S: Totals + Clone + Default + Send + 'static> Collector for Channels<S> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let channels: Vec<(String, Vec<Metric>)> =
-            self.0.lock().iter().map(|(id, shown)| (id.0.to_string(), shown.status.read().metrics())).collect();
-        let Some((_, first)) = channels.first() else { return Ok(()) };
+        let channels: Vec<(String, Vec<Metric>)> = self
+            .0
+            .lock()
+            .iter()
+            .map(|(id, shown)| (id.0.to_string(), shown.status.read().metrics()))
+            .collect();
+        let Some((_, first)) = channels.first() else {
+            return Ok(());
+        };
         let mut names: Vec<&Metric> = Vec::new();
         for metric in first {
             if !names.iter().any(|known| known.name == metric.name) {
@@ -115,7 +148,11 @@ impl<S: Totals + Clone + Default + Send + 'static> Collector for Channels<S> {
             }
         }
         for named in names {
-            let kind = if named.counter { ConstCounter::new(0_u64).metric_type() } else { ConstGauge::new(0_i64).metric_type() };
+            let kind = if named.counter {
+                ConstCounter::new(0_u64).metric_type()
+            } else {
+                ConstGauge::new(0_i64).metric_type()
+            };
             let mut family = encoder.encode_descriptor(named.name, named.help, None, kind)?;
             for (channel, metrics) in &channels {
                 for metric in metrics.iter().filter(|metric| metric.name == named.name) {
@@ -125,7 +162,8 @@ impl<S: Totals + Clone + Default + Send + 'static> Collector for Channels<S> {
                     if metric.counter {
                         ConstCounter::new(metric.value).encode(encoder)?;
                     } else {
-                        ConstGauge::new(i64::try_from(metric.value).unwrap_or(i64::MAX)).encode(encoder)?;
+                        ConstGauge::new(i64::try_from(metric.value).unwrap_or(i64::MAX))
+                            .encode(encoder)?;
                     }
                 }
             }

@@ -46,7 +46,13 @@ struct Receiving {
 impl Kind for Receiving {
     type Status = ReceiveStatus;
 
-    fn start(&self, fleet: &Fleet, shard: usize, plan: &ChannelPlan, status: Published<ReceiveStatus>) -> Running<Outcome> {
+    fn start(
+        &self,
+        fleet: &Fleet,
+        shard: usize,
+        plan: &ChannelPlan,
+        status: Published<ReceiveStatus>,
+    ) -> Running<Outcome> {
         let link = self.hub.attach(plan.channel);
         let (plan, budget, keylog) = (plan.clone(), self.budget.clone(), self.keylog.clone());
         fleet.spawn(shard, move |stop| async move {
@@ -71,6 +77,18 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
     let plan = resolve().map_err(Failure::Configuration)?;
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
     let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
-    let receiving = Receiving { hub, budget: ParkingBudget::default(), keylog };
-    run::run(&receiving, plan, &RunArgs { json: args.common.json, limit: args.duration, resolve: &resolve })
+    let receiving = Receiving {
+        hub,
+        budget: ParkingBudget::default(),
+        keylog,
+    };
+    run::run(
+        &receiving,
+        plan,
+        &RunArgs {
+            json: args.common.json,
+            limit: args.duration,
+            resolve: &resolve,
+        },
+    )
 }

@@ -27,7 +27,13 @@ pub trait Kind {
     type Status: Totals + Clone + Default + Send + 'static;
 
     /// Starts a channel on shard `shard`.
-    fn start(&self, fleet: &Fleet, shard: usize, plan: &ChannelPlan, status: Published<Self::Status>) -> Running<Outcome>;
+    fn start(
+        &self,
+        fleet: &Fleet,
+        shard: usize,
+        plan: &ChannelPlan,
+        status: Published<Self::Status>,
+    ) -> Running<Outcome>;
 }
 
 /// A running channel as others see it.
@@ -87,7 +93,10 @@ pub struct RunArgs<'a> {
 
 impl std::fmt::Debug for RunArgs<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunArgs").field("json", &self.json).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("RunArgs")
+            .field("json", &self.json)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,18 +104,36 @@ impl std::fmt::Debug for RunArgs<'_> {
 pub fn run<K: Kind>(kind: &K, plan: Plan, args: &RunArgs<'_>) -> Result<(), Failure> {
     let open = |error: std::io::Error| Failure::CannotOpen(error.into());
     let signals = Signals::listen().map_err(open)?;
-    let cores: Vec<_> = if plan.cores.is_empty() { vec![None] } else { plan.cores.iter().copied().map(Some).collect() };
+    let cores: Vec<_> = if plan.cores.is_empty() {
+        vec![None]
+    } else {
+        plan.cores.iter().copied().map(Some).collect()
+    };
     let fleet = Fleet::start(&cores).map_err(open)?;
     let board = Board::new();
-    let _ops = plan.metrics.map(|at| Ops::start(at, board.clone())).transpose().map_err(Failure::CannotOpen)?;
-    let mut runner =
-        Runner { kind, fleet, board: board.clone(), entries: BTreeMap::new(), next_shard: 0, unopened: Vec::new(), failed: Vec::new() };
+    let _ops = plan
+        .metrics
+        .map(|at| Ops::start(at, board.clone()))
+        .transpose()
+        .map_err(Failure::CannotOpen)?;
+    let mut runner = Runner {
+        kind,
+        fleet,
+        board: board.clone(),
+        entries: BTreeMap::new(),
+        next_shard: 0,
+        unopened: Vec::new(),
+        failed: Vec::new(),
+    };
     for channel in plan.channels {
         runner.start(channel);
     }
     let mut live = Live::new(args.json);
     let start = Instant::now();
-    while !signals.stop() && !runner.entries.is_empty() && args.limit.is_none_or(|limit| start.elapsed() < limit) {
+    while !signals.stop()
+        && !runner.entries.is_empty()
+        && args.limit.is_none_or(|limit| start.elapsed() < limit)
+    {
         std::thread::sleep(TICK);
         runner.reap();
         if signals.take_reload() {
@@ -125,14 +152,23 @@ impl<K: Kind> Runner<'_, K> {
         let shard = plan.shard.unwrap_or(self.next_shard);
         self.next_shard += 1;
         let running = self.kind.start(&self.fleet, shard, &plan, status.clone());
-        self.board.lock().insert(plan.channel, Shown { name: plan.name.clone(), status });
+        self.board.lock().insert(
+            plan.channel,
+            Shown {
+                name: plan.name.clone(),
+                status,
+            },
+        );
         self.entries.insert(plan.channel, Entry { plan, running });
     }
 
     /// Notes channels that have ended.
     fn reap(&mut self) {
-        let ended: Vec<_> =
-            self.entries.iter_mut().filter_map(|(&id, entry)| entry.running.try_result().map(|outcome| (id, outcome))).collect();
+        let ended: Vec<_> = self
+            .entries
+            .iter_mut()
+            .filter_map(|(&id, entry)| entry.running.try_result().map(|outcome| (id, outcome)))
+            .collect();
         for (id, outcome) in ended {
             if let Some(entry) = self.entries.remove(&id) {
                 self.note(&entry.plan, Some(outcome));
@@ -156,10 +192,16 @@ impl<K: Kind> Runner<'_, K> {
     fn reload(&mut self, plan: Result<Plan>) {
         let plan = match plan {
             Ok(plan) => plan,
-            Err(error) => return tracing::error!("reload refused, everything goes on as it was: {error:#}"),
+            Err(error) => {
+                return tracing::error!("reload refused, everything goes on as it was: {error:#}");
+            }
         };
         let (mut stopped, mut started) = (0, 0);
-        let wanted: BTreeMap<_, _> = plan.channels.into_iter().map(|channel| (channel.channel, channel)).collect();
+        let wanted: BTreeMap<_, _> = plan
+            .channels
+            .into_iter()
+            .map(|channel| (channel.channel, channel))
+            .collect();
         let gone: Vec<_> = self
             .entries
             .iter()
@@ -194,7 +236,9 @@ impl<K: Kind> Runner<'_, K> {
     }
 
     fn finish(self) -> Result<(), Failure> {
-        self.fleet.join().map_err(|error| Failure::NotAsItMustBe(error.into()))?;
+        self.fleet
+            .join()
+            .map_err(|error| Failure::NotAsItMustBe(error.into()))?;
         if let Some(why) = self.unopened.first() {
             return Err(Failure::CannotOpen(anyhow!("{why}")));
         }

@@ -50,9 +50,16 @@ struct Sending {
 impl Kind for Sending {
     type Status = SendStatus;
 
-    fn start(&self, fleet: &Fleet, shard: usize, plan: &ChannelPlan, status: Published<SendStatus>) -> Running<Outcome> {
+    fn start(
+        &self,
+        fleet: &Fleet,
+        shard: usize,
+        plan: &ChannelPlan,
+        status: Published<SendStatus>,
+    ) -> Running<Outcome> {
         let link = self.hub.attach(plan.channel);
-        let (plan, server, seed, keylog) = (plan.clone(), self.server, self.seed, self.keylog.clone());
+        let (plan, server, seed, keylog) =
+            (plan.clone(), self.server, self.seed, self.keylog.clone());
         fleet.spawn(shard, move |stop| async move {
             match channels::sending(&plan, server, &seed, link, &keylog, status, stop) {
                 Ok(channel) => Ok(channel.run().await),
@@ -78,6 +85,19 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
     let mut seed = [0; 32];
     rng().fill_bytes(&mut seed);
-    let sending = Sending { hub, server: plan.server, seed, keylog };
-    run::run(&sending, plan, &RunArgs { json: args.common.json, limit: None, resolve: &resolve })
+    let sending = Sending {
+        hub,
+        server: plan.server,
+        seed,
+        keylog,
+    };
+    run::run(
+        &sending,
+        plan,
+        &RunArgs {
+            json: args.common.json,
+            limit: None,
+            resolve: &resolve,
+        },
+    )
 }

@@ -20,7 +20,11 @@ pub struct SealBatch {
 impl Default for SealBatch {
     fn default() -> Self {
         const { assert!(PACKETS <= BATCH_MAX) }
-        Self { buffer: vec![0; DATAGRAM_MAX], spans: Vec::with_capacity(PACKETS), used: 0 }
+        Self {
+            buffer: vec![0; DATAGRAM_MAX],
+            spans: Vec::with_capacity(PACKETS),
+            used: 0,
+        }
     }
 }
 
@@ -33,7 +37,12 @@ impl SealBatch {
         }
         let start = self.used + HEADER_LEN;
         self.buffer[start..start + payload.len()].copy_from_slice(payload);
-        self.spans.push(Span { offset: self.used, header_len: HEADER_LEN, payload_len: payload.len(), ctr: 0 });
+        self.spans.push(Span {
+            offset: self.used,
+            header_len: HEADER_LEN,
+            payload_len: payload.len(),
+            ctr: 0,
+        });
         self.used = end;
         true
     }
@@ -52,7 +61,12 @@ impl SealBatch {
     /// The sealed packets as runs of equal length, the last of each perhaps shorter: (bytes, segment length).
     pub fn runs(&self) -> impl Iterator<Item = (&[u8], usize)> {
         let lengths = self.spans.iter().map(|span| span.payload_len + OVERHEAD);
-        Runs { lengths, offset: 0, pending: None }.map(|(range, segment)| (&self.buffer[range], segment))
+        Runs {
+            lengths,
+            offset: 0,
+            pending: None,
+        }
+        .map(|(range, segment)| (&self.buffer[range], segment))
     }
 
     /// Empties the batch.
@@ -73,7 +87,11 @@ pub struct Runs<I> {
 impl<I: Iterator<Item = usize>> Runs<I> {
     /// Over `lengths` of datagrams that lie one after the other.
     pub fn new(lengths: I) -> Self {
-        Self { lengths, offset: 0, pending: None }
+        Self {
+            lengths,
+            offset: 0,
+            pending: None,
+        }
     }
 }
 
@@ -86,8 +104,16 @@ impl<I: Iterator<Item = usize>> Iterator for Runs<I> {
         self.offset += segment;
         loop {
             match self.lengths.next() {
-                Some(length) if length == segment && self.offset - start + length <= DATAGRAM_MAX => self.offset += length,
-                Some(length) if length < segment && length > 0 && self.offset - start + length <= DATAGRAM_MAX => {
+                Some(length)
+                    if length == segment && self.offset - start + length <= DATAGRAM_MAX =>
+                {
+                    self.offset += length
+                }
+                Some(length)
+                    if length < segment
+                        && length > 0
+                        && self.offset - start + length <= DATAGRAM_MAX =>
+                {
                     self.offset += length;
                     break;
                 }
@@ -135,6 +161,8 @@ mod tests {
         let mut batch = SealBatch::default();
         assert_eq!((0..100).filter(|_| batch.push(&[0; 1316])).count(), PACKETS);
         batch.clear();
-        assert!(!batch.push(&vec![0; DATAGRAM_MAX]) && batch.push(&vec![0; DATAGRAM_MAX - OVERHEAD]));
+        assert!(
+            !batch.push(&vec![0; DATAGRAM_MAX]) && batch.push(&vec![0; DATAGRAM_MAX - OVERHEAD])
+        );
     }
 }

@@ -124,7 +124,10 @@ impl Input {
     /// A TS file.
     #[must_use]
     pub fn file(path: &Path) -> Self {
-        Self::File { path: path.to_owned(), repeat: false }
+        Self::File {
+            path: path.to_owned(),
+            repeat: false,
+        }
     }
 }
 
@@ -132,7 +135,10 @@ impl Output {
     /// A file that takes payloads as they are.
     #[must_use]
     pub fn file(path: &Path) -> Self {
-        Self::File { path: path.to_owned(), strip: false }
+        Self::File {
+            path: path.to_owned(),
+            strip: false,
+        }
     }
 }
 
@@ -149,17 +155,34 @@ const UDP_OPTIONS: [&str; 6] = ["iface", "source", "ttl", "dscp", "loop", "buffe
 impl<'a> Parts<'a> {
     fn new(text: &'a str) -> Self {
         let (head, query) = text.split_once('?').unwrap_or((text, ""));
-        let options = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let options = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         let (scheme, rest) = match head.split_once(':') {
             Some((scheme @ ("udp" | "rtp" | "file" | "pcap" | "gen"), rest)) => (scheme, rest),
             // A plain path may hold a question mark or a colon.
-            _ => return Self { text, scheme: "", rest: text, options: Vec::new() },
+            _ => {
+                return Self {
+                    text,
+                    scheme: "",
+                    rest: text,
+                    options: Vec::new(),
+                };
+            }
         };
-        Self { text, scheme, rest, options }
+        Self {
+            text,
+            scheme,
+            rest,
+            options,
+        }
     }
 
     fn error(&self, why: impl Into<String>) -> EndpointError {
-        EndpointError { url: self.text.to_owned(), why: why.into() }
+        EndpointError {
+            url: self.text.to_owned(),
+            why: why.into(),
+        }
     }
 
     /// Takes an option out.
@@ -169,8 +192,13 @@ impl<'a> Parts<'a> {
     }
 
     fn parse<T: FromStr>(&mut self, name: &str, what: &str) -> Result<Option<T>, EndpointError> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_| self.error(format!("{name}={value} is no {what}")))
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        value
+            .parse()
+            .map(Some)
+            .map_err(|_| self.error(format!("{name}={value} is no {what}")))
     }
 
     fn flag(&mut self, name: &str) -> Result<Option<bool>, EndpointError> {
@@ -186,7 +214,10 @@ impl<'a> Parts<'a> {
     fn done(&self, known: &[&str]) -> Result<(), EndpointError> {
         match self.options.first() {
             None => Ok(()),
-            Some((name, _)) => Err(self.error(format!("no option {name:?}: there are {}", known.join(", ")))),
+            Some((name, _)) => Err(self.error(format!(
+                "no option {name:?}: there are {}",
+                known.join(", ")
+            ))),
         }
     }
 
@@ -195,19 +226,26 @@ impl<'a> Parts<'a> {
         let rest = self.rest.strip_prefix("//").unwrap_or(self.rest);
         let rest = rest.strip_prefix('@').unwrap_or(rest).trim_end_matches('/');
         if let Some(port) = rest.strip_prefix(':') {
-            let port = port.parse().map_err(|_| self.error(format!("{port:?} is no port")))?;
+            let port = port
+                .parse()
+                .map_err(|_| self.error(format!("{port:?} is no port")))?;
             return Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
         }
-        let url = Url::parse(&format!("{}://{rest}", self.scheme)).map_err(|error| self.error(error.to_string()))?;
+        let url = Url::parse(&format!("{}://{rest}", self.scheme))
+            .map_err(|error| self.error(error.to_string()))?;
         let ip = match url.host() {
             Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
             Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-            Some(Host::Domain(name)) => name
-                .parse()
-                .map_err(|_| self.error(format!("{name:?} is no IP address: names are not looked up, write the address")))?,
+            Some(Host::Domain(name)) => name.parse().map_err(|_| {
+                self.error(format!(
+                    "{name:?} is no IP address: names are not looked up, write the address"
+                ))
+            })?,
             None => return Err(self.error("an address is missing: write udp://ADDRESS:PORT")),
         };
-        let port = url.port().ok_or_else(|| self.error("a port is missing: write udp://ADDRESS:PORT"))?;
+        let port = url
+            .port()
+            .ok_or_else(|| self.error("a port is missing: write udp://ADDRESS:PORT"))?;
         Ok(SocketAddr::new(ip, port))
     }
 
@@ -219,7 +257,13 @@ impl<'a> Parts<'a> {
             ttl: self.parse("ttl", "number of hops (0 to 255)")?,
             dscp: self.parse("dscp", "number from 0 to 63")?,
             loopback: self.flag("loop")?,
-            buffer: self.take("buffer").map(|text| size(&text).ok_or_else(|| self.error(format!("buffer={text} is no size")))).transpose()?.map(|size| usize::try_from(size).unwrap_or(usize::MAX)),
+            buffer: self
+                .take("buffer")
+                .map(|text| {
+                    size(&text).ok_or_else(|| self.error(format!("buffer={text} is no size")))
+                })
+                .transpose()?
+                .map(|size| usize::try_from(size).unwrap_or(usize::MAX)),
         };
         if options.dscp.is_some_and(|dscp| dscp > 63) {
             return Err(self.error("dscp is a number from 0 to 63"));
@@ -324,8 +368,15 @@ impl FromStr for Group {
         }
         let options = parts.udp(&[])?;
         if !options.addr.ip().is_multicast() {
-            let example = if options.addr.is_ipv4() { "239.1.1.1" } else { "ff15::1" };
-            let why = format!("{} is no multicast address: a group is 224.0.0.0 to 239.255.255.255 or ff00::/8, for example {example}", options.addr.ip());
+            let example = if options.addr.is_ipv4() {
+                "239.1.1.1"
+            } else {
+                "ff15::1"
+            };
+            let why = format!(
+                "{} is no multicast address: a group is 224.0.0.0 to 239.255.255.255 or ff00::/8, for example {example}",
+                options.addr.ip()
+            );
             return Err(parts.error(why));
         }
         Ok(Self(options))
@@ -349,7 +400,11 @@ impl fmt::Display for UdpOptions {
         put("loop", self.loopback.map(|on| u8::from(on).to_string()));
         put("buffer", self.buffer.map(|bytes| bytes.to_string()));
         let query = query.finish();
-        if query.is_empty() { Ok(()) } else { write!(f, "?{query}") }
+        if query.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "?{query}")
+        }
     }
 }
 
@@ -366,16 +421,34 @@ impl fmt::Display for Input {
             Self::Rtp { options, header } => {
                 let text = options.to_string();
                 let joint = if text.contains('?') { '&' } else { '?' };
-                let header = if *header == RtpHeader::Keep { "keep" } else { "strip" };
+                let header = if *header == RtpHeader::Keep {
+                    "keep"
+                } else {
+                    "strip"
+                };
                 write!(f, "rtp://{text}{joint}header={header}")
             }
-            Self::File { path, repeat: false } => write!(f, "file:{}", path.display()),
+            Self::File {
+                path,
+                repeat: false,
+            } => write!(f, "file:{}", path.display()),
             Self::File { path, repeat: true } => write!(f, "file:{}?repeat=1", path.display()),
             Self::Stdin => f.write_str("-"),
             Self::Pcap { path, dst: None } => write!(f, "pcap:{}", path.display()),
-            Self::Pcap { path, dst: Some(dst) } => write!(f, "pcap:{}?dst={dst}", path.display()),
-            Self::Generated { rate, seconds: None, seed } => write!(f, "gen:?rate={rate}&seed={seed}"),
-            Self::Generated { rate, seconds: Some(seconds), seed } => write!(f, "gen:?rate={rate}&seconds={seconds}&seed={seed}"),
+            Self::Pcap {
+                path,
+                dst: Some(dst),
+            } => write!(f, "pcap:{}?dst={dst}", path.display()),
+            Self::Generated {
+                rate,
+                seconds: None,
+                seed,
+            } => write!(f, "gen:?rate={rate}&seed={seed}"),
+            Self::Generated {
+                rate,
+                seconds: Some(seconds),
+                seed,
+            } => write!(f, "gen:?rate={rate}&seconds={seconds}&seed={seed}"),
         }
     }
 }
@@ -403,21 +476,61 @@ mod tests {
 
     #[test]
     fn urls_as_people_write_them() {
-        let Input::Udp(options) = input("udp://239.1.1.1:5000?iface=eth0&ttl=4&source=10.0.0.5&dscp=34&loop=1&buffer=8M") else {
+        let Input::Udp(options) =
+            input("udp://239.1.1.1:5000?iface=eth0&ttl=4&source=10.0.0.5&dscp=34&loop=1&buffer=8M")
+        else {
             panic!("udp")
         };
         assert_eq!(options.addr, "239.1.1.1:5000".parse().unwrap());
-        assert_eq!((options.iface.as_deref(), options.ttl, options.dscp), (Some("eth0"), Some(4), Some(34)));
-        assert_eq!((options.source, options.loopback, options.buffer), (Some([10, 0, 0, 5].into()), Some(true), Some(8_000_000)));
+        assert_eq!(
+            (options.iface.as_deref(), options.ttl, options.dscp),
+            (Some("eth0"), Some(4), Some(34))
+        );
+        assert_eq!(
+            (options.source, options.loopback, options.buffer),
+            (Some([10, 0, 0, 5].into()), Some(true), Some(8_000_000))
+        );
         assert!(matches!(input("udp://@239.1.1.1:5000"), Input::Udp(_)));
-        assert!(matches!(input("udp://@:5000"), Input::Udp(UdpOptions { addr, .. }) if addr.port() == 5000));
-        assert!(matches!(input("udp://[ff15::1]:5000"), Input::Udp(UdpOptions { addr, .. }) if addr.is_ipv6()));
-        assert!(matches!(input("rtp://239.1.1.1:5000?header=strip"), Input::Rtp { header: RtpHeader::Strip, .. }));
+        assert!(
+            matches!(input("udp://@:5000"), Input::Udp(UdpOptions { addr, .. }) if addr.port() == 5000)
+        );
+        assert!(
+            matches!(input("udp://[ff15::1]:5000"), Input::Udp(UdpOptions { addr, .. }) if addr.is_ipv6())
+        );
+        assert!(matches!(
+            input("rtp://239.1.1.1:5000?header=strip"),
+            Input::Rtp {
+                header: RtpHeader::Strip,
+                ..
+            }
+        ));
         assert_eq!(input("-"), Input::Stdin);
-        assert_eq!(input("/a/b?c.ts"), Input::File { path: "/a/b?c.ts".into(), repeat: false });
-        assert_eq!(input("file:///a.ts?repeat=1"), Input::File { path: "/a.ts".into(), repeat: true });
-        assert_eq!(input("gen:?rate=4M&seconds=10"), Input::Generated { rate: 4_000_000, seconds: Some(10), seed: 1 });
-        assert!(matches!(input("pcap:x.pcap?dst=239.1.1.1:5000"), Input::Pcap { dst: Some(_), .. }));
+        assert_eq!(
+            input("/a/b?c.ts"),
+            Input::File {
+                path: "/a/b?c.ts".into(),
+                repeat: false
+            }
+        );
+        assert_eq!(
+            input("file:///a.ts?repeat=1"),
+            Input::File {
+                path: "/a.ts".into(),
+                repeat: true
+            }
+        );
+        assert_eq!(
+            input("gen:?rate=4M&seconds=10"),
+            Input::Generated {
+                rate: 4_000_000,
+                seconds: Some(10),
+                seed: 1
+            }
+        );
+        assert!(matches!(
+            input("pcap:x.pcap?dst=239.1.1.1:5000"),
+            Input::Pcap { dst: Some(_), .. }
+        ));
     }
 
     #[test]
@@ -425,10 +538,16 @@ mod tests {
         let cases = [
             ("udp://239.1.1.1", "a port is missing"),
             ("udp://example.org:5000", "names are not looked up"),
-            ("udp://239.1.1.1:5000?colour=red", "there are iface, source, ttl"),
+            (
+                "udp://239.1.1.1:5000?colour=red",
+                "there are iface, source, ttl",
+            ),
             ("udp://239.1.1.1:5000?ttl=300", "ttl=300"),
             ("udp://239.1.1.1:5000?dscp=64", "0 to 63"),
-            ("udp://10.1.1.1:5000?source=10.0.0.1", "needs a multicast group"),
+            (
+                "udp://10.1.1.1:5000?source=10.0.0.1",
+                "needs a multicast group",
+            ),
             ("http://x/", "there are udp://"),
             ("gen:?rate=fast", "for example 4M"),
         ];
@@ -436,7 +555,10 @@ mod tests {
             let error = text.parse::<Input>().unwrap_err().to_string();
             assert!(error.contains(why) && error.contains(text), "{error}");
         }
-        let error = "udp://10.1.1.1:5000".parse::<Group>().unwrap_err().to_string();
+        let error = "udp://10.1.1.1:5000"
+            .parse::<Group>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("is no multicast address"), "{error}");
         assert!("gen:".parse::<Output>().is_err());
     }

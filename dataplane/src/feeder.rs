@@ -33,7 +33,10 @@ impl Chunk {
     #[must_use]
     pub fn front(&self) -> Option<(&[u8], Due)> {
         let &(end, due) = self.ends.get(self.read)?;
-        let start = self.read.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        let start = self
+            .read
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before].0);
         Some((&self.bytes[start..end], due))
     }
 
@@ -73,7 +76,9 @@ impl Feed {
         let run = move || {
             let mut chunks = (0..AHEAD).map(|_| Chunk::default()).collect::<Vec<_>>();
             while !stopped.load(Ordering::Relaxed) {
-                let Some(mut chunk) = chunks.pop().or_else(|| empty_out.recv_blocking()) else { return };
+                let Some(mut chunk) = chunks.pop().or_else(|| empty_out.recv_blocking()) else {
+                    return;
+                };
                 let end = fill(source.as_mut(), &mut chunk);
                 if filled_in.send_blocking(Fed::Chunk(chunk)).is_err() {
                     return;
@@ -85,7 +90,11 @@ impl Feed {
             }
         };
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { filled, empty, stop })
+        Ok(Self {
+            filled,
+            empty,
+            stop,
+        })
     }
 
     /// What has been handed over, if anything.

@@ -49,7 +49,13 @@ impl Fleet {
             };
             shard::start(&format!("shard-{index}"), core, main).map(|handle| (jobs_in, handle))
         };
-        Ok(Self { shards: cores.iter().enumerate().map(start).collect::<io::Result<_>>()? })
+        Ok(Self {
+            shards: cores
+                .iter()
+                .enumerate()
+                .map(start)
+                .collect::<io::Result<_>>()?,
+        })
     }
 
     /// How many shards.
@@ -65,7 +71,11 @@ impl Fleet {
     }
 
     /// Starts a channel on shard `index` (modulo their number). `make` runs there and gets the stop mailbox.
-    pub fn spawn<T, F>(&self, index: usize, make: impl FnOnce(Receiver<()>) -> F + Send + 'static) -> Running<T>
+    pub fn spawn<T, F>(
+        &self,
+        index: usize,
+        make: impl FnOnce(Receiver<()>) -> F + Send + 'static,
+    ) -> Running<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + 'static,

@@ -40,8 +40,19 @@ pub struct IngestCounts {
 
 #[derive(Debug)]
 enum From {
-    Udp { socket: UdpReceiver, batch: Box<RecvBatch>, header: Header, rtp: bool, at: Cursor },
-    Feed { feed: Feed, chunk: Option<Chunk>, start: u64, end: Option<Option<String>> },
+    Udp {
+        socket: UdpReceiver,
+        batch: Box<RecvBatch>,
+        header: Header,
+        rtp: bool,
+        at: Cursor,
+    },
+    Feed {
+        feed: Feed,
+        chunk: Option<Chunk>,
+        start: u64,
+        end: Option<Option<String>>,
+    },
 }
 
 /// Where in the receive batch the next payload lies.
@@ -64,15 +75,34 @@ impl Ingest {
     /// From a socket; `rtp`: datagrams must be RTP.
     #[must_use]
     pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
-        let from = From::Udp { socket, batch: Box::new(RecvBatch::new(FRAMES)), header, rtp, at: Cursor::default() };
-        Self { from, payload_max, counts: IngestCounts::default() }
+        let from = From::Udp {
+            socket,
+            batch: Box::new(RecvBatch::new(FRAMES)),
+            header,
+            rtp,
+            at: Cursor::default(),
+        };
+        Self {
+            from,
+            payload_max,
+            counts: IngestCounts::default(),
+        }
     }
 
     /// From a feeder; its time starts now.
     #[must_use]
     pub fn feed(feed: Feed, payload_max: usize) -> Self {
-        let from = From::Feed { feed, chunk: None, start: clock::boottime(), end: None };
-        Self { from, payload_max, counts: IngestCounts::default() }
+        let from = From::Feed {
+            feed,
+            chunk: None,
+            start: clock::boottime(),
+            end: None,
+        };
+        Self {
+            from,
+            payload_max,
+            counts: IngestCounts::default(),
+        }
     }
 
     /// What was not taken so far.
@@ -82,7 +112,10 @@ impl Ingest {
             From::Udp { socket, .. } => socket.drops(),
             From::Feed { .. } => 0,
         };
-        IngestCounts { drops, ..self.counts }
+        IngestCounts {
+            drops,
+            ..self.counts
+        }
     }
 
     /// Time is counted from now on: sending could not begin before.
@@ -99,7 +132,12 @@ impl Ingest {
                 // An error shows itself again in `fill`.
                 let _ = socket.readable().await;
             }
-            From::Feed { feed, chunk, start, end } => match chunk.as_ref().and_then(Chunk::front) {
+            From::Feed {
+                feed,
+                chunk,
+                start,
+                end,
+            } => match chunk.as_ref().and_then(Chunk::front) {
                 Some((_, Due::At(due))) => shard::sleep_until(*start + due).await,
                 Some((_, Due::Now)) => {}
                 None if end.is_some() => {}
@@ -112,29 +150,52 @@ impl Ingest {
     pub fn fill(&mut self, batch: &mut SealBatch) -> Filled {
         let (counts, max) = (&mut self.counts, self.payload_max);
         match &mut self.from {
-            From::Udp { socket, batch: received, header, rtp, at } => {
+            From::Udp {
+                socket,
+                batch: received,
+                header,
+                rtp,
+                at,
+            } => {
                 if at.frame == 0 && at.offset == 0 && socket.recv(received).is_err() {
                     return Filled::Some;
                 }
-                let done = take_datagrams(received, at, batch, |datagram| payload(datagram, *rtp, *header, max, counts));
+                let done = take_datagrams(received, at, batch, |datagram| {
+                    payload(datagram, *rtp, *header, max, counts)
+                });
                 if done {
                     *at = Cursor::default();
                 }
                 Filled::Some
             }
-            From::Feed { feed, chunk, start, end } => fill_from_feed(feed, chunk, end, *start, batch, max, counts),
+            From::Feed {
+                feed,
+                chunk,
+                start,
+                end,
+            } => fill_from_feed(feed, chunk, end, *start, batch, max, counts),
         }
     }
 }
 
 /// The payload of one input datagram, if it can be sent.
-fn payload<'a>(datagram: &'a [u8], rtp: bool, header: Header, max: usize, counts: &mut IngestCounts) -> Option<&'a [u8]> {
+fn payload<'a>(
+    datagram: &'a [u8],
+    rtp: bool,
+    header: Header,
+    max: usize,
+    counts: &mut IngestCounts,
+) -> Option<&'a [u8]> {
     let payload = if rtp {
         let Some(inside) = rtp::payload(datagram) else {
             counts.malformed += 1;
             return None;
         };
-        if header == Header::Strip { inside } else { datagram }
+        if header == Header::Strip {
+            inside
+        } else {
+            datagram
+        }
     } else {
         datagram
     };
@@ -163,7 +224,10 @@ fn take_datagrams<'a>(
             }
             at.offset = end;
         }
-        *at = Cursor { frame: index + 1, offset: 0 };
+        *at = Cursor {
+            frame: index + 1,
+            offset: 0,
+        };
     }
     true
 }

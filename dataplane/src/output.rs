@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::thread;
 
-use sealcast_net::mailbox::{Receiver, SendError, Sender, mailbox};
 use sealcast_net::UdpSender;
+use sealcast_net::mailbox::{Receiver, SendError, Sender, mailbox};
 
 use crate::batch::Runs;
 use crate::rtp::{self, RtpWriter};
@@ -77,7 +77,11 @@ impl Sink {
     /// Datagrams over a socket.
     #[must_use]
     pub fn udp(socket: UdpSender, rtp: Option<RtpWriter>) -> Self {
-        Self::Udp { socket: Box::new(socket), rtp, framed: OutBatch::default() }
+        Self::Udp {
+            socket: Box::new(socket),
+            rtp,
+            framed: OutBatch::default(),
+        }
     }
 
     /// A byte stream to `writer`; `strip` takes RTP headers off.
@@ -87,21 +91,36 @@ impl Sink {
     pub fn stream(name: &str, writer: Box<dyn Write + Send>, strip: bool) -> io::Result<Self> {
         let (full, full_out) = mailbox(WRITES);
         let (empty_in, empty) = mailbox(WRITES);
-        let writer = thread::Builder::new().name(name.to_owned()).spawn(move || write_all(writer, full_out, &empty_in))?;
-        Ok(Self::Stream { full, empty, writer: Some(writer), strip })
+        let writer = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || write_all(writer, full_out, &empty_in))?;
+        Ok(Self::Stream {
+            full,
+            empty,
+            writer: Some(writer),
+            strip,
+        })
     }
 
     /// Sends or hands over all of `batch` and empties it. Returns how many payloads were not taken.
     pub async fn flush(&mut self, batch: &mut OutBatch, now: u64) -> u64 {
         let refused = match self {
-            Self::Udp { socket, rtp: None, .. } => send(socket, batch).await,
-            Self::Udp { socket, rtp: Some(writer), framed } => {
+            Self::Udp {
+                socket, rtp: None, ..
+            } => send(socket, batch).await,
+            Self::Udp {
+                socket,
+                rtp: Some(writer),
+                framed,
+            } => {
                 frame(writer, batch, framed, now);
                 let refused = send(socket, framed).await;
                 framed.clear();
                 refused
             }
-            Self::Stream { full, empty, strip, .. } => {
+            Self::Stream {
+                full, empty, strip, ..
+            } => {
                 let mut buffer = empty.try_recv().unwrap_or_default();
                 buffer.clear();
                 for payload in batch.iter() {
@@ -125,7 +144,9 @@ impl Sink {
             Self::Stream { full, writer, .. } => {
                 drop(full);
                 let ended = writer.map(thread::JoinHandle::join);
-                ended.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(io::Error::other("the writer of the output ended badly")))
+                ended.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| {
+                    Err(io::Error::other("the writer of the output ended badly"))
+                })
             }
         }
     }
@@ -135,7 +156,11 @@ async fn send(socket: &mut UdpSender, batch: &OutBatch) -> u64 {
     let mut refused = 0;
     for (range, segment) in Runs::new(batch.lengths.iter().copied()) {
         let count = range.len().div_ceil(segment) as u64;
-        if socket.send_batch(&batch.bytes[range], segment).await.is_err() {
+        if socket
+            .send_batch(&batch.bytes[range], segment)
+            .await
+            .is_err()
+        {
             refused += count;
         }
     }
@@ -168,7 +193,11 @@ async fn hand_over(full: &Sender<Vec<u8>>, mut buffer: Vec<u8>, payloads: u64) -
     }
 }
 
-fn write_all(mut writer: Box<dyn Write + Send>, mut full: Receiver<Vec<u8>>, empty: &Sender<Vec<u8>>) -> io::Result<()> {
+fn write_all(
+    mut writer: Box<dyn Write + Send>,
+    mut full: Receiver<Vec<u8>>,
+    empty: &Sender<Vec<u8>>,
+) -> io::Result<()> {
     while let Some(buffer) = full.recv_blocking() {
         writer.write_all(&buffer)?;
         if full.is_empty() {

@@ -27,7 +27,9 @@ pub enum PcapError {
     #[error("the capture is damaged or cut off")]
     Damaged,
     /// Its packets have a header that is not known here.
-    #[error("link type {0} is not supported: capture on Ethernet, Linux cooked (any), raw IP or loopback")]
+    #[error(
+        "link type {0} is not supported: capture on Ethernet, Linux cooked (any), raw IP or loopback"
+    )]
     LinkType(i32),
     /// It holds nothing of use.
     #[error("no UDP datagram{0} in the capture")]
@@ -46,7 +48,10 @@ pub struct PcapReader {
 
 impl fmt::Debug for PcapReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PcapReader").field("dst", &self.dst).field("taken", &self.taken).finish_non_exhaustive()
+        f.debug_struct("PcapReader")
+            .field("dst", &self.dst)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +70,13 @@ impl PcapReader {
     pub fn open(path: &Path, dst: Option<SocketAddr>) -> Result<Self, PcapError> {
         let file = File::open(path)?;
         let parser = create_reader(BUFFER, file).map_err(|_| PcapError::NotACapture)?;
-        Ok(Self { parser, dst, interfaces: Vec::new(), taken: 0, fragments: 0 })
+        Ok(Self {
+            parser,
+            dst,
+            interfaces: Vec::new(),
+            taken: 0,
+            fragments: 0,
+        })
     }
 
     /// IP fragments seen: they are passed over.
@@ -82,7 +93,13 @@ impl PcapReader {
         loop {
             match self.parser.next() {
                 Ok((offset, block)) => {
-                    let found = take(&mut self.interfaces, &mut self.fragments, self.dst, &block, out);
+                    let found = take(
+                        &mut self.interfaces,
+                        &mut self.fragments,
+                        self.dst,
+                        &block,
+                        out,
+                    );
                     self.parser.consume_noshift(offset);
                     if let Found::Datagram(time) = found? {
                         self.taken += 1;
@@ -91,10 +108,14 @@ impl PcapReader {
                 }
                 Err(ParserError::Eof) if self.taken > 0 => return Ok(None),
                 Err(ParserError::Eof) => {
-                    let to = self.dst.map_or_else(String::new, |dst| format!(" to {dst}"));
+                    let to = self
+                        .dst
+                        .map_or_else(String::new, |dst| format!(" to {dst}"));
                     return Err(PcapError::Nothing(to));
                 }
-                Err(ParserError::Incomplete(_)) => self.parser.refill().map_err(|_| PcapError::Damaged)?,
+                Err(ParserError::Incomplete(_)) => {
+                    self.parser.refill().map_err(|_| PcapError::Damaged)?
+                }
                 Err(_) => return Err(PcapError::Damaged),
             }
         }
@@ -110,31 +131,52 @@ fn take(
 ) -> Result<Found, PcapError> {
     let (interface, ticks, data) = match block {
         PcapBlockOwned::LegacyHeader(header) => {
-            let units = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
+            let units = if header.is_nanosecond_precision() {
+                1_000_000_000
+            } else {
+                1_000_000
+            };
             interfaces.push((header.network, units));
             return Ok(Found::Other);
         }
         PcapBlockOwned::Legacy(packet) => {
             let units = interfaces.first().map_or(1_000_000, |&(_, units)| units);
-            (0, u64::from(packet.ts_sec) * units + u64::from(packet.ts_usec), packet.data)
+            (
+                0,
+                u64::from(packet.ts_sec) * units + u64::from(packet.ts_usec),
+                packet.data,
+            )
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => {
             interfaces.clear();
             return Ok(Found::Other);
         }
         PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-            interfaces.push((interface.linktype, interface.ts_resolution().unwrap_or(1_000_000).max(1)));
+            interfaces.push((
+                interface.linktype,
+                interface.ts_resolution().unwrap_or(1_000_000).max(1),
+            ));
             return Ok(Found::Other);
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-            let data = packet.data.get(..packet.caplen as usize).ok_or(PcapError::Damaged)?;
-            (packet.if_id as usize, u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low), data)
+            let data = packet
+                .data
+                .get(..packet.caplen as usize)
+                .ok_or(PcapError::Damaged)?;
+            (
+                packet.if_id as usize,
+                u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low),
+                data,
+            )
         }
         PcapBlockOwned::NG(_) => return Ok(Found::Other),
     };
     let &(link, units) = interfaces.get(interface).ok_or(PcapError::Damaged)?;
-    let time = u64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(units)).unwrap_or(u64::MAX);
-    let Some((to, payload)) = network(link, data)?.and_then(|packet| udp(packet, fragments)) else { return Ok(Found::Other) };
+    let time =
+        u64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(units)).unwrap_or(u64::MAX);
+    let Some((to, payload)) = network(link, data)?.and_then(|packet| udp(packet, fragments)) else {
+        return Ok(Found::Other);
+    };
     if dst.is_some_and(|dst| dst != to) {
         return Ok(Found::Other);
     }
@@ -150,7 +192,9 @@ fn network(link: Linktype, frame: &[u8]) -> Result<Option<&[u8]>, PcapError> {
         while VLAN.contains(&kind(at)?) {
             at += 4;
         }
-        matches!(kind(at)?, 0x0800 | 0x86DD).then(|| frame.get(at + 2..)).flatten()
+        matches!(kind(at)?, 0x0800 | 0x86DD)
+            .then(|| frame.get(at + 2..))
+            .flatten()
     };
     Ok(match link.0 {
         1 => ip_at(12),
@@ -208,13 +252,26 @@ mod tests {
 
     fn datagram(port: u16, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(8 + payload.len()).unwrap();
-        [&[0, 9][..], &port.to_be_bytes(), &length.to_be_bytes(), &[0, 0], payload].concat()
+        [
+            &[0, 9][..],
+            &port.to_be_bytes(),
+            &length.to_be_bytes(),
+            &[0, 0],
+            payload,
+        ]
+        .concat()
     }
 
     fn ipv4(port: u16, payload: &[u8]) -> Vec<u8> {
         let udp = datagram(port, payload);
         let total = u16::try_from(20 + udp.len()).unwrap().to_be_bytes();
-        [&[0x45, 0][..], &total, &[0, 0, 0, 0, 9, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1], &udp].concat()
+        [
+            &[0x45, 0][..],
+            &total,
+            &[0, 0, 0, 0, 9, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1],
+            &udp,
+        ]
+        .concat()
     }
 
     fn ipv6(port: u16, payload: &[u8]) -> Vec<u8> {
@@ -264,11 +321,23 @@ mod tests {
         ];
         let found = read(&capture(1, &frames), None).unwrap();
         assert_eq!(found[0], (1_000_005_000, b"one".to_vec()));
-        assert_eq!((found[1].1.as_slice(), found[2].1.as_slice(), found.len()), (&b"two"[..], &b"three"[..], 3));
+        assert_eq!(
+            (found[1].1.as_slice(), found[2].1.as_slice(), found.len()),
+            (&b"two"[..], &b"three"[..], 3)
+        );
         let cooked = [&[0; 14][..], &[8, 0], &ipv4(5000, b"x")].concat();
         let cooked_2 = [&[8, 0][..], &[0; 18], &ipv4(5000, b"x")].concat();
-        for (link, frame) in [(113, cooked), (276, cooked_2), (101, ipv4(5000, b"x")), (0, [&[2, 0, 0, 0][..], &ipv4(5000, b"x")].concat())] {
-            assert_eq!(read(&capture(link, &[(0, 0, frame)]), None).unwrap()[0].1, b"x", "link type {link}");
+        for (link, frame) in [
+            (113, cooked),
+            (276, cooked_2),
+            (101, ipv4(5000, b"x")),
+            (0, [&[2, 0, 0, 0][..], &ipv4(5000, b"x")].concat()),
+        ] {
+            assert_eq!(
+                read(&capture(link, &[(0, 0, frame)]), None).unwrap()[0].1,
+                b"x",
+                "link type {link}"
+            );
         }
     }
 
@@ -277,16 +346,27 @@ mod tests {
         let frames = vec![(0, 0, ipv4(5000, b"a")), (0, 1, ipv4(5001, b"b"))];
         let found = read(&capture(101, &frames), Some("239.1.1.1:5001")).unwrap();
         assert_eq!(found, [(1_000, b"b".to_vec())]);
-        let error = read(&capture(101, &frames), Some("239.1.1.1:7")).unwrap_err().to_string();
+        let error = read(&capture(101, &frames), Some("239.1.1.1:7"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("239.1.1.1:7"), "{error}");
     }
 
     #[test]
     fn what_is_no_capture_or_damaged_is_an_error() {
-        assert!(matches!(read(b"no capture at all, just text", None), Err(PcapError::NotACapture)));
-        assert!(matches!(read(&capture(147, &[(0, 0, vec![0; 60])]), None), Err(PcapError::LinkType(147))));
+        assert!(matches!(
+            read(b"no capture at all, just text", None),
+            Err(PcapError::NotACapture)
+        ));
+        assert!(matches!(
+            read(&capture(147, &[(0, 0, vec![0; 60])]), None),
+            Err(PcapError::LinkType(147))
+        ));
         let whole = capture(101, &[(0, 0, ipv4(5000, b"a")), (0, 0, ipv4(5000, b"b"))]);
-        assert!(matches!(read(&whole[..whole.len() - 5], None), Err(PcapError::Damaged)));
+        assert!(matches!(
+            read(&whole[..whole.len() - 5], None),
+            Err(PcapError::Damaged)
+        ));
     }
 
     proptest! {

@@ -40,7 +40,9 @@ pub struct ReceiveChannel {
 
 impl std::fmt::Debug for ReceiveChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReceiveChannel").field("receiver", &self.receiver).finish_non_exhaustive()
+        f.debug_struct("ReceiveChannel")
+            .field("receiver", &self.receiver)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,10 @@ impl ReceiveChannel {
     /// it did.
     pub async fn run(mut self) -> Option<String> {
         let mut batch = RecvBatch::new(FRAMES);
-        let mut delivered = Delivered { start: clock::boottime(), ..Delivered::default() };
+        let mut delivered = Delivered {
+            start: clock::boottime(),
+            ..Delivered::default()
+        };
         let mut publish = Time(0);
         let mut stopping = false;
         while !stopping {
@@ -91,7 +96,9 @@ impl ReceiveChannel {
                 self.drain(leg, &mut batch, &mut delivered);
             }
             let now = now();
-            self.receiver.poll(now, self.rng.as_mut(), &mut |payload| delivered.take(payload));
+            self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
+                delivered.take(payload)
+            });
             self.send_outputs(now);
             self.flush(&mut delivered).await;
             if publish <= now {
@@ -107,7 +114,10 @@ impl ReceiveChannel {
     }
 
     async fn wait(&mut self, publish: Time) -> Wake {
-        let timer = self.receiver.next_timeout().map_or(publish, |due| due.min(publish));
+        let timer = self
+            .receiver
+            .next_timeout()
+            .map_or(publish, |due| due.min(publish));
         let legs = &self.legs;
         let readable = async |leg: usize| match legs.get(leg) {
             // An error shows itself again when receiving.
@@ -119,7 +129,11 @@ impl ReceiveChannel {
             Wake::Leg
         };
         let link = async {
-            if self.link.ready().await { Wake::Link } else { std::future::pending().await }
+            if self.link.ready().await {
+                Wake::Link
+            } else {
+                std::future::pending().await
+            }
         };
         let stop = async {
             self.stop.ready().await;
@@ -139,7 +153,8 @@ impl ReceiveChannel {
                 LinkEvent::Down => self.receiver.link_down(),
                 LinkEvent::Message(frame) => {
                     let deliver = &mut |payload: &[u8]| delivered.take(payload);
-                    self.receiver.handle_link(now(), frame.message, self.rng.as_mut(), deliver);
+                    self.receiver
+                        .handle_link(now(), frame.message, self.rng.as_mut(), deliver);
                 }
             }
         }
@@ -148,12 +163,22 @@ impl ReceiveChannel {
     /// Receives what a leg has, a bounded number of calls. A leg that fails does not stop the other.
     fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) {
         for _ in 0..CALLS_PER_TURN {
-            let Ok(count @ 1..) = self.legs[leg].recv(batch) else { return };
+            let Ok(count @ 1..) = self.legs[leg].recv(batch) else {
+                return;
+            };
             let now = now();
             for received in batch.iter_mut() {
                 let (source, segment) = (received.source.ip(), received.segment);
                 let deliver = &mut |payload: &[u8]| delivered.take(payload);
-                self.receiver.handle_batch(now, source, leg, received.data, segment, self.rng.as_mut(), deliver);
+                self.receiver.handle_batch(
+                    now,
+                    source,
+                    leg,
+                    received.data,
+                    segment,
+                    self.rng.as_mut(),
+                    deliver,
+                );
             }
             if count < FRAMES {
                 return;

@@ -20,7 +20,9 @@ pub fn payload(packet: &[u8]) -> Option<&[u8]> {
     }
     if first & 0x20 != 0 {
         let padding = usize::from(*body.last()?);
-        body = body.get(..body.len().checked_sub(padding)?).filter(|_| padding > 0)?;
+        body = body
+            .get(..body.len().checked_sub(padding)?)
+            .filter(|_| padding > 0)?;
     }
     Some(body)
 }
@@ -37,7 +39,10 @@ impl RtpWriter {
     #[must_use]
     pub fn new(ssrc: u32) -> Self {
         let [.., high, low] = ssrc.to_be_bytes();
-        Self { ssrc, sequence: u16::from_be_bytes([high, low]) }
+        Self {
+            ssrc,
+            sequence: u16::from_be_bytes([high, low]),
+        }
     }
 
     /// The header of the next packet, sent at `now` nanoseconds (of any clock that runs evenly).
@@ -78,7 +83,10 @@ mod tests {
         let mut writer = RtpWriter::new(0x1234_FFFF);
         let first = writer.header(0);
         let second = writer.header(1_000_000_000);
-        assert_eq!((&first[2..4], &second[2..4]), (&[0xFF, 0xFF][..], &[0, 0][..]));
+        assert_eq!(
+            (&first[2..4], &second[2..4]),
+            (&[0xFF, 0xFF][..], &[0, 0][..])
+        );
         assert_eq!(second[4..8], 90_000_u32.to_be_bytes());
         assert_eq!(payload(&[&second[..], &[0x47]].concat()), Some(&[0x47][..]));
     }

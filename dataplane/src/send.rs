@@ -43,7 +43,9 @@ pub struct SendChannel {
 
 impl std::fmt::Debug for SendChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SendChannel").field("sender", &self.sender).finish_non_exhaustive()
+        f.debug_struct("SendChannel")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,11 @@ impl SendChannel {
         let mut batch = SealBatch::default();
         let mut publish = Time(0);
         let mut errors = [0; 2];
-        let mut begin = if self.start_delay.is_some() { Begin::WaitsForKey } else { Begin::Begun };
+        let mut begin = if self.start_delay.is_some() {
+            Begin::WaitsForKey
+        } else {
+            Begin::Begun
+        };
         let why = loop {
             let wake = self.wait(begin, publish).await;
             let now = now();
@@ -105,7 +111,9 @@ impl SendChannel {
 
     fn begin(&mut self, begin: Begin, now: Time) -> Begin {
         match begin {
-            Begin::WaitsForKey if self.sender.current(now).is_some() => Begin::At(now.after(self.start_delay.unwrap_or_default())),
+            Begin::WaitsForKey if self.sender.current(now).is_some() => {
+                Begin::At(now.after(self.start_delay.unwrap_or_default()))
+            }
             Begin::At(due) if due <= now => {
                 self.ingest.restart_clock();
                 Begin::Begun
@@ -115,7 +123,10 @@ impl SendChannel {
     }
 
     async fn wait(&mut self, begin: Begin, publish: Time) -> Wake {
-        let mut timer = self.sender.next_timeout(now()).map_or(publish, |due| due.min(publish));
+        let mut timer = self
+            .sender
+            .next_timeout(now())
+            .map_or(publish, |due| due.min(publish));
         if let Begin::At(due) = begin {
             timer = timer.min(due);
         }
@@ -129,7 +140,11 @@ impl SendChannel {
             }
         };
         let link = async {
-            if self.link.ready().await { Wake::Link } else { std::future::pending().await }
+            if self.link.ready().await {
+                Wake::Link
+            } else {
+                std::future::pending().await
+            }
         };
         let stop = async {
             self.stop.ready().await;
@@ -214,4 +229,3 @@ async fn send_runs(leg: &mut UdpSender, batch: &SealBatch) -> io::Result<()> {
     }
     result
 }
-

@@ -32,13 +32,19 @@ impl<T: Clone + Default> Published<T> {
 
     /// Replaces the value, waiting for readers: for the last word of a channel.
     pub fn publish_last(&self, value: T) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = value;
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = value;
     }
 
     /// The latest value.
     #[must_use]
     pub fn read(&self) -> T {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 

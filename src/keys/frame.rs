@@ -23,11 +23,16 @@ pub(super) fn read<T: Wire>(stream: &mut impl Read) -> io::Result<Option<T>> {
     }
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
     if length > FRAME_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes, at most {FRAME_MAX} are taken")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a frame of {length} bytes, at most {FRAME_MAX} are taken"),
+        ));
     }
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes)?;
-    T::decode_all(&bytes).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    T::decode_all(&bytes)
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]
@@ -39,7 +44,10 @@ mod tests {
 
     #[test]
     fn frames_round_trip_and_hostile_lengths_are_refused() {
-        let frame = Frame { sent: Time(7), message: ToAuthority::Ping(Ping { echo: Time(9) }) };
+        let frame = Frame {
+            sent: Time(7),
+            message: ToAuthority::Ping(Ping { echo: Time(9) }),
+        };
         let mut stream = Vec::new();
         write(&mut stream, &frame).unwrap();
         let mut input = stream.as_slice();

@@ -56,11 +56,20 @@ impl Hub {
         let (messages, outbound) = mailbox(CAPACITY);
         let reader = {
             let (routes, stop, path) = (Arc::clone(&routes), Arc::clone(&stop), path.to_path_buf());
-            thread::Builder::new().name("key-link-in".into()).spawn(move || keep_connected(&path, &routes, &stop))?
+            thread::Builder::new()
+                .name("key-link-in".into())
+                .spawn(move || keep_connected(&path, &routes, &stop))?
         };
         let routes_out = Arc::clone(&routes);
-        thread::Builder::new().name("key-link-out".into()).spawn(move || write_all(outbound, &routes_out))?;
-        Ok(Self { routes, stop, messages, reader: Some(reader) })
+        thread::Builder::new()
+            .name("key-link-out".into())
+            .spawn(move || write_all(outbound, &routes_out))?;
+        Ok(Self {
+            routes,
+            stop,
+            messages,
+            reader: Some(reader),
+        })
     }
 
     /// Joins a channel to the link.
@@ -125,7 +134,9 @@ fn read_all(stream: &mut UnixStream, routes: &Mutex<Routes>) -> io::Result<()> {
         let to = match &frame.message {
             FromAuthority::Welcome(_) | FromAuthority::Pong(_) => None,
             FromAuthority::CipherHalf(half) => Some(half.channel),
-            FromAuthority::Notice(relay) => Unverified::<Notice>::parse(&relay.datagram).ok().map(|notice| notice.claimed().channel),
+            FromAuthority::Notice(relay) => Unverified::<Notice>::parse(&relay.datagram)
+                .ok()
+                .map(|notice| notice.claimed().channel),
             FromAuthority::Number(number) => Some(number.channel),
             FromAuthority::Deposited(deposited) => Some(deposited.channel),
             FromAuthority::Granted(granted) => Some(granted.channel),
@@ -153,7 +164,10 @@ fn broadcast(routes: &Mutex<Routes>, event: &LinkEvent) {
 /// Writes what the channels say; what is said while there is no connection is dropped (it is said again).
 fn write_all(mut outbound: Receiver<Frame<ToAuthority>>, routes: &Mutex<Routes>) {
     while let Some(message) = outbound.recv_blocking() {
-        let stream = lock(routes).stream.as_ref().and_then(|stream| stream.try_clone().ok());
+        let stream = lock(routes)
+            .stream
+            .as_ref()
+            .and_then(|stream| stream.try_clone().ok());
         if let Some(mut stream) = stream
             && frame::write(&mut stream, &message).is_err()
         {

@@ -42,7 +42,10 @@ pub struct KeyServerConfig {
 
 impl std::fmt::Debug for KeyServerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyServerConfig").field("path", &self.path).field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("KeyServerConfig")
+            .field("path", &self.path)
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,15 +70,33 @@ impl KeyServer {
     /// # Errors
     /// When the socket cannot be made; the message says what to do.
     pub fn start(config: KeyServerConfig) -> anyhow::Result<Self> {
-        let KeyServerConfig { path, authority, rng, on_event } = config;
+        let KeyServerConfig {
+            path,
+            authority,
+            rng,
+            on_event,
+        } = config;
         let listener = listen(&path)?;
         let (events, inbox) = mpsc::channel();
         let accepting = events.clone();
-        thread::Builder::new().name("key-accept".into()).spawn(move || accept(&listener, &accepting))?;
+        thread::Builder::new()
+            .name("key-accept".into())
+            .spawn(move || accept(&listener, &accepting))?;
         let authority = Authority::start(authority, Stored::default(), now());
-        let decider = Decider { authority, rng, on_event, outboxes: BTreeMap::new() };
-        let thread = thread::Builder::new().name("authority".into()).spawn(move || decider.run(&inbox))?;
-        Ok(Self { events, path, thread: Some(thread) })
+        let decider = Decider {
+            authority,
+            rng,
+            on_event,
+            outboxes: BTreeMap::new(),
+        };
+        let thread = thread::Builder::new()
+            .name("authority".into())
+            .spawn(move || decider.run(&inbox))?;
+        Ok(Self {
+            events,
+            path,
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens.
@@ -107,7 +128,8 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
             "{} is in use by another key server: stop it or choose another path",
             path.display()
         );
-        std::fs::remove_file(path).with_context(|| format!("removing the stale socket {}", path.display()))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("removing the stale socket {}", path.display()))?;
     }
     let bind = || -> io::Result<UnixListener> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
@@ -116,7 +138,12 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
         socket.listen(128)?;
         Ok(UnixListener::from(OwnedFd::from(socket)))
     };
-    bind().with_context(|| format!("listening on {}: does its folder exist, and may you write to it?", path.display()))
+    bind().with_context(|| {
+        format!(
+            "listening on {}: does its folder exist, and may you write to it?",
+            path.display()
+        )
+    })
 }
 
 fn accept(listener: &UnixListener, events: &mpsc::Sender<Event>) {
@@ -131,8 +158,14 @@ fn accept(listener: &UnixListener, events: &mpsc::Sender<Event>) {
 /// Starts the two threads of a connection. Fails when the authority is gone.
 fn serve(conn: ConnId, stream: UnixStream, events: &mpsc::Sender<Event>) -> Result<(), ()> {
     let (outbox, mut outgoing) = mailbox::<Frame<FromAuthority>>(OUTBOX);
-    let (Ok(mut writing), Ok(closing), mut reading) = (stream.try_clone(), stream.try_clone(), stream) else { return Ok(()) };
-    events.send(Event::Connected(conn, outbox, closing)).map_err(|_| ())?;
+    let (Ok(mut writing), Ok(closing), mut reading) =
+        (stream.try_clone(), stream.try_clone(), stream)
+    else {
+        return Ok(());
+    };
+    events
+        .send(Event::Connected(conn, outbox, closing))
+        .map_err(|_| ())?;
     let write = move || {
         while let Some(message) = outgoing.recv_blocking() {
             if frame::write(&mut writing, &message).is_err() {
@@ -143,7 +176,8 @@ fn serve(conn: ConnId, stream: UnixStream, events: &mpsc::Sender<Event>) -> Resu
     };
     let events = events.clone();
     let read = move || {
-        while let Ok(Some(Frame { message, .. })) = frame::read::<Frame<ToAuthority>>(&mut reading) {
+        while let Ok(Some(Frame { message, .. })) = frame::read::<Frame<ToAuthority>>(&mut reading)
+        {
             if events.send(Event::Message(conn, message)).is_err() {
                 return;
             }
@@ -168,12 +202,18 @@ impl Decider {
     fn run(mut self, inbox: &mpsc::Receiver<Event>) {
         let mut out = Vec::new();
         loop {
-            let wait = self.authority.next_timeout().map_or(TICK, |due| due.since(now()).min(TICK));
+            let wait = self
+                .authority
+                .next_timeout()
+                .map_or(TICK, |due| due.since(now()).min(TICK));
             match inbox.recv_timeout(wait) {
                 Ok(Event::Connected(conn, outbox, stream)) => {
                     self.outboxes.insert(conn, (outbox, stream));
                 }
-                Ok(Event::Message(conn, message)) => self.authority.handle(now(), conn, message, self.rng.as_mut(), &mut out),
+                Ok(Event::Message(conn, message)) => {
+                    self.authority
+                        .handle(now(), conn, message, self.rng.as_mut(), &mut out)
+                }
                 Ok(Event::Disconnected(conn)) => {
                     self.authority.disconnected(conn);
                     self.outboxes.remove(&conn);
@@ -198,7 +238,12 @@ impl Decider {
             Output::Event(event) => (self.on_event)(event),
             Output::Send(conn, message) => {
                 if let Some((outbox, stream)) = self.outboxes.get(&conn)
-                    && outbox.try_send(Frame { sent: now(), message }).is_err()
+                    && outbox
+                        .try_send(Frame {
+                            sent: now(),
+                            message,
+                        })
+                        .is_err()
                 {
                     let _ = stream.shutdown(Shutdown::Both);
                 }

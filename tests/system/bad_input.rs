@@ -19,19 +19,50 @@ fn assert_refused(folder: &Path, args: &[&str], code: i32, words: &[&str]) {
     let (got, errors) = run(folder, args);
     assert_eq!(got, code, "{args:?}: {errors}");
     for word in words {
-        assert!(errors.contains(word), "{args:?}: {word:?} is not in: {errors}");
+        assert!(
+            errors.contains(word),
+            "{args:?}: {word:?} is not in: {errors}"
+        );
     }
 }
 
-const SEND: [&str; 7] = ["send", "--keys", "unix:/nowhere.sock", "--channel", "1", "--input", "gen:?rate=1M"];
+const SEND: [&str; 7] = [
+    "send",
+    "--keys",
+    "unix:/nowhere.sock",
+    "--channel",
+    "1",
+    "--input",
+    "gen:?rate=1M",
+];
 
 /// MD-14.
 #[test]
 fn md_14_a_second_preset_that_is_not_smaller_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let times = ["--group", "udp://239.1.1.1:5000", "--prepare-ahead", "5s", "--fetch-ahead", "5s"];
-    assert_refused(folder.path(), &[&SEND[..], &times].concat(), 2, &["second preset", "must be smaller", "fetch_ahead"]);
-    let keys = ["keys", "--listen", "unix:/tmp/never.sock", "--channel", "1", "--lifetime", "3s"];
+    let times = [
+        "--group",
+        "udp://239.1.1.1:5000",
+        "--prepare-ahead",
+        "5s",
+        "--fetch-ahead",
+        "5s",
+    ];
+    assert_refused(
+        folder.path(),
+        &[&SEND[..], &times].concat(),
+        2,
+        &["second preset", "must be smaller", "fetch_ahead"],
+    );
+    let keys = [
+        "keys",
+        "--listen",
+        "unix:/tmp/never.sock",
+        "--channel",
+        "1",
+        "--lifetime",
+        "3s",
+    ];
     assert_refused(folder.path(), &keys, 2, &["lifetime", "prepare_ahead"]);
 }
 
@@ -42,21 +73,56 @@ fn wrong_settings_are_refused_with_their_names() {
     let path = config.display().to_string();
     let with = |text: &str| fs::write(&config, text).unwrap();
     with("keys = \"unix:/x\"\nlifetme = 3\n");
-    assert_refused(folder.path(), &["send", "--config", &path], 2, &["send.toml", "lifetme", "unknown field"]);
-    with("keys = \"unix:/x\"\n[[channel]]\nid = 1\nlanes = 256\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000\"]\n");
-    assert_refused(folder.path(), &["send", "--config", &path], 2, &["channel 1", "lanes = 256", "255"]);
-    with("keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://10.1.1.1:5000\"]\n");
-    assert_refused(folder.path(), &["send", "--config", &path], 2, &["10.1.1.1", "multicast"]);
-    with("keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000?colour=red\"]\n");
-    assert_refused(folder.path(), &["send", "--config", &path], 2, &["colour", "iface"]);
-    assert_refused(folder.path(), &["send", "--config", "/nowhere.toml"], 2, &["/nowhere.toml", "No such file"]);
+    assert_refused(
+        folder.path(),
+        &["send", "--config", &path],
+        2,
+        &["send.toml", "lifetme", "unknown field"],
+    );
+    with(
+        "keys = \"unix:/x\"\n[[channel]]\nid = 1\nlanes = 256\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000\"]\n",
+    );
+    assert_refused(
+        folder.path(),
+        &["send", "--config", &path],
+        2,
+        &["channel 1", "lanes = 256", "255"],
+    );
+    with(
+        "keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://10.1.1.1:5000\"]\n",
+    );
+    assert_refused(
+        folder.path(),
+        &["send", "--config", &path],
+        2,
+        &["10.1.1.1", "multicast"],
+    );
+    with(
+        "keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000?colour=red\"]\n",
+    );
+    assert_refused(
+        folder.path(),
+        &["send", "--config", &path],
+        2,
+        &["colour", "iface"],
+    );
+    assert_refused(
+        folder.path(),
+        &["send", "--config", "/nowhere.toml"],
+        2,
+        &["/nowhere.toml", "No such file"],
+    );
     assert_refused(folder.path(), &SEND[..5], 2, &["no multicast group"]);
 }
 
 #[test]
 fn what_cannot_be_opened_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let nowhere = [&SEND[..], &["--group", "udp://239.1.1.1:5000?iface=nosuch0"]].concat();
+    let nowhere = [
+        &SEND[..],
+        &["--group", "udp://239.1.1.1:5000?iface=nosuch0"],
+    ]
+    .concat();
     assert_refused(folder.path(), &nowhere, 3, &["nosuch0", "lo"]);
     let group = ["--group", "udp://239.1.1.1:5000?iface=127.0.0.1"];
     let file = [&SEND[..5], &["--input", "/nowhere.ts"], &group[..]].concat();
@@ -65,8 +131,19 @@ fn what_cannot_be_opened_is_named() {
     let input = format!("udp://127.0.0.1:{}", taken.local_addr().unwrap().port());
     let port = [&SEND[..5], &["--input", &input], &group[..]].concat();
     assert_refused(folder.path(), &port, 3, &["in use", "another port"]);
-    let keys = ["keys", "--listen", "unix:/nowhere/keys.sock", "--channel", "1"];
-    assert_refused(folder.path(), &keys, 3, &["/nowhere/keys.sock", "folder exist"]);
+    let keys = [
+        "keys",
+        "--listen",
+        "unix:/nowhere/keys.sock",
+        "--channel",
+        "1",
+    ];
+    assert_refused(
+        folder.path(),
+        &keys,
+        3,
+        &["/nowhere/keys.sock", "folder exist"],
+    );
 }
 
 /// One channel that cannot be opened does not stop the others.
@@ -74,27 +151,68 @@ fn what_cannot_be_opened_is_named() {
 fn other_channels_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = format!("unix:{}", folder.path().join("keys.sock").display());
-    let keys = ["keys", "--listen", &at, "--channel", "1", "--channel", "2", "--known-server", "1"];
+    let keys = [
+        "keys",
+        "--listen",
+        &at,
+        "--channel",
+        "1",
+        "--channel",
+        "2",
+        "--known-server",
+        "1",
+    ];
     let _keys = sealcast(None, folder.path(), "keys", &keys);
     let config = folder.path().join("send.toml");
     let channel = |id: u16, input: &str| {
-        format!("[[channel]]\nid = {id}\ninput = \"{input}\"\ngroups = [\"udp://239.255.77.{id}:{}?iface=127.0.0.1\"]\n", 20000 + std::process::id() % 20000)
+        format!(
+            "[[channel]]\nid = {id}\ninput = \"{input}\"\ngroups = [\"udp://239.255.77.{id}:{}?iface=127.0.0.1\"]\n",
+            20000 + std::process::id() % 20000
+        )
     };
-    let text = format!("keys = \"{at}\"\n{}{}", channel(1, "/nowhere.ts"), channel(2, "gen:?rate=1M&seconds=1"));
+    let text = format!(
+        "keys = \"{at}\"\n{}{}",
+        channel(1, "/nowhere.ts"),
+        channel(2, "gen:?rate=1M&seconds=1")
+    );
     fs::write(&config, text).unwrap();
-    let mut sender = sealcast(None, folder.path(), "s", &["send", "--json", "--config", config.to_str().unwrap()]);
+    let mut sender = sealcast(
+        None,
+        folder.path(),
+        "s",
+        &["send", "--json", "--config", config.to_str().unwrap()],
+    );
     let status = sender.wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(3), "{}", sender.errors());
-    assert!(sender.errors().contains("/nowhere.ts"), "{}", sender.errors());
-    assert!(sender.channel(2)["packets"].as_u64() > Some(50), "{:?}", sender.status());
+    assert!(
+        sender.errors().contains("/nowhere.ts"),
+        "{}",
+        sender.errors()
+    );
+    assert!(
+        sender.channel(2)["packets"].as_u64() > Some(50),
+        "{:?}",
+        sender.status()
+    );
 }
 
 #[test]
 fn help_is_a_page_and_flags_are_checked() {
-    let help = Command::new(env!("CARGO_BIN_EXE_sealcast")).arg("--help").output().unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_sealcast"))
+        .arg("--help")
+        .output()
+        .unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
-    assert!(help.status.success() && text.contains("demo") && text.lines().count() < 40, "{text}");
+    assert!(
+        help.status.success() && text.contains("demo") && text.lines().count() < 40,
+        "{text}"
+    );
     let folder = tempfile::tempdir().unwrap();
     assert_refused(folder.path(), &["send", "--nonsense"], 2, &["--nonsense"]);
-    assert_refused(folder.path(), &["send", "--channel", "70000"], 2, &["70000"]);
+    assert_refused(
+        folder.path(),
+        &["send", "--channel", "70000"],
+        2,
+        &["70000"],
+    );
 }

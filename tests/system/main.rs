@@ -5,8 +5,8 @@
 
 mod bad_input;
 mod net;
+mod operations;
 mod process;
 mod sample;
-mod streams;
 mod servers;
-mod operations;
+mod streams;

@@ -11,13 +11,23 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs a command; panics with its words when it fails.
 pub fn sh(command: &str) {
-    let output = Command::new("sh").args(["-c", command]).output().expect("sh runs");
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .output()
+        .expect("sh runs");
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Whether `program` is there.
 pub fn has(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().is_ok_and(|output| output.status.success())
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// Whether this process may make namespaces and has all of `programs`; says what is missing.
@@ -27,7 +37,10 @@ pub fn can_run(programs: &[&str]) -> bool {
         return false;
     }
     let missing: Vec<_> = programs.iter().filter(|program| !has(program)).collect();
-    assert!(missing.is_empty(), "{missing:?} are missing: run tests/run, which installs them");
+    assert!(
+        missing.is_empty(),
+        "{missing:?} are missing: run tests/run, which installs them"
+    );
     true
 }
 
@@ -42,7 +55,10 @@ impl Lan {
     pub fn new(hosts: usize) -> Self {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("sc{}x{number}", std::process::id());
-        let mut lan = Self { prefix: prefix.clone(), hosts: Vec::new() };
+        let mut lan = Self {
+            prefix: prefix.clone(),
+            hosts: Vec::new(),
+        };
         sh(&format!(
             "ip netns add {prefix}b && ip -n {prefix}b link add br0 type bridge mcast_snooping 0 && ip -n {prefix}b link set br0 up"
         ));
@@ -86,10 +102,15 @@ impl Lan {
 
     /// Runs `act` on a thread of host `index`.
     pub fn enter<T: Send>(&self, index: usize, act: impl FnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.host(index))).expect("the namespace is there");
+        let namespace =
+            File::open(format!("/run/netns/{}", self.host(index))).expect("the namespace is there");
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                move_into_link_name_space(rustix::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network)).expect("entering a namespace");
+                move_into_link_name_space(
+                    rustix::fd::AsFd::as_fd(&namespace),
+                    Some(LinkNameSpaceType::Network),
+                )
+                .expect("entering a namespace");
                 act()
             });
             inside.join().expect("the thread ends well")
@@ -100,7 +121,9 @@ impl Lan {
 impl Drop for Lan {
     fn drop(&mut self) {
         for namespace in self.hosts.iter().chain([&format!("{}b", self.prefix)]) {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
+            let _ = Command::new("ip")
+                .args(["netns", "del", namespace])
+                .output();
         }
     }
 }

@@ -16,14 +16,22 @@ use crate::streams::{FAST, keys, receiver, sender};
 
 fn get(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("the endpoint answers");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A reload takes one channel away and adds another; the one that did not change loses nothing.
@@ -35,8 +43,22 @@ fn reload_does_not_touch_running_channels() {
     let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let at = format!("unix:{}", folder.join("keys.sock").display());
-    let all = ["--channel", "1", "--channel", "2", "--channel", "3", "--known-server", "1"];
-    let _keys = sealcast(Some(lan.host(1)), folder, "keys", &[&["keys", "--listen", &at], &all[..], &FAST[..]].concat());
+    let all = [
+        "--channel",
+        "1",
+        "--channel",
+        "2",
+        "--channel",
+        "3",
+        "--known-server",
+        "1",
+    ];
+    let _keys = sealcast(
+        Some(lan.host(1)),
+        folder,
+        "keys",
+        &[&["keys", "--listen", &at], &all[..], &FAST[..]].concat(),
+    );
     let port = free_port();
     let channel = |id: u16, kind: &str| {
         let io = if kind == "send" {
@@ -48,42 +70,92 @@ fn reload_does_not_touch_running_channels() {
     };
     let file = |kind: &str, ids: &[u16]| {
         let timing = "[timing]\nlifetime = \"1s\"\nprepare_ahead = \"700ms\"\nfetch_ahead = \"400ms\"\ngrace = \"200ms\"\n";
-        let metrics = if kind == "receive" { format!("metrics = \"127.0.0.1:{port}\"\n") } else { String::new() };
+        let metrics = if kind == "receive" {
+            format!("metrics = \"127.0.0.1:{port}\"\n")
+        } else {
+            String::new()
+        };
         let channels: String = ids.iter().map(|&id| channel(id, kind)).collect();
         let path = folder.join(format!("{kind}.toml"));
-        fs::write(&path, format!("keys = \"{at}\"\n{metrics}{timing}{channels}")).unwrap();
+        fs::write(
+            &path,
+            format!("keys = \"{at}\"\n{metrics}{timing}{channels}"),
+        )
+        .unwrap();
         path.display().to_string()
     };
     let config = file("receive", &[1, 2]);
-    let mut receiver = sealcast(Some(lan.host(2)), folder, "r", &["receive", "--json", "--config", &config]);
+    let mut receiver = sealcast(
+        Some(lan.host(2)),
+        folder,
+        "r",
+        &["receive", "--json", "--config", &config],
+    );
     let config = file("send", &[1, 2]);
-    let mut sender = sealcast(Some(lan.host(1)), folder, "s", &["send", "--json", "--config", &config]);
-    receiver.wait_until(1, Duration::from_secs(20), "receiving", |channel| channel["packets"].as_u64() > Some(50));
-    let metrics = lan.enter(2, || get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/metrics"));
-    for line in ["sealcast_delivered_packets_total{channel=\"2\"}", "sealcast_discarded_total{channel=\"1\",cause=\"bad_tag\"} 0", "# EOF"] {
+    let mut sender = sealcast(
+        Some(lan.host(1)),
+        folder,
+        "s",
+        &["send", "--json", "--config", &config],
+    );
+    receiver.wait_until(1, Duration::from_secs(20), "receiving", |channel| {
+        channel["packets"].as_u64() > Some(50)
+    });
+    let metrics = lan.enter(2, || {
+        get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/metrics")
+    });
+    for line in [
+        "sealcast_delivered_packets_total{channel=\"2\"}",
+        "sealcast_discarded_total{channel=\"1\",cause=\"bad_tag\"} 0",
+        "# EOF",
+    ] {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
-    let ready = lan.enter(2, || get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/readyz"));
+    let ready = lan.enter(2, || {
+        get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "/readyz")
+    });
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     // A wrong file changes nothing; then 2 goes and 3 comes, at both ends.
     fs::write(folder.join("receive.toml"), "unknown = 1").unwrap();
     receiver.signal(Signal::HUP);
     sleep(Duration::from_millis(300));
-    assert!(receiver.errors().contains("reload refused"), "{}", receiver.errors());
+    assert!(
+        receiver.errors().contains("reload refused"),
+        "{}",
+        receiver.errors()
+    );
     file("receive", &[1, 3]);
     file("send", &[1, 3]);
     receiver.signal(Signal::HUP);
     sender.signal(Signal::HUP);
-    receiver.wait_until(3, Duration::from_secs(10), "receiving the new channel", |channel| channel["packets"].as_u64() > Some(50));
-    sender.wait_until(1, Duration::from_secs(20), "at the end", |channel| channel["finished"] == true);
+    receiver.wait_until(
+        3,
+        Duration::from_secs(10),
+        "receiving the new channel",
+        |channel| channel["packets"].as_u64() > Some(50),
+    );
+    sender.wait_until(1, Duration::from_secs(20), "at the end", |channel| {
+        channel["finished"] == true
+    });
     sleep(Duration::from_millis(500));
     receiver.stop();
     sender.stop();
     assert!(receiver.channel(2).is_null(), "channel 2 is gone");
     let one = receiver.channel(1);
-    assert_eq!((&one["lost"], &one["continuity_errors"]), (&0.into(), &0.into()), "{one}");
-    assert_eq!(fs::read(folder.join("1.ts")).unwrap().len(), usize::try_from(one["bytes"].as_u64().unwrap()).unwrap());
-    assert_eq!(one["bytes"], sender.channel(1)["bytes"], "all of it arrived");
+    assert_eq!(
+        (&one["lost"], &one["continuity_errors"]),
+        (&0.into(), &0.into()),
+        "{one}"
+    );
+    assert_eq!(
+        fs::read(folder.join("1.ts")).unwrap().len(),
+        usize::try_from(one["bytes"].as_u64().unwrap()).unwrap()
+    );
+    assert_eq!(
+        one["bytes"],
+        sender.channel(1)["bytes"],
+        "all of it arrived"
+    );
 }
 
 /// SEC-07 and design 3: a capture is decrypted with an independent SFrame implementation and the key log; the socket of the
@@ -103,11 +175,20 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
     let log = folder.join("keys.log");
     let keylog = ["--keylog", log.to_str().unwrap()];
     let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &keylog);
-    let input = ["--input", "gen:?rate=2M&seconds=4&seed=9", "--start-delay", "1s"];
+    let input = [
+        "--input",
+        "gen:?rate=2M&seconds=4&seed=9",
+        "--start-delay",
+        "1s",
+    ];
     let capture = lan.enter(3, || {
         let socket = UdpSocket::bind("239.1.1.1:5000").unwrap();
-        socket.join_multicast_v4(&Ipv4Addr::new(239, 1, 1, 1), &Ipv4Addr::UNSPECIFIED).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+            .join_multicast_v4(&Ipv4Addr::new(239, 1, 1, 1), &Ipv4Addr::UNSPECIFIED)
+            .unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         socket
     });
     let mut sender = sender(&lan, 1, folder, "s", &at, &group, &input);
@@ -122,10 +203,18 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
         }
         status = (sender.channel(1)["finished"] == true).then_some(());
     }
-    assert!(sender.wait(Duration::from_secs(10)).success(), "{}", sender.errors());
+    assert!(
+        sender.wait(Duration::from_secs(10)).success(),
+        "{}",
+        sender.errors()
+    );
     sleep(Duration::from_millis(300));
     receiver.stop();
-    let mode = fs::metadata(folder.join("keys.sock")).unwrap().permissions().mode() & 0o777;
+    let mode = fs::metadata(folder.join("keys.sock"))
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o777;
     assert_eq!(mode, 0o600, "the authority's socket is private");
     let text = fs::read_to_string(&log).unwrap();
     let roots: Vec<(u64, Vec<u8>)> = text
@@ -133,15 +222,22 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
         .map(|line| {
             let (kid, root) = line.split_once(' ').expect("two fields");
             assert_eq!((kid.len(), root.len()), (10, 64), "{line}");
-            let bytes = (0..32).map(|at| u8::from_str_radix(&root[2 * at..2 * at + 2], 16).unwrap()).collect();
+            let bytes = (0..32)
+                .map(|at| u8::from_str_radix(&root[2 * at..2 * at + 2], 16).unwrap())
+                .collect();
             (u64::from_str_radix(kid, 16).unwrap(), bytes)
         })
         .collect();
     assert!(roots.len() >= 4, "{text}");
     let mut content = Vec::new();
     for packet in &packets {
-        let kid = packet[1..7].iter().fold(0_u64, |kid, &byte| kid << 8 | u64::from(byte));
-        let (_, root) = roots.iter().find(|(low, _)| *low == kid & 0xFF_FFFF_FFFF).expect("the key is in the log");
+        let kid = packet[1..7]
+            .iter()
+            .fold(0_u64, |kid, &byte| kid << 8 | u64::from(byte));
+        let (_, root) = roots
+            .iter()
+            .find(|(low, _)| *low == kid & 0xFF_FFFF_FFFF)
+            .expect("the key is in the log");
         let key = DecryptionKey::derive_from(CipherSuite::AesGcm256Sha512, kid, root).unwrap();
         let frame = EncryptedFrameView::try_new(packet.as_slice()).unwrap();
         content.extend_from_slice(frame.decrypt(&key).unwrap().payload());

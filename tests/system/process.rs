@@ -30,7 +30,10 @@ pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) ->
         }
         None => Command::new(binary),
     };
-    let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
+    let (out, err) = (
+        folder.join(format!("{name}.out")),
+        folder.join(format!("{name}.err")),
+    );
     let child = command
         .args(args)
         .env("SEALCAST_LOG", "info")
@@ -39,7 +42,12 @@ pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) ->
         .stderr(File::create(&err).expect("a file for errors"))
         .spawn()
         .expect("the program starts");
-    Program { name: name.to_owned(), child, out, err }
+    Program {
+        name: name.to_owned(),
+        child,
+        out,
+        err,
+    }
 }
 
 impl Program {
@@ -60,30 +68,50 @@ impl Program {
     /// The last JSON line, if there is one.
     pub fn status(&self) -> Option<Value> {
         let text = fs::read_to_string(&self.out).ok()?;
-        text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+        text.lines()
+            .rev()
+            .find_map(|line| serde_json::from_str(line).ok())
     }
 
     /// Totals of a channel.
     pub fn channel(&self, id: u16) -> Value {
-        self.status().map_or(Value::Null, |status| status["channels"][id.to_string()].clone())
+        self.status().map_or(Value::Null, |status| {
+            status["channels"][id.to_string()].clone()
+        })
     }
 
     /// Waits until `done` holds of a channel's totals; panics with what it said when that takes longer than `limit`.
-    pub fn wait_until(&self, id: u16, limit: Duration, what: &str, done: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_until(
+        &self,
+        id: u16,
+        limit: Duration,
+        what: &str,
+        done: impl Fn(&Value) -> bool,
+    ) -> Value {
         let start = Instant::now();
         loop {
             let channel = self.channel(id);
             if done(&channel) {
                 return channel;
             }
-            assert!(start.elapsed() < limit, "{}: not {what} within {limit:?}: {channel}\n{}", self.name, self.errors());
+            assert!(
+                start.elapsed() < limit,
+                "{}: not {what} within {limit:?}: {channel}\n{}",
+                self.name,
+                self.errors()
+            );
             sleep(TICK);
         }
     }
 
     /// Waits until a channel has a key.
     pub fn wait_for_key(&self, id: u16) {
-        self.wait_until(id, Duration::from_secs(20), "in possession of a key", |channel| channel["keys"]["epoch"].is_u64());
+        self.wait_until(
+            id,
+            Duration::from_secs(20),
+            "in possession of a key",
+            |channel| channel["keys"]["epoch"].is_u64(),
+        );
     }
 
     /// Waits for its end by itself.
@@ -93,7 +121,12 @@ impl Program {
             if let Some(status) = self.child.try_wait().expect("waiting works") {
                 return status;
             }
-            assert!(start.elapsed() < limit, "{} has not ended within {limit:?}\n{}", self.name, self.errors());
+            assert!(
+                start.elapsed() < limit,
+                "{} has not ended within {limit:?}\n{}",
+                self.name,
+                self.errors()
+            );
             sleep(TICK);
         }
     }
@@ -102,7 +135,12 @@ impl Program {
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         let status = self.wait(Duration::from_secs(10));
-        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.errors());
+        assert!(
+            status.success(),
+            "{} ended with {status}\n{}",
+            self.name,
+            self.errors()
+        );
     }
 }
 

@@ -12,7 +12,9 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// A TS of `seconds` at 4 Mbit/s, made once per build folder.
 pub fn ts(seconds: u32) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sample-{seconds}.ts"));
-    let _guard = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _guard = MAKING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if !path.exists() {
         let made = path.with_extension("part.ts");
         sh(&format!(
@@ -28,18 +30,39 @@ pub fn ts(seconds: u32) -> PathBuf {
 /// Continuity errors that tshark counts in a TS file.
 pub fn tshark_drops(file: &Path) -> u64 {
     let output = Command::new("tshark")
-        .args(["-r", &file.display().to_string(), "-Y", "mp2t.cc.drop", "-T", "fields", "-e", "mp2t.cc.drop"])
+        .args([
+            "-r",
+            &file.display().to_string(),
+            "-Y",
+            "mp2t.cc.drop",
+            "-T",
+            "fields",
+            "-e",
+            "mp2t.cc.drop",
+        ])
         .output()
         .expect("tshark runs");
-    assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.trim().is_empty()).count() as u64
+    assert!(
+        output.status.success(),
+        "tshark: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .count() as u64
 }
 
 /// Asserts that `output` is `input`, without printing megabytes.
 pub fn assert_same(name: &str, input: &[u8], output: &[u8]) {
     if input != output {
         let at = input.iter().zip(output).take_while(|(a, b)| a == b).count();
-        panic!("{name}: {} bytes instead of {}, the first difference at byte {at} (packet {})", output.len(), input.len(), at / 1316);
+        panic!(
+            "{name}: {} bytes instead of {}, the first difference at byte {at} (packet {})",
+            output.len(),
+            input.len(),
+            at / 1316
+        );
     }
 }
 
@@ -56,7 +79,12 @@ pub fn rtp_packets(ts: &[u8], ssrc: u32) -> Vec<Vec<u8>> {
         .zip(0_u32..)
         .map(|(payload, index)| {
             let mut packet = vec![0x80, 33];
-            packet.extend(u16::try_from(index % 65536).unwrap().wrapping_add(65000).to_be_bytes());
+            packet.extend(
+                u16::try_from(index % 65536)
+                    .unwrap()
+                    .wrapping_add(65000)
+                    .to_be_bytes(),
+            );
             packet.extend((index * 240).to_be_bytes());
             packet.extend(ssrc.to_be_bytes());
             packet.extend(payload);

@@ -12,7 +12,13 @@ use crate::sample::{assert_same, rtp_packets, ts};
 use crate::streams::{assert_clean, keys, receiver, sender};
 
 /// Sends packets to `to`, evenly over `length`; calls `at_half` when half of them are gone.
-fn feed(socket: &UdpSocket, to: &str, packets: &[Vec<u8>], length: Duration, at_half: impl FnOnce()) {
+fn feed(
+    socket: &UdpSocket,
+    to: &str,
+    packets: &[Vec<u8>],
+    length: Duration,
+    at_half: impl FnOnce(),
+) {
     let start = Instant::now();
     let mut at_half = Some(at_half);
     for (packet, index) in packets.iter().zip(0_u32..) {
@@ -37,13 +43,52 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
     let (lan, folder) = (Lan::new(5), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let group = ["udp://239.1.1.1:5000?ttl=4"];
-    let (_keys, at) = keys(&lan, folder, &["--known-server", "1", "--known-server", "2"]);
+    let (_keys, at) = keys(
+        &lan,
+        folder,
+        &["--known-server", "1", "--known-server", "2"],
+    );
     let input = ["--input", "rtp://239.9.9.9:1234?header=keep"];
-    let one = sender(&lan, 1, folder, "s1", &at, &group, &[&input[..], &["--server", "1"]].concat());
-    let mut two = sender(&lan, 2, folder, "s2", &at, &group, &[&input[..], &["--server", "2"]].concat());
-    let mut merged: Vec<_> =
-        (3..5).map(|host| receiver(&lan, host, folder, &format!("r{host}"), &at, &group, &["--merge", "rtp"])).collect();
-    let mut single = receiver(&lan, 5, folder, "single", &at, &group, &["--preferred-server", "2"]);
+    let one = sender(
+        &lan,
+        1,
+        folder,
+        "s1",
+        &at,
+        &group,
+        &[&input[..], &["--server", "1"]].concat(),
+    );
+    let mut two = sender(
+        &lan,
+        2,
+        folder,
+        "s2",
+        &at,
+        &group,
+        &[&input[..], &["--server", "2"]].concat(),
+    );
+    let mut merged: Vec<_> = (3..5)
+        .map(|host| {
+            receiver(
+                &lan,
+                host,
+                folder,
+                &format!("r{host}"),
+                &at,
+                &group,
+                &["--merge", "rtp"],
+            )
+        })
+        .collect();
+    let mut single = receiver(
+        &lan,
+        5,
+        folder,
+        "single",
+        &at,
+        &group,
+        &["--preferred-server", "2"],
+    );
     for program in merged.iter().chain([&one, &two, &single]) {
         program.wait_for_key(1);
     }
@@ -52,15 +97,28 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
     // A first packet lets every receiver have its certificates and keys before what counts.
     let warm_up = rtp_packets(&bytes[..1316 * 50], 76);
     let socket = lan.socket(1);
-    feed(&socket, "239.9.9.9:1234", &warm_up, Duration::from_secs(1), || {});
+    feed(
+        &socket,
+        "239.9.9.9:1234",
+        &warm_up,
+        Duration::from_secs(1),
+        || {},
+    );
     sleep(Duration::from_millis(300));
-    feed(&socket, "239.9.9.9:1234", &packets, Duration::from_secs(8), || {
-        // The killing hits a moment just before a change.
-        one.wait_until(1, Duration::from_secs(3), "near a change", |channel| {
-            channel["keys"]["remaining_ms"].as_u64() < Some(100) || channel["keys"]["remaining_ms"].as_u64() > Some(950)
-        });
-        one.signal(Signal::KILL);
-    });
+    feed(
+        &socket,
+        "239.9.9.9:1234",
+        &packets,
+        Duration::from_secs(8),
+        || {
+            // The killing hits a moment just before a change.
+            one.wait_until(1, Duration::from_secs(3), "near a change", |channel| {
+                channel["keys"]["remaining_ms"].as_u64() < Some(100)
+                    || channel["keys"]["remaining_ms"].as_u64() > Some(950)
+            });
+            one.signal(Signal::KILL);
+        },
+    );
     sleep(Duration::from_millis(800));
     two.stop();
     single.stop();
@@ -72,13 +130,25 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
         assert!(channel["switches"].as_u64() >= Some(6), "{name}: {channel}");
         let got = fs::read(folder.join(format!("{name}.ts"))).unwrap();
         // The first packets come while keys are still being fetched.
-        assert!(got.len() > packets.iter().map(Vec::len).sum(), "{name}: only {} bytes", got.len());
+        assert!(
+            got.len() > packets.iter().map(Vec::len).sum(),
+            "{name}: only {} bytes",
+            got.len()
+        );
         assert_same(name, &expected[expected.len() - got.len()..], &got);
     }
     let got = fs::read(folder.join("single.ts")).unwrap();
-    assert!(got.len() > packets.iter().map(Vec::len).sum(), "the preferred server was not killed: {} bytes", got.len());
+    assert!(
+        got.len() > packets.iter().map(Vec::len).sum(),
+        "the preferred server was not killed: {} bytes",
+        got.len()
+    );
     assert_same("single", &expected[expected.len() - got.len()..], &got);
-    assert!(single.channel(1)["discards"]["source_not_chosen"].as_u64() > Some(0), "{}", single.channel(1));
+    assert!(
+        single.channel(1)["discards"]["source_not_chosen"].as_u64() > Some(0),
+        "{}",
+        single.channel(1)
+    );
 }
 
 /// Two legs with 2 % loss each, never of the same packet: nothing is lost. One leg then falls silent altogether.
@@ -95,13 +165,35 @@ fn two_legs_with_two_percent_loss_each_lose_nothing() {
     let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
     let mut receiver = receiver(&lan, 2, folder, "r", &at, &groups, &[]);
     let input_path = input.display().to_string();
-    let mut sender = sender(&lan, 1, folder, "s", &at, &groups, &["--input", &input_path, "--start-delay", "1s"]);
-    assert!(sender.wait(Duration::from_secs(30)).success(), "{}", sender.errors());
+    let mut sender = sender(
+        &lan,
+        1,
+        folder,
+        "s",
+        &at,
+        &groups,
+        &["--input", &input_path, "--start-delay", "1s"],
+    );
+    assert!(
+        sender.wait(Duration::from_secs(30)).success(),
+        "{}",
+        sender.errors()
+    );
     sleep(Duration::from_millis(500));
     receiver.stop();
     let channel = receiver.channel(1);
     assert_clean("r", &channel);
-    let (packets, duplicates) = (channel["packets"].as_u64().unwrap(), channel["discards"]["duplicate"].as_u64().unwrap());
-    assert!(duplicates < packets && duplicates > packets * 9 / 10, "both legs were lossy and used: {channel}");
-    assert_same("r", &fs::read(&input).unwrap(), &fs::read(folder.join("r.ts")).unwrap());
+    let (packets, duplicates) = (
+        channel["packets"].as_u64().unwrap(),
+        channel["discards"]["duplicate"].as_u64().unwrap(),
+    );
+    assert!(
+        duplicates < packets && duplicates > packets * 9 / 10,
+        "both legs were lossy and used: {channel}"
+    );
+    assert_same(
+        "r",
+        &fs::read(&input).unwrap(),
+        &fs::read(folder.join("r.ts")).unwrap(),
+    );
 }

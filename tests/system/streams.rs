@@ -12,29 +12,72 @@ use crate::process::{Program, sealcast};
 use crate::sample::{assert_same, assert_tail, ts, tshark_drops};
 
 /// Key times of the system tests: a change every second.
-pub const FAST: [&str; 8] = ["--lifetime", "1s", "--prepare-ahead", "700ms", "--fetch-ahead", "400ms", "--grace", "200ms"];
+pub const FAST: [&str; 8] = [
+    "--lifetime",
+    "1s",
+    "--prepare-ahead",
+    "700ms",
+    "--fetch-ahead",
+    "400ms",
+    "--grace",
+    "200ms",
+];
 
 /// Starts the authority for channel 1 on host 1.
 pub fn keys(lan: &Lan, folder: &Path, more: &[&str]) -> (Program, String) {
     let at = format!("unix:{}", folder.join("keys.sock").display());
-    let args = [&["keys", "--listen", &at, "--channel", "1"], &FAST[..], more].concat();
+    let args = [
+        &["keys", "--listen", &at, "--channel", "1"],
+        &FAST[..],
+        more,
+    ]
+    .concat();
     (sealcast(Some(lan.host(1)), folder, "keys", &args), at)
 }
 
 /// Starts a receiver of channel 1 that writes `NAME.ts`.
-pub fn receiver(lan: &Lan, host: usize, folder: &Path, name: &str, keys: &str, groups: &[&str], more: &[&str]) -> Program {
+pub fn receiver(
+    lan: &Lan,
+    host: usize,
+    folder: &Path,
+    name: &str,
+    keys: &str,
+    groups: &[&str],
+    more: &[&str],
+) -> Program {
     let output = folder.join(format!("{name}.ts")).display().to_string();
-    let mut args = vec!["receive", "--json", "--keys", keys, "--channel", "1", "--output", &output];
-    groups.iter().for_each(|group| args.extend(["--group", group]));
+    let mut args = vec![
+        "receive",
+        "--json",
+        "--keys",
+        keys,
+        "--channel",
+        "1",
+        "--output",
+        &output,
+    ];
+    groups
+        .iter()
+        .for_each(|group| args.extend(["--group", group]));
     args.extend(FAST);
     args.extend(more);
     sealcast(Some(lan.host(host)), folder, name, &args)
 }
 
 /// Starts a delivery server of channel 1.
-pub fn sender(lan: &Lan, host: usize, folder: &Path, name: &str, keys: &str, groups: &[&str], more: &[&str]) -> Program {
+pub fn sender(
+    lan: &Lan,
+    host: usize,
+    folder: &Path,
+    name: &str,
+    keys: &str,
+    groups: &[&str],
+    more: &[&str],
+) -> Program {
     let mut args = vec!["send", "--json", "--keys", keys, "--channel", "1"];
-    groups.iter().for_each(|group| args.extend(["--group", group]));
+    groups
+        .iter()
+        .for_each(|group| args.extend(["--group", group]));
     args.extend(FAST);
     args.extend(more);
     sealcast(Some(lan.host(host)), folder, name, &args)
@@ -60,9 +103,19 @@ fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
     let (folder, input) = (folder.path(), ts(30));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
-    let mut early: Vec<_> = (2..4).map(|host| receiver(&lan, host, folder, &format!("r{host}"), &at, &group, &[])).collect();
+    let mut early: Vec<_> = (2..4)
+        .map(|host| receiver(&lan, host, folder, &format!("r{host}"), &at, &group, &[]))
+        .collect();
     let input_path = input.display().to_string();
-    let mut sender = sender(&lan, 1, folder, "s", &at, &group, &["--input", &input_path, "--start-delay", "1s"]);
+    let mut sender = sender(
+        &lan,
+        1,
+        folder,
+        "s",
+        &at,
+        &group,
+        &["--input", &input_path, "--start-delay", "1s"],
+    );
     sleep(Duration::from_secs(12));
     let mut late = receiver(&lan, 4, folder, "late", &at, &group, &[]);
     let status = sender.wait(Duration::from_secs(50));
@@ -76,8 +129,16 @@ fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
         let file = folder.join(format!("{name}.ts"));
         assert_clean(name, &program.channel(1));
         assert_same(name, &sent, &fs::read(&file).unwrap());
-        assert_eq!(program.channel(1)["switches"], switches, "{name} followed every change");
-        assert_eq!(tshark_drops(&file), 0, "{name}: an independent reader finds no gap");
+        assert_eq!(
+            program.channel(1)["switches"],
+            switches,
+            "{name} followed every change"
+        );
+        assert_eq!(
+            tshark_drops(&file),
+            0,
+            "{name}: an independent reader finds no gap"
+        );
     }
     assert_clean("late", &late.channel(1));
     assert_tail("late", &sent, &fs::read(folder.join("late.ts")).unwrap());
@@ -94,7 +155,11 @@ fn mode_a_goes_on_under_a_new_epoch_after_a_restart() {
     let (folder, input) = (folder.path(), ts(8));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let mode = ["--mode", "delivery-server"];
-    let (_keys, at) = keys(&lan, folder, &[&mode[..], &["--known-server", "1"]].concat());
+    let (_keys, at) = keys(
+        &lan,
+        folder,
+        &[&mode[..], &["--known-server", "1"]].concat(),
+    );
     let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
     let input_path = input.display().to_string();
     let args = [&mode[..], &["--input", &input_path, "--start-delay", "1s"]].concat();
@@ -102,16 +167,33 @@ fn mode_a_goes_on_under_a_new_epoch_after_a_restart() {
         let mut sender = sender(&lan, 1, folder, run, &at, &group, &args);
         let status = sender.wait(Duration::from_secs(30));
         assert!(status.success(), "{run}: {}", sender.errors());
-        assert!(sender.channel(1)["switches"].as_u64() >= Some(5), "{run}: {}", sender.channel(1));
+        assert!(
+            sender.channel(1)["switches"].as_u64() >= Some(5),
+            "{run}: {}",
+            sender.channel(1)
+        );
     }
     sleep(Duration::from_millis(500));
     receiver.stop();
     let sent = fs::read(&input).unwrap();
     // The file begins anew with the second run, so its continuity counters jump: once per PID.
     let channel = receiver.channel(1);
-    assert_eq!((&channel["lost"], &channel["discards"]["bad_tag"]), (&0.into(), &0.into()), "{channel}");
-    assert_same("r", &[sent.as_slice(), &sent].concat(), &fs::read(folder.join("r.ts")).unwrap());
-    assert_eq!(receiver.channel(1)["source_switches"], 1, "the second run follows the first: {}", receiver.channel(1));
+    assert_eq!(
+        (&channel["lost"], &channel["discards"]["bad_tag"]),
+        (&0.into(), &0.into()),
+        "{channel}"
+    );
+    assert_same(
+        "r",
+        &[sent.as_slice(), &sent].concat(),
+        &fs::read(folder.join("r.ts")).unwrap(),
+    );
+    assert_eq!(
+        receiver.channel(1)["source_switches"],
+        1,
+        "the second run follows the first: {}",
+        receiver.channel(1)
+    );
 }
 
 /// MD-39: the authority is gone for several lifetimes and comes back; senders hold, nobody loses.
@@ -124,22 +206,47 @@ fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
     let (folder, input) = (folder.path(), ts(16));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let key = folder.join("authority.key").display().to_string();
-    let (keys_before, at) = keys(&lan, folder, &["--known-server", "1", "--authority-key", &key]);
+    let (keys_before, at) = keys(
+        &lan,
+        folder,
+        &["--known-server", "1", "--authority-key", &key],
+    );
     let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
     let input_path = input.display().to_string();
-    let mut sender = sender(&lan, 1, folder, "s", &at, &group, &["--input", &input_path, "--start-delay", "1s"]);
+    let mut sender = sender(
+        &lan,
+        1,
+        folder,
+        "s",
+        &at,
+        &group,
+        &["--input", &input_path, "--start-delay", "1s"],
+    );
     sleep(Duration::from_secs(6));
     // kill -9, as a crash would.
     drop(keys_before);
-    sender.wait_until(1, Duration::from_secs(6), "holding", |channel| channel["holding"] == true);
+    sender.wait_until(1, Duration::from_secs(6), "holding", |channel| {
+        channel["holding"] == true
+    });
     sleep(Duration::from_secs(2));
-    let (_keys_after, _) = keys(&lan, folder, &["--known-server", "1", "--authority-key", &key]);
+    let (_keys_after, _) = keys(
+        &lan,
+        folder,
+        &["--known-server", "1", "--authority-key", &key],
+    );
     let status = sender.wait(Duration::from_secs(40));
     assert!(status.success(), "{}", sender.errors());
     sleep(Duration::from_millis(500));
     receiver.stop();
     let last = sender.channel(1);
-    assert!(last["holds"].as_u64() >= Some(1) && last["holding"] == false, "changes go on afterwards: {last}");
+    assert!(
+        last["holds"].as_u64() >= Some(1) && last["holding"] == false,
+        "changes go on afterwards: {last}"
+    );
     assert_clean("r", &receiver.channel(1));
-    assert_same("r", &fs::read(&input).unwrap(), &fs::read(folder.join("r.ts")).unwrap());
+    assert_same(
+        "r",
+        &fs::read(&input).unwrap(),
+        &fs::read(folder.join("r.ts")).unwrap(),
+    );
 }

@@ -4,7 +4,10 @@
 /// Nanoseconds of CLOCK_BOOTTIME.
 #[must_use]
 pub fn boottime() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid timespec that outlives the call.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
     assert!(failed == 0, "every Linux since 2.6.39 has CLOCK_BOOTTIME");

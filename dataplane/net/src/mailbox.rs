@@ -165,7 +165,9 @@ mod tests {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let sender = sender.clone();
-                std::thread::spawn(move || (0..EACH).for_each(|i| sender.send_blocking(writer * EACH + i).unwrap()))
+                std::thread::spawn(move || {
+                    (0..EACH).for_each(|i| sender.send_blocking(writer * EACH + i).unwrap())
+                })
             })
             .collect();
         drop(sender);
@@ -178,7 +180,9 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, WRITERS * EACH);
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::os::fd::AsRawFd as _;
 
 use glommio::io::PollableFd;
 
-use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join, set_option};
+use crate::socket::{
+    BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join, set_option,
+};
 
 /// Bytes of one buffer: a whole GRO super-packet.
 const FRAME: usize = 65_536;
@@ -37,8 +39,14 @@ impl UdpReceiver {
         let addr = options.group;
         let fail = |what| io_error(what, addr);
         let multicast = addr.ip().is_multicast();
-        if options.source.is_some_and(|source| source.is_ipv4() != addr.is_ipv4() || !multicast) {
-            return Err(SocketError::BadGroup { group: addr, why: "source= needs a multicast group of the same address family" });
+        if options
+            .source
+            .is_some_and(|source| source.is_ipv4() != addr.is_ipv4() || !multicast)
+        {
+            return Err(SocketError::BadGroup {
+                group: addr,
+                why: "source= needs a multicast group of the same address family",
+            });
         }
         let socket = base_socket(options)?;
         let fd = socket.as_raw_fd();
@@ -53,8 +61,10 @@ impl UdpReceiver {
             };
             all_off.map_err(fail("filtering"))?;
         }
-        let grant = buffer(&socket, options.buffer, true).map_err(fail("setting the receive buffer of"))?;
-        set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).map_err(fail("counting drops of"))?;
+        let grant =
+            buffer(&socket, options.buffer, true).map_err(fail("setting the receive buffer of"))?;
+        set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+            .map_err(fail("counting drops of"))?;
         // Older kernels have no GRO for sockets: then every buffer holds one datagram.
         let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
         socket.bind(&addr.into()).map_err(fail("binding to"))?;
@@ -62,8 +72,14 @@ impl UdpReceiver {
             let index = options.iface.as_ref().map_or(0, |iface| iface.index);
             join(fd, addr.ip(), options.source, index).map_err(fail("joining"))?;
         }
-        let socket = PollableFd::new(UdpSocket::from(socket)).map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
-        Ok(Self { socket, grant, last_overflow: 0, drops: 0 })
+        let socket = PollableFd::new(UdpSocket::from(socket))
+            .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        Ok(Self {
+            socket,
+            grant,
+            last_overflow: 0,
+            drops: 0,
+        })
     }
 
     /// The local address.
@@ -91,7 +107,10 @@ impl UdpReceiver {
     /// # Errors
     /// The executor's.
     pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await.map_err(|error| io::Error::other(error.to_string()))
+        self.socket
+            .readable()
+            .await
+            .map_err(|error| io::Error::other(error.to_string()))
     }
 
     /// Receives what is there, without waiting; returns how many buffers `batch` holds now (0: nothing was there).
@@ -104,7 +123,15 @@ impl UdpReceiver {
         let count = libc::c_uint::try_from(batch.headers.len()).expect("few buffers");
         // SAFETY: `prepare` made every header point to buffers, names and control space that `batch` owns and that live as
         // long as it does; the kernel writes only inside the lengths given there.
-        let received = unsafe { libc::recvmmsg(fd, batch.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
+        let received = unsafe {
+            libc::recvmmsg(
+                fd,
+                batch.headers.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
         let Ok(received) = usize::try_from(received) else {
             let error = io::Error::last_os_error();
             batch.received.clear();
@@ -144,7 +171,10 @@ struct Meta {
 
 impl fmt::Debug for RecvBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecvBatch").field("frames", &self.frames.len()).field("received", &self.received.len()).finish_non_exhaustive()
+        f.debug_struct("RecvBatch")
+            .field("frames", &self.frames.len())
+            .field("received", &self.received.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,7 +194,9 @@ impl RecvBatch {
     #[must_use]
     pub fn new(frames: usize) -> Self {
         Self {
-            frames: (0..frames).map(|_| vec![0; FRAME].into_boxed_slice()).collect(),
+            frames: (0..frames)
+                .map(|_| vec![0; FRAME].into_boxed_slice())
+                .collect(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
             names: vec![unsafe { zeroed() }; frames],
             controls: vec![Control([0; CONTROL]); frames],
@@ -178,12 +210,22 @@ impl RecvBatch {
     fn prepare(&mut self) {
         self.vectors.clear();
         self.headers.clear();
-        self.vectors.extend(self.frames.iter_mut().map(|frame| libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: FRAME }));
-        for ((vector, name), control) in self.vectors.iter_mut().zip(&mut self.names).zip(&mut self.controls) {
+        self.vectors
+            .extend(self.frames.iter_mut().map(|frame| libc::iovec {
+                iov_base: frame.as_mut_ptr().cast(),
+                iov_len: FRAME,
+            }));
+        for ((vector, name), control) in self
+            .vectors
+            .iter_mut()
+            .zip(&mut self.names)
+            .zip(&mut self.controls)
+        {
             // SAFETY: all-zero bytes are a valid mmsghdr (null pointers, zero lengths).
             let mut header: libc::mmsghdr = unsafe { zeroed() };
             header.msg_hdr.msg_name = (&raw mut *name).cast();
-            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128");
+            header.msg_hdr.msg_namelen =
+                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128");
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
@@ -206,25 +248,36 @@ impl RecvBatch {
                 while !message.is_null() {
                     let data = libc::CMSG_DATA(message).cast::<i32>();
                     match ((*message).cmsg_level, (*message).cmsg_type) {
-                        (libc::SOL_UDP, libc::UDP_GRO) => segment = usize::try_from(data.read_unaligned()).unwrap_or(len),
-                        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => overflow = Some(data.read_unaligned().cast_unsigned()),
+                        (libc::SOL_UDP, libc::UDP_GRO) => {
+                            segment = usize::try_from(data.read_unaligned()).unwrap_or(len)
+                        }
+                        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                            overflow = Some(data.read_unaligned().cast_unsigned())
+                        }
                         _ => {}
                     }
                     message = libc::CMSG_NXTHDR(&raw const header.msg_hdr, message);
                 }
             }
-            self.received.push(Meta { source: source(name), len, segment: segment.clamp(1, len.max(1)) });
+            self.received.push(Meta {
+                source: source(name),
+                len,
+                segment: segment.clamp(1, len.max(1)),
+            });
         }
         overflow
     }
 
     /// The buffers received by the last call.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = Received<'_>> {
-        self.frames.iter_mut().zip(&self.received).map(|(frame, meta)| Received {
-            source: meta.source,
-            segment: meta.segment,
-            data: &mut frame[..meta.len],
-        })
+        self.frames
+            .iter_mut()
+            .zip(&self.received)
+            .map(|(frame, meta)| Received {
+                source: meta.source,
+                segment: meta.segment,
+                data: &mut frame[..meta.len],
+            })
     }
 }
 
@@ -237,12 +290,22 @@ fn source(name: &libc::sockaddr_storage) -> SocketAddr {
         libc::AF_INET => {
             // SAFETY: the family says that the kernel wrote a sockaddr_in, which is shorter than the storage.
             let v4 = unsafe { name.cast::<libc::sockaddr_in>().read() };
-            SocketAddrV4::new(u32::from_be(v4.sin_addr.s_addr).into(), u16::from_be(v4.sin_port)).into()
+            SocketAddrV4::new(
+                u32::from_be(v4.sin_addr.s_addr).into(),
+                u16::from_be(v4.sin_port),
+            )
+            .into()
         }
         libc::AF_INET6 => {
             // SAFETY: the family says that the kernel wrote a sockaddr_in6, which is shorter than the storage.
             let v6 = unsafe { name.cast::<libc::sockaddr_in6>().read() };
-            SocketAddrV6::new(v6.sin6_addr.s6_addr.into(), u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into()
+            SocketAddrV6::new(
+                v6.sin6_addr.s6_addr.into(),
+                u16::from_be(v6.sin6_port),
+                v6.sin6_flowinfo,
+                v6.sin6_scope_id,
+            )
+            .into()
         }
         _ => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
     }

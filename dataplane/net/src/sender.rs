@@ -6,7 +6,10 @@ use std::os::fd::AsRawFd as _;
 
 use glommio::io::PollableFd;
 
-use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, get_option, io_error, set_multicast_interface_v4, set_option};
+use crate::socket::{
+    BufferGrant, GroupOptions, SocketError, base_socket, buffer, get_option, io_error,
+    set_multicast_interface_v4, set_option,
+};
 
 /// Segments the kernel takes in one call (UDP_MAX_SEGMENTS of older kernels).
 const SEGMENTS_MAX: usize = 64;
@@ -46,14 +49,29 @@ impl UdpSender {
                 IpAddr::V6(_) => socket
                     .set_multicast_hops_v6(ttl)
                     .and_then(|()| socket.set_multicast_loop_v6(options.loopback))
-                    .and_then(|()| options.iface.as_ref().map_or(Ok(()), |iface| socket.set_multicast_if_v6(iface.index))),
+                    .and_then(|()| {
+                        options
+                            .iface
+                            .as_ref()
+                            .map_or(Ok(()), |iface| socket.set_multicast_if_v6(iface.index))
+                    }),
             };
             set.map_err(fail("setting multicast options for"))?;
         }
-        let grant = buffer(&socket, options.buffer, false).map_err(fail("setting the send buffer for"))?;
-        socket.connect(&peer.into()).map_err(fail("connecting to"))?;
-        let socket = PollableFd::new(UdpSocket::from(socket)).map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
-        Ok(Self { socket, peer, segment: 0, gso: true, grant })
+        let grant =
+            buffer(&socket, options.buffer, false).map_err(fail("setting the send buffer for"))?;
+        socket
+            .connect(&peer.into())
+            .map_err(fail("connecting to"))?;
+        let socket = PollableFd::new(UdpSocket::from(socket))
+            .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        Ok(Self {
+            socket,
+            peer,
+            segment: 0,
+            gso: true,
+            grant,
+        })
     }
 
     /// The local address.
@@ -101,7 +119,11 @@ impl UdpSender {
     /// The kernel's; EMSGSIZE when a datagram is longer than the path takes. What was sent before stays sent.
     pub async fn send_batch(&mut self, batch: &[u8], segment: usize) -> io::Result<()> {
         assert!(segment > 0, "a datagram has bytes");
-        let per_call = if self.gso { (BYTES_MAX / segment).clamp(1, SEGMENTS_MAX) } else { 1 };
+        let per_call = if self.gso {
+            (BYTES_MAX / segment).clamp(1, SEGMENTS_MAX)
+        } else {
+            1
+        };
         for call in batch.chunks(per_call * segment) {
             if call.len() <= segment {
                 // A datagram longer than the segment size that is set would be cut.
@@ -111,7 +133,12 @@ impl UdpSender {
                 self.send_call(call).await?;
             } else if self.set_segment(segment).is_ok() {
                 match self.send_call(call).await {
-                    Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP)) => {
+                    Err(error)
+                        if matches!(
+                            error.raw_os_error(),
+                            Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP)
+                        ) =>
+                    {
                         self.without_gso(call, segment).await?;
                     }
                     sent => sent?,
@@ -143,8 +170,14 @@ impl UdpSender {
 
     fn set_segment(&mut self, segment: usize) -> io::Result<()> {
         if self.segment != segment {
-            let value = i32::try_from(segment).map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
-            set_option(self.socket.get_ref().as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value)?;
+            let value =
+                i32::try_from(segment).map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
+            set_option(
+                self.socket.get_ref().as_raw_fd(),
+                libc::SOL_UDP,
+                libc::UDP_SEGMENT,
+                value,
+            )?;
             self.segment = segment;
         }
         Ok(())
@@ -156,14 +189,21 @@ impl UdpSender {
                 Ok(sent) if sent == bytes.len() => return Ok(()),
                 Ok(_) => return Err(io::Error::other("the kernel took only part of a batch")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.socket.writable().await.map_err(|error| io::Error::other(error.to_string()))?;
+                    self.socket
+                        .writable()
+                        .await
+                        .map_err(|error| io::Error::other(error.to_string()))?;
                 }
                 // Nobody listens at a unicast address yet (ICMP for an earlier datagram): not ours to mind.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR)) => {}
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR)) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 }
 
-const _: () = assert!(SEGMENTS_MAX * 1344 > BYTES_MAX, "full packets are bounded by bytes");
+const _: () = assert!(
+    SEGMENTS_MAX * 1344 > BYTES_MAX,
+    "full packets are bounded by bytes"
+);

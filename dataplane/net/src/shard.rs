@@ -20,13 +20,19 @@ pub struct ShardHandle<T: Send + 'static>(glommio::ExecutorJoinHandle<T>);
 /// # Errors
 /// When the kernel does not give an io_uring (old kernel, forbidden by a sandbox, locked memory below 512 KiB) or the core
 /// does not exist; the message says which and what to do.
-pub fn start<T, F>(name: &str, core: Option<usize>, main: impl FnOnce() -> F + Send + 'static) -> io::Result<ShardHandle<T>>
+pub fn start<T, F>(
+    name: &str,
+    core: Option<usize>,
+    main: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<ShardHandle<T>>
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-    let builder = LocalExecutorBuilder::new(placement).name(name).preempt_timer(PREEMPT);
+    let builder = LocalExecutorBuilder::new(placement)
+        .name(name)
+        .preempt_timer(PREEMPT);
     builder.spawn(move || async move { main().await }).map(ShardHandle).map_err(|error| {
         let core = core.map_or_else(String::new, |core| format!(" on core {core}"));
         io::Error::other(format!(
@@ -42,7 +48,9 @@ impl<T: Send + 'static> ShardHandle<T> {
     /// # Errors
     /// When it panicked.
     pub fn join(self) -> io::Result<T> {
-        self.0.join().map_err(|error| io::Error::other(format!("a shard ended badly: {error}")))
+        self.0
+            .join()
+            .map_err(|error| io::Error::other(format!("a shard ended badly: {error}")))
     }
 }
 
@@ -86,7 +94,9 @@ mod tests {
 
     #[test]
     fn a_core_that_does_not_exist_is_a_clear_error() {
-        let error = start("test", Some(4095), || async {}).and_then(ShardHandle::join).unwrap_err();
+        let error = start("test", Some(4095), || async {})
+            .and_then(ShardHandle::join)
+            .unwrap_err();
         assert!(error.to_string().contains("core 4095"), "{error}");
     }
 }

@@ -35,7 +35,15 @@ impl GroupOptions {
     /// The defaults for an address.
     #[must_use]
     pub fn new(group: SocketAddr) -> Self {
-        Self { group, source: None, iface: None, ttl: None, dscp: None, loopback: true, buffer: BUFFER_DEFAULT }
+        Self {
+            group,
+            source: None,
+            iface: None,
+            ttl: None,
+            dscp: None,
+            loopback: true,
+            buffer: BUFFER_DEFAULT,
+        }
     }
 }
 
@@ -69,7 +77,11 @@ impl BufferGrant {
 
 impl fmt::Display for BufferGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, sysctl) = if self.receive { ("receive", "net.core.rmem_max") } else { ("send", "net.core.wmem_max") };
+        let (kind, sysctl) = if self.receive {
+            ("receive", "net.core.rmem_max")
+        } else {
+            ("send", "net.core.wmem_max")
+        };
         write!(
             f,
             "the kernel grants {} bytes of {kind} buffer instead of {}: bursts may be lost; raise it with `sysctl -w {sysctl}={}`",
@@ -82,7 +94,9 @@ impl fmt::Display for BufferGrant {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The interface does not exist.
-    #[error("no interface {asked:?}: this host has {existing}; give one of these names or addresses (iface=...)")]
+    #[error(
+        "no interface {asked:?}: this host has {existing}; give one of these names or addresses (iface=...)"
+    )]
     NoSuchInterface {
         /// As asked for.
         asked: String,
@@ -96,7 +110,9 @@ pub enum SocketError {
         addr: SocketAddr,
     },
     /// The kernel's bound on memberships.
-    #[error("joining {group} failed: this socket may join no more groups; raise net.ipv4.igmp_max_memberships (20 by default)")]
+    #[error(
+        "joining {group} failed: this socket may join no more groups; raise net.ipv4.igmp_max_memberships (20 by default)"
+    )]
     TooManyMemberships {
         /// Which.
         group: SocketAddr,
@@ -145,7 +161,11 @@ fn interfaces() -> Vec<(String, u32, Option<IpAddr>)> {
         let name = unsafe { std::ffi::CStr::from_ptr(node.ifa_name) };
         // SAFETY: the name is a NUL-terminated string.
         let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        found.push((name.to_string_lossy().into_owned(), index, address(node.ifa_addr)));
+        found.push((
+            name.to_string_lossy().into_owned(),
+            index,
+            address(node.ifa_addr),
+        ));
         at = node.ifa_next;
     }
     // SAFETY: `list` came from getifaddrs and nothing refers into it any more.
@@ -181,20 +201,37 @@ impl Interface {
     pub fn resolve(asked: &str) -> Result<Self, SocketError> {
         let all = interfaces();
         let by_address: Option<IpAddr> = asked.parse().ok();
-        let found = all.iter().find(|(name, _, address)| name == asked || (address.is_some() && *address == by_address));
+        let found = all.iter().find(|(name, _, address)| {
+            name == asked || (address.is_some() && *address == by_address)
+        });
         if let Some((_, index, _)) = found {
-            return Ok(Self { name: asked.to_owned(), index: *index });
+            return Ok(Self {
+                name: asked.to_owned(),
+                index: *index,
+            });
         }
         // The whole of 127.0.0.0/8 is the loopback interface's.
         if by_address.is_some_and(|address| address.is_loopback())
-            && let Some((_, index, _)) = all.iter().find(|(_, _, address)| address.is_some_and(|address| address.is_loopback()))
+            && let Some((_, index, _)) = all
+                .iter()
+                .find(|(_, _, address)| address.is_some_and(|address| address.is_loopback()))
         {
-            return Ok(Self { name: asked.to_owned(), index: *index });
+            return Ok(Self {
+                name: asked.to_owned(),
+                index: *index,
+            });
         }
-        let mut existing: Vec<_> =
-            all.iter().map(|(name, _, address)| address.map_or_else(|| name.clone(), |address| format!("{name} ({address})"))).collect();
+        let mut existing: Vec<_> = all
+            .iter()
+            .map(|(name, _, address)| {
+                address.map_or_else(|| name.clone(), |address| format!("{name} ({address})"))
+            })
+            .collect();
         existing.dedup();
-        Err(SocketError::NoSuchInterface { asked: asked.to_owned(), existing: existing.join(", ") })
+        Err(SocketError::NoSuchInterface {
+            asked: asked.to_owned(),
+            existing: existing.join(", "),
+        })
     }
 }
 
@@ -203,7 +240,11 @@ pub(crate) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Re
     let length = libc::socklen_t::try_from(size_of::<i32>()).expect("4");
     // SAFETY: the pointer and length describe `value`, which outlives the call.
     let failed = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Reads an integer socket option.
@@ -211,41 +252,93 @@ pub(crate) fn get_option(fd: RawFd, level: i32, name: i32) -> io::Result<i32> {
     let mut value = 0_i32;
     let mut length = libc::socklen_t::try_from(size_of::<i32>()).expect("4");
     // SAFETY: pointer and length describe `value` and `length`, which outlive the call.
-    let failed = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
-    if failed == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    let failed =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
+    if failed == 0 {
+        Ok(value)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sends multicast through the interface with this index.
 pub(crate) fn set_multicast_interface_v4(fd: RawFd, index: u32) -> io::Result<()> {
     let any = libc::in_addr { s_addr: 0 };
     let index = i32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    let request = libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: index };
+    let request = libc::ip_mreqn {
+        imr_multiaddr: any,
+        imr_address: any,
+        imr_ifindex: index,
+    };
     let length = libc::socklen_t::try_from(size_of::<libc::ip_mreqn>()).expect("12");
     // SAFETY: the pointer and length describe `request`, which outlives the call.
-    let failed = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, (&raw const request).cast(), length) };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let failed = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_IP,
+            libc::IP_MULTICAST_IF,
+            (&raw const request).cast(),
+            length,
+        )
+    };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Joins a group, or a group's one source, on an interface (by index; 0 leaves it to the routing table). Both families
 /// (RFC 3678 5.1).
 pub(crate) fn join(fd: RawFd, group: IpAddr, source: Option<IpAddr>, index: u32) -> io::Result<()> {
-    let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
+    let level = if group.is_ipv4() {
+        libc::IPPROTO_IP
+    } else {
+        libc::IPPROTO_IPV6
+    };
     let storage = |ip: IpAddr| SockAddr::from(SocketAddr::new(ip, 0)).as_storage();
     let failed = match source {
         None => {
-            let request = GroupRequest { index, group: storage(group) };
+            let request = GroupRequest {
+                index,
+                group: storage(group),
+            };
             let length = libc::socklen_t::try_from(size_of::<GroupRequest>()).expect("small");
             // SAFETY: the pointer and length describe `request`, laid out as struct group_req, which outlives the call.
-            unsafe { libc::setsockopt(fd, level, MCAST_JOIN_GROUP, (&raw const request).cast(), length) }
+            unsafe {
+                libc::setsockopt(
+                    fd,
+                    level,
+                    MCAST_JOIN_GROUP,
+                    (&raw const request).cast(),
+                    length,
+                )
+            }
         }
         Some(source) => {
-            let request = GroupSourceRequest { index, group: storage(group), source: storage(source) };
+            let request = GroupSourceRequest {
+                index,
+                group: storage(group),
+                source: storage(source),
+            };
             let length = libc::socklen_t::try_from(size_of::<GroupSourceRequest>()).expect("small");
             // SAFETY: as above, laid out as struct group_source_req.
-            unsafe { libc::setsockopt(fd, level, MCAST_JOIN_SOURCE_GROUP, (&raw const request).cast(), length) }
+            unsafe {
+                libc::setsockopt(
+                    fd,
+                    level,
+                    MCAST_JOIN_SOURCE_GROUP,
+                    (&raw const request).cast(),
+                    length,
+                )
+            }
         }
     };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// struct group_req of linux/in.h.
@@ -271,14 +364,27 @@ const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
 pub(crate) fn base_socket(options: &GroupOptions) -> Result<Socket, SocketError> {
     let addr = options.group;
     let fail = |what| io_error(what, addr);
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP)).map_err(fail("making a socket for"))?;
-    socket.set_nonblocking(true).map_err(fail("making non-blocking the socket for"))?;
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))
+        .map_err(fail("making a socket for"))?;
+    socket
+        .set_nonblocking(true)
+        .map_err(fail("making non-blocking the socket for"))?;
     let fd = socket.as_raw_fd();
     // Never fragmented: what does not fit the path is an error that we see.
     let dont_fragment = if addr.is_ipv4() {
-        set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)
+        set_option(
+            fd,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DO,
+        )
     } else {
-        set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)
+        set_option(
+            fd,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DO,
+        )
     };
     dont_fragment.map_err(fail("forbidding fragments to"))?;
     if let Some(dscp) = options.dscp {
@@ -295,12 +401,20 @@ pub(crate) fn base_socket(options: &GroupOptions) -> Result<Socket, SocketError>
 
 /// Asks for a buffer; a privileged process may go past the sysctl.
 pub(crate) fn buffer(socket: &Socket, asked: usize, receive: bool) -> io::Result<BufferGrant> {
-    let (forced, plain) =
-        if receive { (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF) } else { (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF) };
+    let (forced, plain) = if receive {
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)
+    } else {
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)
+    };
     let fd = socket.as_raw_fd();
     let value = i32::try_from(asked).unwrap_or(i32::MAX / 2);
-    set_option(fd, libc::SOL_SOCKET, forced, value).or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, value))?;
+    set_option(fd, libc::SOL_SOCKET, forced, value)
+        .or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, value))?;
     // The kernel reports twice what it counts for payload.
     let granted = get_option(fd, libc::SOL_SOCKET, plain)? / 2;
-    Ok(BufferGrant { asked, granted: usize::try_from(granted).unwrap_or(0), receive })
+    Ok(BufferGrant {
+        asked,
+        granted: usize::try_from(granted).unwrap_or(0),
+        receive,
+    })
 }

@@ -102,7 +102,9 @@ impl Discards {
 
     /// Every cause with its count.
     pub fn iter(&self) -> impl Iterator<Item = (Discard, u64)> + '_ {
-        Discard::ALL.into_iter().map(|cause| (cause, self.of(cause)))
+        Discard::ALL
+            .into_iter()
+            .map(|cause| (cause, self.of(cause)))
     }
 }
 
@@ -115,7 +117,8 @@ mod tests {
         for (index, cause) in Discard::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, index);
         }
-        let names: std::collections::BTreeSet<_> = Discard::ALL.iter().map(|cause| cause.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            Discard::ALL.iter().map(|cause| cause.name()).collect();
         assert_eq!(names.len(), Discard::ALL.len());
     }
 }

@@ -103,7 +103,13 @@ impl Kid {
 
 impl fmt::Debug for Kid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kid(lane {} channel {} epoch ..{:06x})", self.lane().number(), self.channel().0, self.epoch_low())
+        write!(
+            f,
+            "Kid(lane {} channel {} epoch ..{:06x})",
+            self.lane().number(),
+            self.channel().0,
+            self.epoch_low()
+        )
     }
 }
 
@@ -140,7 +146,10 @@ pub struct Term {
 
 impl Term {
     /// Below every real term.
-    pub const NONE: Self = Self { number: 0, instance: 0 };
+    pub const NONE: Self = Self {
+        number: 0,
+        instance: 0,
+    };
 
     /// Whether something signed under `other` may replace what this term said: a higher number, or this very term.
     /// A node keeps to the first instance of a number.
@@ -158,13 +167,19 @@ impl Time {
     /// `duration` later, saturating.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// `duration` earlier, saturating at the start of the clock.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// From `earlier` to here; zero when `earlier` is later.
@@ -217,25 +232,56 @@ mod tests {
 
     #[test]
     fn a_key_id_names_lane_channel_and_epoch() {
-        let kid = Kid::new(Lane::new(7).unwrap(), ChannelId(0x1234), Epoch(0x5_0000_0001));
+        let kid = Kid::new(
+            Lane::new(7).unwrap(),
+            ChannelId(0x1234),
+            Epoch(0x5_0000_0001),
+        );
         assert_eq!(kid.value(), 0x0712_3400_0001);
-        assert_eq!((kid.lane().number(), kid.channel(), kid.epoch_low()), (7, ChannelId(0x1234), 1));
-        assert_eq!(Kid::from_wire(0x0012_3400_0001), None, "lane 0 is no packet's");
+        assert_eq!(
+            (kid.lane().number(), kid.channel(), kid.epoch_low()),
+            (7, ChannelId(0x1234), 1)
+        );
+        assert_eq!(
+            Kid::from_wire(0x0012_3400_0001),
+            None,
+            "lane 0 is no packet's"
+        );
         assert_eq!(Kid::from_wire(1 << 48), None);
     }
 
     #[test]
     fn epochs_resolve_to_the_nearest() {
         assert_eq!(nearest_epoch(0, Epoch(0xFF_FFFF)), Some(Epoch(0x100_0000)));
-        assert_eq!(nearest_epoch(0xFF_FFFF, Epoch(0x100_0001)), Some(Epoch(0xFF_FFFF)));
+        assert_eq!(
+            nearest_epoch(0xFF_FFFF, Epoch(0x100_0001)),
+            Some(Epoch(0xFF_FFFF))
+        );
         assert_eq!(nearest_epoch(5, Epoch(3)), Some(Epoch(5)));
         assert_eq!(nearest_epoch(0, Epoch(3)), None, "epoch 0 does not exist");
     }
 
     #[test]
     fn a_node_keeps_to_the_first_instance_of_a_term_number() {
-        let first = Term { number: 4, instance: 9 };
-        assert!(first.admits(first) && first.admits(Term { number: 5, instance: 1 }));
-        assert!(!first.admits(Term { number: 4, instance: 10 }) && !first.admits(Term { number: 3, instance: 9 }));
+        let first = Term {
+            number: 4,
+            instance: 9,
+        };
+        assert!(
+            first.admits(first)
+                && first.admits(Term {
+                    number: 5,
+                    instance: 1
+                })
+        );
+        assert!(
+            !first.admits(Term {
+                number: 4,
+                instance: 10
+            }) && !first.admits(Term {
+                number: 3,
+                instance: 9
+            })
+        );
     }
 }

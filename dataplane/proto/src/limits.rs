@@ -92,7 +92,10 @@ pub const COOKIES_MAX: usize = 8;
 
 const _: () = {
     assert!(HEADER_LEN == 1 + 6 + 5 && OVERHEAD == 28);
-    assert!(CTR_FIRST < CTR_SOFT && CTR_SOFT < CTR_END && CTR_END <= 1 << 40, "a CTR takes exactly 5 bytes");
+    assert!(
+        CTR_FIRST < CTR_SOFT && CTR_SOFT < CTR_END && CTR_END <= 1 << 40,
+        "a CTR takes exactly 5 bytes"
+    );
     assert!(LANE_PACKETS_SOFT < LANE_PACKETS_HARD && LANE_PACKETS_HARD <= 1 << 32);
     assert!(LANE_BYTES_SOFT < LANE_BYTES_HARD);
     assert!(SIGNATURE_CHECKS_KEPT < SIGNATURE_CHECKS_PER_SECOND);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::ids::{Time, Term};
+use crate::ids::{Term, Time};
 use crate::wire::control::Notice;
 
 /// A Notice that shortens by less than this says nothing new.
@@ -37,7 +37,10 @@ pub(crate) struct Announcement {
 
 impl Default for Announcement {
     fn default() -> Self {
-        Self { term: Term::NONE, announced: None }
+        Self {
+            term: Term::NONE,
+            announced: None,
+        }
     }
 }
 
@@ -63,7 +66,9 @@ impl Announcement {
         if !self.term.admits(notice.term) {
             return Worth::Stale;
         }
-        let Some(known) = &self.announced else { return Worth::News };
+        let Some(known) = &self.announced else {
+            return Worth::News;
+        };
         let ours = (known.notice.term.number, known.notice.revision);
         match (notice.term.number, notice.revision).cmp(&ours) {
             std::cmp::Ordering::Greater => Worth::News,
@@ -88,7 +93,10 @@ mod tests {
     fn notice(term: u64, revision: u32) -> Notice {
         Notice {
             channel: ChannelId(1),
-            term: Term { number: term, instance: 1 },
+            term: Term {
+                number: term,
+                instance: 1,
+            },
             current: Epoch(1),
             next: Epoch(2),
             current_commitment: None,
@@ -104,14 +112,28 @@ mod tests {
         let mut known = Announcement::default();
         assert_eq!(known.worth(&notice(2, 1), at(1000)), Worth::News);
         known.accept(notice(2, 1), at(1000));
-        assert_eq!(known.worth(&notice(2, 1), at(1400)), Worth::Known, "a delayed copy does not lengthen");
+        assert_eq!(
+            known.worth(&notice(2, 1), at(1400)),
+            Worth::Known,
+            "a delayed copy does not lengthen"
+        );
         assert_eq!(known.worth(&notice(2, 1), at(998)), Worth::Known);
         assert_eq!(known.worth(&notice(2, 1), at(900)), Worth::News);
         assert_eq!(known.worth(&notice(2, 2), at(9000)), Worth::News);
         assert_eq!(known.worth(&notice(2, 0), at(1)), Worth::Stale);
         assert_eq!(known.worth(&notice(1, 9), at(1)), Worth::Stale);
         assert_eq!(known.worth(&notice(3, 0), at(9000)), Worth::News);
-        let rival = Notice { term: Term { number: 2, instance: 7 }, ..notice(2, 5) };
-        assert_eq!(known.worth(&rival, at(1)), Worth::Stale, "the first instance of a number is kept");
+        let rival = Notice {
+            term: Term {
+                number: 2,
+                instance: 7,
+            },
+            ..notice(2, 5)
+        };
+        assert_eq!(
+            known.worth(&rival, at(1)),
+            Worth::Stale,
+            "the first instance of a number is kept"
+        );
     }
 }

@@ -28,7 +28,10 @@ impl ClockOffset {
             return;
         }
         let middle = (i128::from(sent.0) + i128::from(now.0)) / 2;
-        let sample = Sample { round_trip: now.since(sent), offset: i128::from(parent.0) - middle };
+        let sample = Sample {
+            round_trip: now.since(sent),
+            offset: i128::from(parent.0) - middle,
+        };
         if self.samples.len() < SAMPLES {
             self.samples.push(sample);
         } else {
@@ -39,7 +42,9 @@ impl ClockOffset {
 
     /// How long ago the parent sent something, by its clock; zero while the offset is unknown.
     pub(crate) fn age(&self, sent: Time, now: Time) -> Duration {
-        let Some(best) = self.samples.iter().min_by_key(|sample| sample.round_trip) else { return Duration::ZERO };
+        let Some(best) = self.samples.iter().min_by_key(|sample| sample.round_trip) else {
+            return Duration::ZERO;
+        };
         let age = i128::from(now.0) + best.offset - i128::from(sent.0);
         Duration::from_nanos(u64::try_from(age.max(0)).unwrap_or(u64::MAX))
     }
@@ -61,7 +66,14 @@ mod tests {
         // The parent's clock is 1,000,000 ahead; the second ping was slow on the way back.
         offset.pong(Time(0), Time(1_000_010), Time(20));
         offset.pong(Time(100), Time(1_000_110), Time(900));
-        assert_eq!(offset.age(Time(1_001_000), Time(1_500)), Duration::from_nanos(500));
-        assert_eq!(offset.age(Time(9_000_000), Time(1_500)), Duration::ZERO, "never in the future");
+        assert_eq!(
+            offset.age(Time(1_001_000), Time(1_500)),
+            Duration::from_nanos(500)
+        );
+        assert_eq!(
+            offset.age(Time(9_000_000), Time(1_500)),
+            Duration::ZERO,
+            "never in the future"
+        );
     }
 }

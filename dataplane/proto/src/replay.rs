@@ -21,19 +21,27 @@ pub struct Replay {
 
 impl std::fmt::Debug for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replay").field("top", &self.top).finish_non_exhaustive()
+        f.debug_struct("Replay")
+            .field("top", &self.top)
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { top: 0, seen: [Box::new([0; WORDS]), Box::new([0; WORDS])] }
+        Self {
+            top: 0,
+            seen: [Box::new([0; WORDS]), Box::new([0; WORDS])],
+        }
     }
 }
 
 fn place(ctr: u64) -> (usize, u64) {
     let slot = ctr % REPLAY_WINDOW;
-    (usize::try_from(slot / 64).expect("below WORDS"), 1 << (slot % 64))
+    (
+        usize::try_from(slot / 64).expect("below WORDS"),
+        1 << (slot % 64),
+    )
 }
 
 impl Replay {
@@ -53,7 +61,11 @@ impl Replay {
         match (legs.next(), legs.next()) {
             (Some(first), Some(second)) if first || second => {
                 let same = if leg == 0 { first } else { second };
-                Err(if same { Discard::Replay } else { Discard::Duplicate })
+                Err(if same {
+                    Discard::Replay
+                } else {
+                    Discard::Duplicate
+                })
             }
             _ => Ok(()),
         }

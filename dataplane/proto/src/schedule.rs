@@ -29,7 +29,11 @@ pub struct Schedule<K> {
 
 impl<K> Default for Schedule<K> {
     fn default() -> Self {
-        Self { previous: None, current: None, next: None }
+        Self {
+            previous: None,
+            current: None,
+            next: None,
+        }
     }
 }
 
@@ -64,7 +68,10 @@ impl<K> Schedule<K> {
 
     /// All keys held, oldest first.
     pub fn slots(&self) -> impl Iterator<Item = &Slot<K>> {
-        self.previous().into_iter().chain(self.current.as_ref()).chain(self.next.as_ref())
+        self.previous()
+            .into_iter()
+            .chain(self.current.as_ref())
+            .chain(self.next.as_ref())
     }
 
     /// The key of `epoch`, if held (MD-07: exactly that one).
@@ -76,14 +83,21 @@ impl<K> Schedule<K> {
     /// Puts a key where its epoch belongs. A key of an epoch held already is replaced; a newer next replaces an older next;
     /// one older than all that is held is not taken (returns false).
     pub fn install(&mut self, slot: Slot<K>) -> bool {
-        let held = [&mut self.current, &mut self.next].into_iter().flatten().find(|held| held.epoch == slot.epoch);
+        let held = [&mut self.current, &mut self.next]
+            .into_iter()
+            .flatten()
+            .find(|held| held.epoch == slot.epoch);
         if let Some(held) = held {
             *held = slot;
             return true;
         }
         match &self.current {
             None => {
-                if self.next.as_ref().is_some_and(|next| next.epoch < slot.epoch) {
+                if self
+                    .next
+                    .as_ref()
+                    .is_some_and(|next| next.epoch < slot.epoch)
+                {
                     self.current = self.next.replace(slot);
                 } else {
                     self.current = Some(slot);
@@ -91,7 +105,14 @@ impl<K> Schedule<K> {
                 true
             }
             Some(current) if slot.epoch < current.epoch => false,
-            Some(_) if self.next.as_ref().is_some_and(|next| slot.epoch < next.epoch) => false,
+            Some(_)
+                if self
+                    .next
+                    .as_ref()
+                    .is_some_and(|next| slot.epoch < next.epoch) =>
+            {
+                false
+            }
             Some(_) => {
                 self.next = Some(slot);
                 true
@@ -102,8 +123,14 @@ impl<K> Schedule<K> {
     /// Like [`Schedule::install`], and also takes a key older than the current one as the previous one, with grace from `now`:
     /// what a receiver asks for when a sender still holds.
     pub fn install_older(&mut self, slot: Slot<K>, now: Time) -> bool {
-        let older = self.current.as_ref().is_some_and(|current| slot.epoch < current.epoch);
-        let newer_than_previous = self.previous.as_ref().is_none_or(|(previous, _)| previous.epoch <= slot.epoch);
+        let older = self
+            .current
+            .as_ref()
+            .is_some_and(|current| slot.epoch < current.epoch);
+        let newer_than_previous = self
+            .previous
+            .as_ref()
+            .is_none_or(|(previous, _)| previous.epoch <= slot.epoch);
         if older && newer_than_previous {
             self.previous = Some((slot, now));
             return true;
@@ -113,7 +140,9 @@ impl<K> Schedule<K> {
 
     /// Next becomes current, current becomes previous. Returns whether there was a next.
     pub fn promote(&mut self, now: Time) -> bool {
-        let Some(next) = self.next.take() else { return false };
+        let Some(next) = self.next.take() else {
+            return false;
+        };
         self.previous = self.current.replace(next).map(|slot| (slot, now));
         true
     }
@@ -129,7 +158,11 @@ impl<K> Schedule<K> {
     /// passed since its end (SEC-11).
     pub fn expire(&mut self, now: Time, grace: Duration, expiry: Duration) {
         let over = |slot: &Slot<K>| now >= slot.end.after(expiry);
-        if self.previous.as_ref().is_some_and(|(slot, last)| now >= last.after(grace) || over(slot)) {
+        if self
+            .previous
+            .as_ref()
+            .is_some_and(|(slot, last)| now >= last.after(grace) || over(slot))
+        {
             self.previous = None;
         }
         if self.current.as_ref().is_some_and(over) {
@@ -143,8 +176,15 @@ impl<K> Schedule<K> {
     /// When [`Schedule::expire`] would drop something.
     #[must_use]
     pub fn next_expiry(&self, grace: Duration, expiry: Duration) -> Option<Time> {
-        let previous = self.previous.as_ref().map(|(slot, last)| last.after(grace).min(slot.end.after(expiry)));
-        let others = self.current.iter().chain(&self.next).map(|slot| slot.end.after(expiry));
+        let previous = self
+            .previous
+            .as_ref()
+            .map(|(slot, last)| last.after(grace).min(slot.end.after(expiry)));
+        let others = self
+            .current
+            .iter()
+            .chain(&self.next)
+            .map(|slot| slot.end.after(expiry));
         previous.into_iter().chain(others).min()
     }
 
@@ -166,7 +206,11 @@ mod tests {
     use super::*;
 
     fn slot(epoch: u64) -> Slot<u64> {
-        Slot { epoch: Epoch(epoch), key: epoch * 10, end: Time(epoch * 100) }
+        Slot {
+            epoch: Epoch(epoch),
+            key: epoch * 10,
+            end: Time(epoch * 100),
+        }
     }
 
     fn held(schedule: &Schedule<u64>) -> Vec<u64> {
@@ -177,7 +221,13 @@ mod tests {
     fn md_35_current_and_next_are_held_at_once_and_next_is_promoted() {
         let mut schedule = Schedule::default();
         assert!(schedule.install(slot(1)) && schedule.install(slot(2)));
-        assert_eq!((schedule.current().unwrap().epoch, schedule.next().unwrap().epoch), (Epoch(1), Epoch(2)));
+        assert_eq!(
+            (
+                schedule.current().unwrap().epoch,
+                schedule.next().unwrap().epoch
+            ),
+            (Epoch(1), Epoch(2))
+        );
         assert!(schedule.promote(Time(5)));
         assert_eq!(held(&schedule), [1, 2]);
         assert_eq!(schedule.current().unwrap().key, 20);
@@ -205,11 +255,24 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.install(slot(1));
         schedule.install(slot(2));
-        schedule.expire(Time(150), Duration::from_nanos(10), Duration::from_nanos(50));
+        schedule.expire(
+            Time(150),
+            Duration::from_nanos(10),
+            Duration::from_nanos(50),
+        );
         assert_eq!(held(&schedule), [2]);
-        assert!(schedule.current().is_none(), "next is not promoted by the current one's expiry");
+        assert!(
+            schedule.current().is_none(),
+            "next is not promoted by the current one's expiry"
+        );
         schedule.install(slot(3));
-        assert_eq!((schedule.current().unwrap().epoch, schedule.next().unwrap().epoch), (Epoch(2), Epoch(3)));
+        assert_eq!(
+            (
+                schedule.current().unwrap().epoch,
+                schedule.next().unwrap().epoch
+            ),
+            (Epoch(2), Epoch(3))
+        );
     }
 
     #[test]

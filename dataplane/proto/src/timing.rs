@@ -17,7 +17,9 @@ pub struct Timing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TimingError {
     /// MD-14.
-    #[error("fetch_ahead (second preset, {fetch:?}) must be smaller than prepare_ahead (first preset, {prepare:?}): devices can fetch only what has been prepared; lower fetch_ahead or raise prepare_ahead")]
+    #[error(
+        "fetch_ahead (second preset, {fetch:?}) must be smaller than prepare_ahead (first preset, {prepare:?}): devices can fetch only what has been prepared; lower fetch_ahead or raise prepare_ahead"
+    )]
     SecondPresetNotSmaller {
         /// The first preset.
         prepare: Duration,
@@ -25,7 +27,9 @@ pub enum TimingError {
         fetch: Duration,
     },
     /// The next key would have to be prepared before the current one exists.
-    #[error("lifetime ({lifetime:?}) must be greater than prepare_ahead ({prepare:?}); raise lifetime or lower both presets")]
+    #[error(
+        "lifetime ({lifetime:?}) must be greater than prepare_ahead ({prepare:?}); raise lifetime or lower both presets"
+    )]
     LifetimeTooShort {
         /// The life of a key.
         lifetime: Duration,
@@ -53,15 +57,26 @@ impl Timing {
     ///
     /// # Errors
     /// [`TimingError`] names the first relation that does not hold.
-    pub fn new(lifetime: Duration, prepare_ahead: Duration, fetch_ahead: Duration, grace: Duration) -> Result<Self, TimingError> {
+    pub fn new(
+        lifetime: Duration,
+        prepare_ahead: Duration,
+        fetch_ahead: Duration,
+        grace: Duration,
+    ) -> Result<Self, TimingError> {
         if fetch_ahead.is_zero() {
             return Err(TimingError::NoFetchTime);
         }
         if fetch_ahead >= prepare_ahead {
-            return Err(TimingError::SecondPresetNotSmaller { prepare: prepare_ahead, fetch: fetch_ahead });
+            return Err(TimingError::SecondPresetNotSmaller {
+                prepare: prepare_ahead,
+                fetch: fetch_ahead,
+            });
         }
         if prepare_ahead >= lifetime {
-            return Err(TimingError::LifetimeTooShort { lifetime, prepare: prepare_ahead });
+            return Err(TimingError::LifetimeTooShort {
+                lifetime,
+                prepare: prepare_ahead,
+            });
         }
         if grace >= lifetime {
             return Err(TimingError::GraceTooLong { grace, lifetime });
@@ -70,7 +85,12 @@ impl Timing {
         if lifetime.as_millis() > u128::from(u32::MAX / 2) {
             return Err(TimingError::LifetimeTooLong(lifetime));
         }
-        Ok(Self { lifetime, prepare_ahead, fetch_ahead, grace })
+        Ok(Self {
+            lifetime,
+            prepare_ahead,
+            fetch_ahead,
+            grace,
+        })
     }
 
     /// How long a key is in use.
@@ -120,7 +140,12 @@ impl Default for Timing {
     /// 60 s, 20 s, 10 s, grace 2 s.
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { lifetime: seconds(60), prepare_ahead: seconds(20), fetch_ahead: seconds(10), grace: seconds(2) }
+        Self {
+            lifetime: seconds(60),
+            prepare_ahead: seconds(20),
+            fetch_ahead: seconds(10),
+            grace: seconds(2),
+        }
     }
 }
 
@@ -135,19 +160,42 @@ mod tests {
 
     #[test]
     fn md_14_second_preset_must_be_smaller_than_the_first() {
-        assert!(matches!(timing(100, 40, 40, 10), Err(TimingError::SecondPresetNotSmaller { .. })));
-        assert!(matches!(timing(100, 40, 41, 10), Err(TimingError::SecondPresetNotSmaller { .. })));
+        assert!(matches!(
+            timing(100, 40, 40, 10),
+            Err(TimingError::SecondPresetNotSmaller { .. })
+        ));
+        assert!(matches!(
+            timing(100, 40, 41, 10),
+            Err(TimingError::SecondPresetNotSmaller { .. })
+        ));
         assert!(timing(100, 40, 39, 10).is_ok());
     }
 
     #[test]
     fn the_other_relations_hold_too() {
-        assert!(matches!(timing(40, 40, 20, 10), Err(TimingError::LifetimeTooShort { .. })));
+        assert!(matches!(
+            timing(40, 40, 20, 10),
+            Err(TimingError::LifetimeTooShort { .. })
+        ));
         assert_eq!(timing(100, 40, 0, 10), Err(TimingError::NoFetchTime));
-        assert!(matches!(timing(100, 40, 20, 100), Err(TimingError::GraceTooLong { .. })));
-        assert!(matches!(timing(1 << 40, 40, 20, 10), Err(TimingError::LifetimeTooLong(_))));
+        assert!(matches!(
+            timing(100, 40, 20, 100),
+            Err(TimingError::GraceTooLong { .. })
+        ));
+        assert!(matches!(
+            timing(1 << 40, 40, 20, 10),
+            Err(TimingError::LifetimeTooLong(_))
+        ));
         let default = Timing::default();
-        assert_eq!(Timing::new(default.lifetime, default.prepare_ahead, default.fetch_ahead, default.grace), Ok(default));
+        assert_eq!(
+            Timing::new(
+                default.lifetime,
+                default.prepare_ahead,
+                default.fetch_ahead,
+                default.grace
+            ),
+            Ok(default)
+        );
         assert_eq!(default.deadline(), Duration::from_secs(15));
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct Capture {
 impl Capture {
     pub(super) fn open(path: &Path, dst: Option<SocketAddr>) -> Result<Self, SourceError> {
         let reader = PcapReader::open(path, dst).map_err(|error| wrap(path, error))?;
-        Ok(Self { path: path.to_owned(), reader, start: None })
+        Ok(Self {
+            path: path.to_owned(),
+            reader,
+            start: None,
+        })
     }
 }
 
@@ -24,13 +28,19 @@ fn wrap(path: &Path, error: PcapError) -> SourceError {
     let what = path.display().to_string();
     match error {
         PcapError::Io(source) => SourceError::Io { what, source },
-        other => SourceError::Content { what, why: other.to_string() },
+        other => SourceError::Content {
+            what,
+            why: other.to_string(),
+        },
     }
 }
 
 impl PayloadSource for Capture {
     fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Due>, SourceError> {
-        let time = self.reader.next(out).map_err(|error| wrap(&self.path, error))?;
+        let time = self
+            .reader
+            .next(out)
+            .map_err(|error| wrap(&self.path, error))?;
         Ok(time.map(|time| {
             let start = *self.start.get_or_insert(time);
             Due::At(time.saturating_sub(start))

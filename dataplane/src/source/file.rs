@@ -43,19 +43,36 @@ pub(super) struct TsFile {
 impl TsFile {
     pub(super) fn open(path: &Path, repeat: bool) -> Result<Self, SourceError> {
         let what = || path.display().to_string();
-        let io = |source| SourceError::Io { what: what(), source };
+        let io = |source| SourceError::Io {
+            what: what(),
+            source,
+        };
         let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(io)?);
         let mut first = [0];
         if read_full(&mut file, &mut first).map_err(io)? == 0 {
-            return Err(SourceError::Content { what: what(), why: "the file is empty".into() });
+            return Err(SourceError::Content {
+                what: what(),
+                why: "the file is empty".into(),
+            });
         }
         if first != [SYNC] {
             let why = "the file does not begin with a TS packet (0x47): is it an MPEG transport stream? ffmpeg -i FILE -c copy -f mpegts OUT.ts makes one";
-            return Err(SourceError::Content { what: what(), why: why.into() });
+            return Err(SourceError::Content {
+                what: what(),
+                why: why.into(),
+            });
         }
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         let pacer = PcrPacer::new(FALLBACK);
-        Ok(Self { path: path.to_owned(), file, repeat, pacer, read: VecDeque::new(), spare: Vec::new(), ended: false })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            repeat,
+            pacer,
+            read: VecDeque::new(),
+            spare: Vec::new(),
+            ended: false,
+        })
     }
 
     fn read_payload(&mut self) -> io::Result<()> {
@@ -91,7 +108,10 @@ impl PayloadSource for TsFile {
             if self.ended {
                 return Ok(None);
             }
-            self.read_payload().map_err(|source| SourceError::Io { what: self.path.display().to_string(), source })?;
+            self.read_payload().map_err(|source| SourceError::Io {
+                what: self.path.display().to_string(),
+                source,
+            })?;
         }
     }
 }
@@ -109,8 +129,12 @@ impl PayloadSource for Stdin {
         }
         let start = out.len();
         out.resize(start + PAYLOAD, 0);
-        let length = read_full(&mut io::stdin().lock(), &mut out[start..])
-            .map_err(|source| SourceError::Io { what: "standard input".into(), source })?;
+        let length = read_full(&mut io::stdin().lock(), &mut out[start..]).map_err(|source| {
+            SourceError::Io {
+                what: "standard input".into(),
+                source,
+            }
+        })?;
         out.truncate(start + length);
         self.ended = length < PAYLOAD;
         Ok((length > 0).then_some(Due::Now))
@@ -144,15 +168,30 @@ mod tests {
         }
         assert!(out == bytes);
         let expected = 499 * 1316 * 8 * 250;
-        assert!(last.abs_diff(expected) < 5_000_000, "{last} instead of {expected}");
+        assert!(
+            last.abs_diff(expected) < 5_000_000,
+            "{last} instead of {expected}"
+        );
     }
 
     #[test]
     fn what_is_no_ts_is_refused() {
-        let error = TsFile::open(file(b"hello").path(), false).unwrap_err().to_string();
+        let error = TsFile::open(file(b"hello").path(), false)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("transport stream"), "{error}");
-        assert!(TsFile::open(file(b"").path(), false).unwrap_err().to_string().contains("empty"));
-        assert!(TsFile::open(Path::new("/nowhere"), false).unwrap_err().to_string().contains("/nowhere"));
+        assert!(
+            TsFile::open(file(b"").path(), false)
+                .unwrap_err()
+                .to_string()
+                .contains("empty")
+        );
+        assert!(
+            TsFile::open(Path::new("/nowhere"), false)
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere")
+        );
     }
 
     #[test]

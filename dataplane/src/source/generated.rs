@@ -11,7 +11,10 @@ pub(super) struct Generated {
 
 impl Generated {
     pub(super) fn new(rate: u64, seconds: Option<u64>, seed: u64) -> Self {
-        Self { generator: TsGenerator::new(rate, seed), end: seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000_000_000)) }
+        Self {
+            generator: TsGenerator::new(rate, seed),
+            end: seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000_000_000)),
+        }
     }
 }
 

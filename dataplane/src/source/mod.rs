@@ -60,6 +60,10 @@ pub fn open(input: &Input) -> Result<Box<dyn PayloadSource>, SourceError> {
         Input::File { path, repeat } => Box::new(file::TsFile::open(path, *repeat)?),
         Input::Stdin => Box::new(file::Stdin::default()),
         Input::Pcap { path, dst } => Box::new(capture::Capture::open(path, *dst)?),
-        Input::Generated { rate, seconds, seed } => Box::new(generated::Generated::new(*rate, *seconds, *seed)),
+        Input::Generated {
+            rate,
+            seconds,
+            seed,
+        } => Box::new(generated::Generated::new(*rate, *seconds, *seed)),
     })
 }

@@ -35,17 +35,32 @@ impl ContinuityChecker {
         if packet.pid == NULL_PID {
             return;
         }
-        let here = Last { continuity: packet.continuity, duplicated: false };
-        let Some(last) = self.pids.insert(packet.pid, here) else { return };
+        let here = Last {
+            continuity: packet.continuity,
+            duplicated: false,
+        };
+        let Some(last) = self.pids.insert(packet.pid, here) else {
+            return;
+        };
         if packet.discontinuity {
             return;
         }
-        let expected = if packet.has_payload { (last.continuity + 1) & 0x0F } else { last.continuity };
+        let expected = if packet.has_payload {
+            (last.continuity + 1) & 0x0F
+        } else {
+            last.continuity
+        };
         if packet.continuity == expected {
             return;
         }
         if packet.has_payload && packet.continuity == last.continuity && !last.duplicated {
-            self.pids.insert(packet.pid, Last { duplicated: true, ..here });
+            self.pids.insert(
+                packet.pid,
+                Last {
+                    duplicated: true,
+                    ..here
+                },
+            );
         } else {
             self.errors += 1;
         }
@@ -88,10 +103,31 @@ mod tests {
 
     #[test]
     fn a_jump_is_an_error_a_duplicate_and_a_wrap_are_not() {
-        assert_eq!(errors(&[packet(1, 1, 14), packet(1, 1, 15), packet(1, 1, 0), packet(1, 1, 0), packet(1, 1, 1)]), 0);
+        assert_eq!(
+            errors(&[
+                packet(1, 1, 14),
+                packet(1, 1, 15),
+                packet(1, 1, 0),
+                packet(1, 1, 0),
+                packet(1, 1, 1)
+            ]),
+            0
+        );
         assert_eq!(errors(&[packet(1, 1, 0), packet(1, 1, 2)]), 1);
-        assert_eq!(errors(&[packet(1, 1, 0), packet(1, 1, 0), packet(1, 1, 0)]), 1, "only one duplicate");
-        assert_eq!(errors(&[packet(1, 1, 0), packet(2, 1, 7), packet(1, 1, 1)]), 0, "each PID counts for itself");
-        assert_eq!(errors(&[packet(1, 1, 3), packet(1, 2, 3), packet(1, 1, 4)]), 0, "no payload, no step");
+        assert_eq!(
+            errors(&[packet(1, 1, 0), packet(1, 1, 0), packet(1, 1, 0)]),
+            1,
+            "only one duplicate"
+        );
+        assert_eq!(
+            errors(&[packet(1, 1, 0), packet(2, 1, 7), packet(1, 1, 1)]),
+            0,
+            "each PID counts for itself"
+        );
+        assert_eq!(
+            errors(&[packet(1, 1, 3), packet(1, 2, 3), packet(1, 1, 4)]),
+            0,
+            "no payload, no step"
+        );
     }
 }

@@ -24,7 +24,13 @@ impl TsGenerator {
     /// `rate` in bits per second.
     #[must_use]
     pub fn new(rate: u64, seed: u64) -> Self {
-        Self { rate: rate.max(1), packets: 0, next_clock: 0, continuity: [0; 3], noise: seed | 1 }
+        Self {
+            rate: rate.max(1),
+            packets: 0,
+            next_clock: 0,
+            continuity: [0; 3],
+            noise: seed | 1,
+        }
     }
 
     /// Nanoseconds from the start to the next payload.
@@ -91,7 +97,13 @@ impl TsGenerator {
         let pts = base.wrapping_add(9000) & 0x1_FFFF_FFFF;
         let part = |shift: u32, bits: u64| u8::try_from(pts >> shift & bits).unwrap_or(0);
         out.extend([0, 0, 1, 0xE0, 0, 0, 0x80, 0x80, 5]);
-        out.extend([0x21 | part(30, 7) << 1, part(22, 0xFF), part(15, 0x7F) << 1 | 1, part(7, 0xFF), part(0, 0x7F) << 1 | 1]);
+        out.extend([
+            0x21 | part(30, 7) << 1,
+            part(22, 0xFF),
+            part(15, 0x7F) << 1 | 1,
+            part(7, 0xFF),
+            part(0, 0x7F) << 1 | 1,
+        ]);
         self.fill(out, start);
     }
 
@@ -115,7 +127,12 @@ impl TsGenerator {
 
 fn header(pid: u16, start: bool, continuity: u8) -> [u8; 4] {
     let [high, low] = pid.to_be_bytes();
-    [0x47, high | if start { 0x40 } else { 0 }, low, 0x10 | continuity]
+    [
+        0x47,
+        high | if start { 0x40 } else { 0 },
+        low,
+        0x10 | continuity,
+    ]
 }
 
 /// Programme association section (2.4.4.3).
@@ -127,13 +144,33 @@ fn pat() -> Vec<u8> {
 /// Programme map section (2.4.4.8): one MPEG-2 video stream.
 fn pmt() -> Vec<u8> {
     let [high, low] = VIDEO_PID.to_be_bytes();
-    with_crc(&[0x02, 0xB0, 18, 0, 1, 0xC1, 0, 0, 0xE0 | high, low, 0xF0, 0, 0x02, 0xE0 | high, low, 0xF0, 0])
+    with_crc(&[
+        0x02,
+        0xB0,
+        18,
+        0,
+        1,
+        0xC1,
+        0,
+        0,
+        0xE0 | high,
+        low,
+        0xF0,
+        0,
+        0x02,
+        0xE0 | high,
+        low,
+        0xF0,
+        0,
+    ])
 }
 
 /// Appends the CRC of Annex A.
 fn with_crc(section: &[u8]) -> Vec<u8> {
     let crc = section.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 })
+        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
+            crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 }
+        })
     });
     [section, &crc.to_be_bytes()].concat()
 }
@@ -154,17 +191,30 @@ mod tests {
         }
         checker.push(&bytes);
         assert_eq!((checker.errors(), checker.sync_losses()), (0, 0));
-        assert!((bytes.len() as u64 * 8).abs_diff(rate * 5) < rate * 5 / 1000, "within 0.1 %");
+        assert!(
+            (bytes.len() as u64 * 8).abs_diff(rate * 5) < rate * 5 / 1000,
+            "within 0.1 %"
+        );
         let clocks: Vec<_> = bytes
             .chunks(PACKET)
             .enumerate()
-            .filter_map(|(index, packet)| TsPacket::parse(packet).unwrap().pcr.map(|pcr| (index as u64, pcr)))
+            .filter_map(|(index, packet)| {
+                TsPacket::parse(packet)
+                    .unwrap()
+                    .pcr
+                    .map(|pcr| (index as u64, pcr))
+            })
             .collect();
         assert!(clocks.len() >= 124);
         for pair in clocks.windows(2) {
-            let [(at, pcr), (later, next)] = pair else { unreachable!() };
+            let [(at, pcr), (later, next)] = pair else {
+                unreachable!()
+            };
             let ticks = next.since(*pcr);
-            assert!(ticks <= Pcr::HZ / 25 + Pcr::HZ / 1000, "{ticks} ticks between clocks");
+            assert!(
+                ticks <= Pcr::HZ / 25 + Pcr::HZ / 1000,
+                "{ticks} ticks between clocks"
+            );
             assert!(ticks.abs_diff((later - at) * 188 * 8 * Pcr::HZ / rate) <= 1);
         }
     }

@@ -51,7 +51,15 @@ impl PcrPacer {
     /// Takes in the next payload.
     pub fn push(&mut self, payload: &[u8]) {
         for (index, packet) in payload.chunks(PACKET).enumerate() {
-            let Some(TsPacket { pid, pcr: Some(pcr), discontinuity, .. }) = TsPacket::parse(packet) else { continue };
+            let Some(TsPacket {
+                pid,
+                pcr: Some(pcr),
+                discontinuity,
+                ..
+            }) = TsPacket::parse(packet)
+            else {
+                continue;
+            };
             if *self.pid.get_or_insert(pid) == pid {
                 self.clock(self.read + (index * PACKET) as u64, pcr, discontinuity);
             }
@@ -72,7 +80,8 @@ impl PcrPacer {
             if !discontinuity && step <= STEP_MAX && bytes > 0 {
                 let ns = step * 1000 / 27;
                 self.base = (before, base);
-                self.pace = u64::try_from((u128::from(ns) << 20) / u128::from(bytes)).unwrap_or(u64::MAX);
+                self.pace =
+                    u64::try_from((u128::from(ns) << 20) / u128::from(bytes)).unwrap_or(u64::MAX);
                 // Not by the rounded pace: errors would add up.
                 time = base + ns;
             }
@@ -89,7 +98,8 @@ impl PcrPacer {
         let (byte, time) = self.base;
         let ahead = u128::from(at.saturating_sub(byte)) * u128::from(self.pace) >> 20;
         let behind = u128::from(byte.saturating_sub(at)) * u128::from(self.pace) >> 20;
-        (time + u64::try_from(ahead).unwrap_or(u64::MAX)).saturating_sub(u64::try_from(behind).unwrap_or(u64::MAX))
+        (time + u64::try_from(ahead).unwrap_or(u64::MAX))
+            .saturating_sub(u64::try_from(behind).unwrap_or(u64::MAX))
     }
 
     /// Times of payloads that start before byte `until` are final.
@@ -149,7 +159,10 @@ mod tests {
         let start = dues[200];
         for (index, due) in dues.iter().enumerate().skip(200) {
             let expected = start + (index as u64 - 200) * ns_per_payload;
-            assert!(due.abs_diff(expected) < 10_000, "payload {index}: {due} instead of {expected}");
+            assert!(
+                due.abs_diff(expected) < 10_000,
+                "payload {index}: {due} instead of {expected}"
+            );
         }
     }
 
@@ -159,7 +172,10 @@ mod tests {
         let twice = [generated(1000, rate), generated(1000, rate)].concat();
         let dues = dues(&twice);
         let steps = dues.windows(2).map(|pair| pair[1] - pair[0]);
-        assert!(steps.max().unwrap() < 50_000_000, "the second part begins where the first ended");
+        assert!(
+            steps.max().unwrap() < 50_000_000,
+            "the second part begins where the first ended"
+        );
         assert!(dues.windows(2).all(|pair| pair[0] <= pair[1]));
     }
 

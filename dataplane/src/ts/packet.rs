@@ -84,7 +84,15 @@ mod tests {
         packet[..6].copy_from_slice(&[0x47, 0x41, 0x00, 0x35, 7, 0x90]);
         packet[6..12].copy_from_slice(&[0, 0, 0, 1, 0x80 | 0x7E, 0x05]);
         let parsed = TsPacket::parse(&packet).unwrap();
-        assert_eq!((parsed.pid, parsed.continuity, parsed.has_payload, parsed.discontinuity), (0x100, 5, true, true));
+        assert_eq!(
+            (
+                parsed.pid,
+                parsed.continuity,
+                parsed.has_payload,
+                parsed.discontinuity
+            ),
+            (0x100, 5, true, true)
+        );
         assert_eq!(parsed.pcr, Some(Pcr(3 * 300 + 5)));
     }
 

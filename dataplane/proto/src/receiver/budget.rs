@@ -41,7 +41,10 @@ impl Budget {
             return true;
         }
         let of_kind = self.strangers.iter().filter(|(used, _)| *used == kind);
-        let from_here = of_kind.clone().filter(|(_, address)| *address == source).count();
+        let from_here = of_kind
+            .clone()
+            .filter(|(_, address)| *address == source)
+            .count();
         let free = of_kind.count() < SHARE as usize && from_here < PER_STRANGER as usize;
         if free {
             self.strangers.push((kind, source));
@@ -71,12 +74,22 @@ mod tests {
     #[test]
     fn sec_10_a_flood_gets_at_most_its_share_and_leaves_the_rest() {
         let mut budget = Budget::default();
-        let forged = (0..10_000).filter(|_| budget.take(Time(0), ControlType::Notice, FORGER)).count();
+        let forged = (0..10_000)
+            .filter(|_| budget.take(Time(0), ControlType::Notice, FORGER))
+            .count();
         assert_eq!(forged, PER_STRANGER as usize);
-        assert!(budget.take(Time(1), ControlType::Notice, SERVER), "another stranger still gets a check");
-        assert!(budget.take(Time(1), ControlType::LaneCertificate, FORGER), "another kind has its own share");
+        assert!(
+            budget.take(Time(1), ControlType::Notice, SERVER),
+            "another stranger still gets a check"
+        );
+        assert!(
+            budget.take(Time(1), ControlType::LaneCertificate, FORGER),
+            "another kind has its own share"
+        );
         budget.passed(SERVER);
-        let genuine = (0..100).filter(|_| budget.take(Time(2), ControlType::Notice, SERVER)).count();
+        let genuine = (0..100)
+            .filter(|_| budget.take(Time(2), ControlType::Notice, SERVER))
+            .count();
         assert!(genuine >= SIGNATURE_CHECKS_KEPT as usize);
     }
 
@@ -88,10 +101,16 @@ mod tests {
         for host in 0..=255 {
             for kind in [ControlType::Notice, ControlType::LaneCertificate] {
                 let stranger = IpAddr::from([10, 1, 0, host]);
-                taken += [stranger, SERVER].into_iter().filter(|&source| budget.take(Time(0), kind, source)).count();
+                taken += [stranger, SERVER]
+                    .into_iter()
+                    .filter(|&source| budget.take(Time(0), kind, source))
+                    .count();
             }
         }
         assert_eq!(taken, SIGNATURE_CHECKS_PER_SECOND as usize);
-        assert!(budget.take(Time(0).after(WINDOW), ControlType::Notice, FORGER), "the next second has its own");
+        assert!(
+            budget.take(Time(0).after(WINDOW), ControlType::Notice, FORGER),
+            "the next second has its own"
+        );
     }
 }

@@ -26,13 +26,21 @@ pub(crate) struct KeyRing {
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let epochs: Vec<_> = self.schedule.slots().map(|slot| slot.epoch).collect();
-        f.debug_struct("KeyRing").field("epochs", &epochs).field("lanes", &self.lanes.len()).finish_non_exhaustive()
+        f.debug_struct("KeyRing")
+            .field("epochs", &epochs)
+            .field("lanes", &self.lanes.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl KeyRing {
     pub(crate) fn new(timing: Timing) -> Self {
-        Self { timing, schedule: Schedule::default(), lanes: Vec::new(), over: false }
+        Self {
+            timing,
+            schedule: Schedule::default(),
+            lanes: Vec::new(),
+            over: false,
+        }
     }
 
     /// Takes a root in; false when it is held already or too old to be of use.
@@ -45,10 +53,22 @@ impl KeyRing {
         }
         // Next is in use by now, whether packets came or not, if one after it exists.
         let beyond_next = self.schedule.next().is_some_and(|next| next.epoch < epoch);
-        if beyond_next && self.schedule.current().is_none_or(|current| current.end <= now) {
+        if beyond_next
+            && self
+                .schedule
+                .current()
+                .is_none_or(|current| current.end <= now)
+        {
             self.schedule.promote(now);
         }
-        let taken = self.schedule.install_older(Slot { epoch, key: prk, end }, now);
+        let taken = self.schedule.install_older(
+            Slot {
+                epoch,
+                key: prk,
+                end,
+            },
+            now,
+        );
         self.forget_lanes();
         taken
     }
@@ -58,8 +78,15 @@ impl KeyRing {
     }
 
     /// Whether the root of `epoch`, if held, is the one that was committed to.
-    pub(crate) fn matches(&self, channel: ChannelId, epoch: Epoch, commitment: &Commitment) -> bool {
-        self.schedule.get(epoch).is_none_or(|slot| slot.key.commitment(channel.0, epoch.0) == *commitment)
+    pub(crate) fn matches(
+        &self,
+        channel: ChannelId,
+        epoch: Epoch,
+        commitment: &Commitment,
+    ) -> bool {
+        self.schedule
+            .get(epoch)
+            .is_none_or(|slot| slot.key.commitment(channel.0, epoch.0) == *commitment)
     }
 
     pub(crate) fn drop_epoch(&mut self, epoch: Epoch) {
@@ -69,7 +96,11 @@ impl KeyRing {
 
     /// The change away from `epoch` is due at `boundary`.
     pub(crate) fn set_boundary(&mut self, epoch: Epoch, boundary: Time) {
-        if let Some(current) = self.schedule.current_mut().filter(|current| current.epoch == epoch) {
+        if let Some(current) = self
+            .schedule
+            .current_mut()
+            .filter(|current| current.epoch == epoch)
+        {
             current.end = boundary;
         }
     }
@@ -84,16 +115,32 @@ impl KeyRing {
     }
 
     /// Derives the key of a certified lane, if the root is held.
-    pub(crate) fn derive(&mut self, kid: Kid, epoch: Epoch, group: GroupId, server: ServerId) -> Option<usize> {
+    pub(crate) fn derive(
+        &mut self,
+        kid: Kid,
+        epoch: Epoch,
+        group: GroupId,
+        server: ServerId,
+    ) -> Option<usize> {
         let prk = &self.schedule.get(epoch)?.key;
         let key = OpenKey::new(&prk.lane_secret(kid.value()));
-        self.lanes.push(LaneKey { kid, epoch, group, server, key });
+        self.lanes.push(LaneKey {
+            kid,
+            epoch,
+            group,
+            server,
+            key,
+        });
         Some(self.lanes.len() - 1)
     }
 
     /// A packet of `epoch` was accepted. True when that promoted next (MD-35).
     pub(crate) fn accepted(&mut self, now: Time, epoch: Epoch) -> bool {
-        if self.schedule.current().is_some_and(|current| current.epoch == epoch) {
+        if self
+            .schedule
+            .current()
+            .is_some_and(|current| current.epoch == epoch)
+        {
             return false;
         }
         if self.schedule.next().is_some_and(|next| next.epoch == epoch) {
@@ -104,8 +151,12 @@ impl KeyRing {
     }
 
     pub(crate) fn expire(&mut self, now: Time) {
-        self.schedule.expire(now, self.timing.grace(), self.timing.expiry());
-        self.over = self.schedule.current().is_none_or(|current| current.end <= now);
+        self.schedule
+            .expire(now, self.timing.grace(), self.timing.expiry());
+        self.over = self
+            .schedule
+            .current()
+            .is_none_or(|current| current.end <= now);
         self.forget_lanes();
     }
 
@@ -115,7 +166,8 @@ impl KeyRing {
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Time> {
-        self.schedule.next_expiry(self.timing.grace(), self.timing.expiry())
+        self.schedule
+            .next_expiry(self.timing.grace(), self.timing.expiry())
     }
 
     pub(crate) fn oldest(&self) -> Option<Epoch> {
@@ -143,6 +195,8 @@ impl KeyRing {
     }
 
     pub(crate) fn current(&self, now: Time) -> Option<(Epoch, Remaining)> {
-        self.schedule.current().map(|slot| (slot.epoch, slot.end.remaining(now)))
+        self.schedule
+            .current()
+            .map(|slot| (slot.epoch, slot.end.remaining(now)))
     }
 }

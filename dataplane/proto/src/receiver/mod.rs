@@ -12,9 +12,9 @@ mod parking;
 mod requester;
 mod rtp;
 mod source;
-mod trust;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -236,7 +236,9 @@ impl Receiver {
     ) {
         match self.trust.handle(now, source, kind, datagram) {
             // Somebody sends: whoever holds no key at all need not wait for his next try.
-            Ok(News::Certificate) if self.keys.newest().is_none() => self.requester.hasten(now, rng),
+            Ok(News::Certificate) if self.keys.newest().is_none() => {
+                self.requester.hasten(now, rng)
+            }
             Ok(News::Certificate) => {}
             Ok(News::Notice) => self.noticed(now, rng, deliver),
             Err(cause) => self.discards.count(cause),
@@ -245,21 +247,34 @@ impl Receiver {
 
     /// A Notice says when the change is and what the roots must be.
     fn noticed(&mut self, now: Time, rng: &mut dyn CryptoRng, deliver: &mut dyn FnMut(&[u8])) {
-        let Some(announced) = self.trust.announced() else { return };
+        let Some(announced) = self.trust.announced() else {
+            return;
+        };
         let next = announced.notice.next;
-        self.keys.set_boundary(announced.notice.current, announced.boundary);
-        for (epoch, commitment) in
-            [(announced.notice.current, announced.notice.current_commitment), (next, announced.notice.next_commitment)]
-        {
-            if commitment.is_some_and(|commitment| !self.keys.matches(self.config.channel, epoch, &commitment)) {
+        self.keys
+            .set_boundary(announced.notice.current, announced.boundary);
+        for (epoch, commitment) in [
+            (
+                announced.notice.current,
+                announced.notice.current_commitment,
+            ),
+            (next, announced.notice.next_commitment),
+        ] {
+            if commitment.is_some_and(|commitment| {
+                !self.keys.matches(self.config.channel, epoch, &commitment)
+            }) {
                 self.keys.drop_epoch(epoch);
                 self.events.push_back(Event::CommitmentMismatch { epoch });
                 self.requester.plan(Some(epoch), now);
             }
         }
-        let wanted = !self.keys.holds(next) && self.keys.newest().is_none_or(|newest| newest < next);
+        let wanted =
+            !self.keys.holds(next) && self.keys.newest().is_none_or(|newest| newest < next);
         if self.config.fetch_on.notice && wanted {
-            let due = self.trust.announced().map_or(now, |announced| self.fetch_time(announced.boundary));
+            let due = self
+                .trust
+                .announced()
+                .map_or(now, |announced| self.fetch_time(announced.boundary));
             self.requester.plan(Some(next), due.max(now));
         }
         self.poll_timers(now, rng, deliver);
@@ -267,7 +282,10 @@ impl Receiver {
 
     /// When this device asks for the key after one that ends at `end`: at the second preset, offset as the server said.
     fn fetch_time(&self, end: Time) -> Time {
-        let offset = self.fetch_offset.duration().min(self.config.timing.fetch_ahead() * 7 / 10);
+        let offset = self
+            .fetch_offset
+            .duration()
+            .min(self.config.timing.fetch_ahead() * 7 / 10);
         end.before(self.config.timing.fetch_ahead()).after(offset)
     }
 
@@ -275,7 +293,11 @@ impl Receiver {
     pub fn link_up(&mut self) {
         self.linked = true;
         self.link.clear();
-        self.link.push_back(ToAuthority::Hello(Hello { server: None, term: self.trust.term(), other_master: false }));
+        self.link.push_back(ToAuthority::Hello(Hello {
+            server: None,
+            term: self.trust.term(),
+            other_master: false,
+        }));
     }
 
     /// The link is down: goes on with the keys that are held.
@@ -290,15 +312,28 @@ impl Receiver {
     }
 
     /// Takes a message of the authority.
-    pub fn handle_link(&mut self, now: Time, message: FromAuthority, rng: &mut dyn CryptoRng, deliver: &mut dyn FnMut(&[u8])) {
+    pub fn handle_link(
+        &mut self,
+        now: Time,
+        message: FromAuthority,
+        rng: &mut dyn CryptoRng,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
         match message {
             FromAuthority::Welcome(welcome) => {
-                self.trust.set_authority(welcome.authority, welcome.successor);
+                self.trust
+                    .set_authority(welcome.authority, welcome.successor);
             }
             FromAuthority::Granted(granted) => self.granted(now, granted, deliver),
             FromAuthority::Refused(refused) => {
-                if refused.channel == self.config.channel && self.requester.refused(refused.number, refused.retry_after, now, rng) {
-                    self.events.push_back(Event::Refused { reason: refused.reason });
+                if refused.channel == self.config.channel
+                    && self
+                        .requester
+                        .refused(refused.number, refused.retry_after, now, rng)
+                {
+                    self.events.push_back(Event::Refused {
+                        reason: refused.reason,
+                    });
                 }
             }
             // A receiver is never given a cipher half; what is not for it is ignored.
@@ -317,7 +352,8 @@ impl Receiver {
         let Some(sent) = self.requester.answered(granted.number) else {
             return self.discards.count(Discard::Known);
         };
-        self.trust.set_authority(granted.authority, granted.successor);
+        self.trust
+            .set_authority(granted.authority, granted.successor);
         self.fetch_offset = granted.fetch_offset;
         for half in [Some(granted.current), granted.next].into_iter().flatten() {
             self.install(now, sent, half, deliver);
@@ -325,15 +361,31 @@ impl Receiver {
     }
 
     /// Takes in a root, unless the authority has signed that it must be another one.
-    fn install(&mut self, now: Time, asked: Time, half: DecipherHalf, deliver: &mut dyn FnMut(&[u8])) {
-        let DecipherHalf { epoch, root, remaining } = half;
+    fn install(
+        &mut self,
+        now: Time,
+        asked: Time,
+        half: DecipherHalf,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
+        let DecipherHalf {
+            epoch,
+            root,
+            remaining,
+        } = half;
         let channel = self.config.channel;
         let committed = self.trust.announced().and_then(|announced| {
             let notice = &announced.notice;
-            let pair = [(notice.current, notice.current_commitment), (notice.next, notice.next_commitment)];
-            pair.into_iter().find(|&(named, _)| named == epoch).and_then(|(_, commitment)| commitment)
+            let pair = [
+                (notice.current, notice.current_commitment),
+                (notice.next, notice.next_commitment),
+            ];
+            pair.into_iter()
+                .find(|&(named, _)| named == epoch)
+                .and_then(|(_, commitment)| commitment)
         });
-        if committed.is_some_and(|committed| root.prk().commitment(channel.0, epoch.0) != committed) {
+        if committed.is_some_and(|committed| root.prk().commitment(channel.0, epoch.0) != committed)
+        {
             self.events.push_back(Event::CommitmentMismatch { epoch });
             return;
         }
@@ -350,7 +402,12 @@ impl Receiver {
     fn log_key(&mut self, epoch: Epoch, root: &EpochRoot) {
         if self.config.keylog && !self.keys.holds(epoch) {
             let kid = crate::ids::Kid::root(self.config.channel, epoch);
-            let line = root.as_bytes().iter().fold(format!("{kid:010x} "), |line, byte| line + &format!("{byte:02x}"));
+            let line = root
+                .as_bytes()
+                .iter()
+                .fold(format!("{kid:010x} "), |line, byte| {
+                    line + &format!("{byte:02x}")
+                });
             self.events.push_back(Event::KeyLog(line));
         }
     }
@@ -431,7 +488,10 @@ impl Receiver {
     /// Totals.
     #[must_use]
     pub fn stats(&self) -> ReceiverStats {
-        ReceiverStats { signature_checks: self.trust.checks(), ..self.stats }
+        ReceiverStats {
+            signature_checks: self.trust.checks(),
+            ..self.stats
+        }
     }
 
     /// Gaps in what was delivered.

@@ -57,7 +57,12 @@ impl Streams {
         self.order.next_timeout()
     }
 
-    pub(super) fn poll(&mut self, now: Time, stats: &mut ReceiverStats, deliver: &mut dyn FnMut(&[u8])) {
+    pub(super) fn poll(
+        &mut self,
+        now: Time,
+        stats: &mut ReceiverStats,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
         self.order.poll(now, &mut counted(stats, deliver));
     }
 
@@ -67,10 +72,17 @@ impl Streams {
 
     fn check(&mut self, now: Time, group: GroupId, ctr: Ctr, leg: usize) -> Result<(), Discard> {
         if !self.groups.contains_key(&group) && self.groups.len() == GROUPS_MAX {
-            let oldest = self.groups.iter().min_by_key(|(_, group)| group.heard).map(|(&id, _)| id);
+            let oldest = self
+                .groups
+                .iter()
+                .min_by_key(|(_, group)| group.heard)
+                .map(|(&id, _)| id);
             oldest.map(|oldest| self.groups.remove(&oldest));
         }
-        let entry = self.groups.entry(group).or_insert_with(|| Group { replay: Replay::default(), heard: now });
+        let entry = self.groups.entry(group).or_insert_with(|| Group {
+            replay: Replay::default(),
+            heard: now,
+        });
         entry.replay.check(ctr, leg).inspect_err(|&cause| {
             if cause == Discard::Duplicate {
                 entry.replay.mark(ctr, leg);
@@ -80,7 +92,10 @@ impl Streams {
 }
 
 /// `deliver`, counting.
-fn counted<'a>(stats: &'a mut ReceiverStats, deliver: &'a mut dyn FnMut(&[u8])) -> impl FnMut(&[u8]) + 'a {
+fn counted<'a>(
+    stats: &'a mut ReceiverStats,
+    deliver: &'a mut dyn FnMut(&[u8]),
+) -> impl FnMut(&[u8]) + 'a {
     |payload| {
         stats.packets += 1;
         stats.bytes += payload.len() as u64;
@@ -100,7 +115,9 @@ impl Receiver {
         deliver: &mut dyn FnMut(&[u8]),
     ) {
         let packet = &buffer[range.clone()];
-        let Some(header) = PacketHeader::parse(packet) else { return self.discards.count(Discard::Malformed) };
+        let Some(header) = PacketHeader::parse(packet) else {
+            return self.discards.count(Discard::Malformed);
+        };
         if header.kid.channel() != self.config.channel {
             return self.discards.count(Discard::OtherChannel);
         }
@@ -115,7 +132,10 @@ impl Receiver {
                 Err(None) => return,
             },
         };
-        let (group, server) = (self.keys.lane_at(lane).group, self.keys.lane_at(lane).server);
+        let (group, server) = (
+            self.keys.lane_at(lane).group,
+            self.keys.lane_at(lane).server,
+        );
         if self.choose(now, group, server) == Choice::NotChosen {
             return self.discards.count(Discard::SourceNotChosen);
         }
@@ -127,13 +147,20 @@ impl Receiver {
             self.streams.lane = Some(lane);
         }
         let payload_len = range.len() - OVERHEAD;
-        self.streams.spans.push(Span { offset: range.start, header_len: HEADER_LEN, payload_len, ctr: header.ctr.0 });
+        self.streams.spans.push(Span {
+            offset: range.start,
+            header_len: HEADER_LEN,
+            payload_len,
+            ctr: header.ctr.0,
+        });
     }
 
     fn choose(&mut self, now: Time, group: GroupId, server: ServerId) -> Choice {
         match self.config.merge {
             Merge::Rtp => Choice::Chosen,
-            Merge::None => self.streams.sources.choose(now, group, server, |chosen| self.trust.follows(group, chosen)),
+            Merge::None => self.streams.sources.choose(now, group, server, |chosen| {
+                self.trust.follows(group, chosen)
+            }),
         }
     }
 
@@ -147,7 +174,10 @@ impl Receiver {
         rng: &mut dyn CryptoRng,
     ) -> Result<usize, Option<Discard>> {
         let kid = header.kid;
-        let (certificate, epoch) = self.trust.lookup(kid.lane(), kid.epoch_low()).ok_or(Discard::Uncertified)?;
+        let (certificate, epoch) = self
+            .trust
+            .lookup(kid.lane(), kid.epoch_low())
+            .ok_or(Discard::Uncertified)?;
         let (group, server) = (certificate.group, certificate.server);
         if let Some(lane) = self.keys.derive(kid, epoch, group, server) {
             return Ok(lane);
@@ -155,7 +185,10 @@ impl Receiver {
         self.missing(now, epoch, rng);
         // Only what would be delivered is parked, and only under the key that is on its way.
         let awaited = self.requester.is_pending(epoch) || self.requester.is_pending_any();
-        let successor = self.keys.current_epoch().is_some_and(|current| current < epoch);
+        let successor = self
+            .keys
+            .current_epoch()
+            .is_some_and(|current| current < epoch);
         let delivered = self.choose(now, group, server) != Choice::NotChosen;
         if awaited && successor && delivered && self.parking.park(now, epoch, leg, packet) {
             return Err(None);
@@ -170,21 +203,41 @@ impl Receiver {
         }
         if self.missing_told != Some(epoch) {
             self.missing_told = Some(epoch);
-            self.events.push_back(Event::KeyMissing { epoch, held: self.keys.newest() });
+            self.events.push_back(Event::KeyMissing {
+                epoch,
+                held: self.keys.newest(),
+            });
         }
     }
 
     /// Opens the collected run of one lane in place and takes in what is genuine.
-    pub(super) fn open_run(&mut self, now: Time, leg: usize, buffer: &mut [u8], deliver: &mut dyn FnMut(&[u8])) {
-        let Some(lane) = self.streams.lane.take() else { return };
+    pub(super) fn open_run(
+        &mut self,
+        now: Time,
+        leg: usize,
+        buffer: &mut [u8],
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
+        let Some(lane) = self.streams.lane.take() else {
+            return;
+        };
         let mut spans = std::mem::take(&mut self.streams.spans);
         let lane = self.keys.lane_at(lane);
         let (epoch, group) = (lane.epoch, lane.group);
         let verdicts = lane.key.open(buffer, &spans);
         for (index, span) in spans.iter().enumerate() {
             if verdicts.is_ok(index) {
-                let payload = span.offset + span.header_len..span.offset + span.header_len + span.payload_len;
-                self.accept(now, leg, epoch, group, Ctr(span.ctr), &buffer[payload], deliver);
+                let payload =
+                    span.offset + span.header_len..span.offset + span.header_len + span.payload_len;
+                self.accept(
+                    now,
+                    leg,
+                    epoch,
+                    group,
+                    Ctr(span.ctr),
+                    &buffer[payload],
+                    deliver,
+                );
             } else {
                 self.discards.count(Discard::BadTag);
             }
@@ -223,7 +276,8 @@ impl Receiver {
         };
         if let Some(from) = from {
             self.stats.source_switches += 1;
-            self.events.push_back(Event::SourceSwitched { from, to: group });
+            self.events
+                .push_back(Event::SourceSwitched { from, to: group });
             self.streams.flush(&mut self.stats, deliver);
         }
         let mut deliver = counted(&mut self.stats, deliver);
@@ -231,7 +285,9 @@ impl Receiver {
             Merge::None => self.streams.order.push(now, ctr.0, payload, &mut deliver),
             Merge::Rtp => match self.streams.sequence.place(payload) {
                 None => return self.discards.count(Discard::Malformed),
-                Some(Place::At(number)) => self.streams.order.push(now, number, payload, &mut deliver),
+                Some(Place::At(number)) => {
+                    self.streams.order.push(now, number, payload, &mut deliver)
+                }
                 Some(Place::Restart(number)) => {
                     self.streams.order.flush(&mut deliver);
                     self.streams.order.push(now, number, payload, &mut deliver)
@@ -240,7 +296,9 @@ impl Receiver {
         };
         match placed {
             Ok(()) => {}
-            Err(Refused::Late) if self.config.merge == Merge::Rtp => self.discards.count(Discard::Duplicate),
+            Err(Refused::Late) if self.config.merge == Merge::Rtp => {
+                self.discards.count(Discard::Duplicate)
+            }
             Err(Refused::Late) => self.discards.count(Discard::Late),
             Err(Refused::Held) => self.discards.count(Discard::Duplicate),
         }
@@ -257,22 +315,38 @@ impl Receiver {
         }
     }
 
-    fn open_parked(&mut self, now: Time, leg: usize, packet: &mut [u8], deliver: &mut dyn FnMut(&[u8])) {
-        let Some(header) = PacketHeader::parse(packet) else { return };
+    fn open_parked(
+        &mut self,
+        now: Time,
+        leg: usize,
+        packet: &mut [u8],
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
+        let Some(header) = PacketHeader::parse(packet) else {
+            return;
+        };
         let certified = self.trust.lookup(header.kid.lane(), header.kid.epoch_low());
-        let known = certified.map(|(certificate, epoch)| (epoch, certificate.group, certificate.server));
+        let known =
+            certified.map(|(certificate, epoch)| (epoch, certificate.group, certificate.server));
         let lane = self.keys.lane(header.kid).or_else(|| {
             let (epoch, group, server) = known?;
             self.keys.derive(header.kid, epoch, group, server)
         });
-        let Some(lane) = lane else { return self.discards.count(Discard::UnknownKey) };
+        let Some(lane) = lane else {
+            return self.discards.count(Discard::UnknownKey);
+        };
         let group = self.keys.lane_at(lane).group;
         if let Err(cause) = self.streams.check(now, group, header.ctr, leg) {
             return self.discards.count(cause);
         }
         let payload_len = packet.len() - OVERHEAD;
         self.streams.lane = Some(lane);
-        self.streams.spans.push(Span { offset: 0, header_len: HEADER_LEN, payload_len, ctr: header.ctr.0 });
+        self.streams.spans.push(Span {
+            offset: 0,
+            header_len: HEADER_LEN,
+            payload_len,
+            ctr: header.ctr.0,
+        });
         self.open_run(now, leg, packet, deliver);
     }
 }

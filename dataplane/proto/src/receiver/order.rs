@@ -49,7 +49,14 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn new(wait: Duration) -> Self {
-        Self { wait, expected: None, ahead: VecDeque::new(), blocked_since: None, pool: Vec::new(), count: GapCount::default() }
+        Self {
+            wait,
+            expected: None,
+            ahead: VecDeque::new(),
+            blocked_since: None,
+            pool: Vec::new(),
+            count: GapCount::default(),
+        }
     }
 
     pub(crate) fn count(&self) -> GapCount {
@@ -77,7 +84,11 @@ impl Order {
             self.advance(deliver);
             return Ok(());
         }
-        self.hold(now, usize::try_from(distance).expect("below AHEAD_MAX"), payload)
+        self.hold(
+            now,
+            usize::try_from(distance).expect("below AHEAD_MAX"),
+            payload,
+        )
     }
 
     fn hold(&mut self, now: Time, index: usize, payload: &[u8]) -> Result<(), Refused> {
@@ -91,7 +102,10 @@ impl Order {
         let mut buffer = self.pool.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(payload);
-        *slot = Some(Waiting { arrived: now, payload: buffer });
+        *slot = Some(Waiting {
+            arrived: now,
+            payload: buffer,
+        });
         self.blocked_since.get_or_insert(now);
         Ok(())
     }
@@ -101,24 +115,37 @@ impl Order {
         loop {
             self.expected = self.expected.map(|expected| expected + 1);
             self.ahead.pop_front();
-            let Some(waiting) = self.ahead.front_mut().and_then(Option::take) else { break };
+            let Some(waiting) = self.ahead.front_mut().and_then(Option::take) else {
+                break;
+            };
             deliver(&waiting.payload);
             self.pool.push(waiting.payload);
         }
-        self.blocked_since = self.ahead.iter().flatten().map(|waiting| waiting.arrived).next();
+        self.blocked_since = self
+            .ahead
+            .iter()
+            .flatten()
+            .map(|waiting| waiting.arrived)
+            .next();
     }
 
     /// Delivers everything below `number` and counts what is missing, so that `number` is next.
     fn give_up_until(&mut self, number: u64, deliver: &mut dyn FnMut(&[u8])) {
         while let Some(expected) = self.expected.filter(|&expected| expected < number) {
             let first_held = self.ahead.iter().position(Option::is_some);
-            let missing = first_held.map_or(number - expected, |index| (number - expected).min(index as u64));
+            let missing = first_held.map_or(number - expected, |index| {
+                (number - expected).min(index as u64)
+            });
             self.count.gaps += 1;
             self.count.lost += missing;
             self.expected = Some(expected + missing);
-            let drop = usize::try_from(missing).unwrap_or(usize::MAX).min(self.ahead.len());
+            let drop = usize::try_from(missing)
+                .unwrap_or(usize::MAX)
+                .min(self.ahead.len());
             self.ahead.drain(..drop);
-            let Some(waiting) = self.ahead.front_mut().and_then(Option::take) else { continue };
+            let Some(waiting) = self.ahead.front_mut().and_then(Option::take) else {
+                continue;
+            };
             deliver(&waiting.payload);
             self.pool.push(waiting.payload);
             self.advance(deliver);
@@ -128,7 +155,11 @@ impl Order {
     /// Ends every gap that has lasted long enough.
     pub(crate) fn poll(&mut self, now: Time, deliver: &mut dyn FnMut(&[u8])) {
         while self.next_timeout().is_some_and(|due| due <= now) {
-            let index = self.ahead.iter().position(Option::is_some).expect("blocked means that something waits");
+            let index = self
+                .ahead
+                .iter()
+                .position(Option::is_some)
+                .expect("blocked means that something waits");
             let number = self.expected.expect("something waits") + index as u64;
             self.give_up_until(number, deliver);
             self.release_head(deliver);
@@ -175,7 +206,9 @@ mod tests {
         for &(now, number) in steps {
             order.poll(Time(now), &mut |payload| out.extend_from_slice(payload));
             let byte = [u8::try_from(number).unwrap()];
-            let _ = order.push(Time(now), number, &byte, &mut |payload| out.extend_from_slice(payload));
+            let _ = order.push(Time(now), number, &byte, &mut |payload| {
+                out.extend_from_slice(payload)
+            });
         }
         (out, order)
     }
@@ -200,7 +233,9 @@ mod tests {
         let mut order = Order::new(Duration::ZERO);
         let mut out = Vec::new();
         for number in [1_u8, 4, 2, 5] {
-            let _ = order.push(Time(0), u64::from(number), &[number], &mut |payload| out.extend_from_slice(payload));
+            let _ = order.push(Time(0), u64::from(number), &[number], &mut |payload| {
+                out.extend_from_slice(payload)
+            });
         }
         assert_eq!(out, [1, 4, 5]);
         assert_eq!(order.count(), GapCount { gaps: 1, lost: 2 });
@@ -213,7 +248,9 @@ mod tests {
         let mut deliver = |payload: &[u8]| out.push(payload.len());
         order.push(Time(0), 0, &[0; 1], &mut deliver).unwrap();
         order.push(Time(0), 2, &[0; 2], &mut deliver).unwrap();
-        order.push(Time(0), AHEAD_MAX + 10, &[0; 3], &mut deliver).unwrap();
+        order
+            .push(Time(0), AHEAD_MAX + 10, &[0; 3], &mut deliver)
+            .unwrap();
         assert_eq!(out, [1, 2, 3]);
         assert_eq!(order.count().lost, AHEAD_MAX + 10 - 2);
     }

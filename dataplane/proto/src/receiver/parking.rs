@@ -47,7 +47,12 @@ pub(crate) struct Parking {
 
 impl Parking {
     pub(crate) fn new(budget: ParkingBudget) -> Self {
-        Self { budget, bytes: 0, waiting: VecDeque::new(), pool: Vec::new() }
+        Self {
+            budget,
+            bytes: 0,
+            waiting: VecDeque::new(),
+            pool: Vec::new(),
+        }
     }
 
     /// Parks a packet; false when there is no room.
@@ -59,13 +64,21 @@ impl Parking {
         let mut buffer = self.pool.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(packet);
-        self.waiting.push_back(Parked { arrived: now, epoch, leg, packet: buffer });
+        self.waiting.push_back(Parked {
+            arrived: now,
+            epoch,
+            leg,
+            packet: buffer,
+        });
         true
     }
 
     /// Takes out the oldest packet of `epoch`.
     pub(crate) fn take(&mut self, epoch: Epoch) -> Option<Parked> {
-        let index = self.waiting.iter().position(|parked| parked.epoch == epoch)?;
+        let index = self
+            .waiting
+            .iter()
+            .position(|parked| parked.epoch == epoch)?;
         let parked = self.waiting.remove(index)?;
         self.forget(parked.packet.len());
         Some(parked)
@@ -75,7 +88,9 @@ impl Parking {
     pub(crate) fn expire(&mut self, now: Time) -> u64 {
         let mut dropped = 0;
         while self.next_timeout().is_some_and(|due| due <= now) {
-            let Some(parked) = self.waiting.pop_front() else { break };
+            let Some(parked) = self.waiting.pop_front() else {
+                break;
+            };
             self.forget(parked.packet.len());
             self.recycle(parked.packet);
             dropped += 1;
@@ -90,7 +105,9 @@ impl Parking {
 
     /// When the oldest packet has waited long enough.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        self.waiting.front().map(|parked| parked.arrived.after(PARK_TIME))
+        self.waiting
+            .front()
+            .map(|parked| parked.arrived.after(PARK_TIME))
     }
 
     fn forget(&mut self, bytes: usize) {
@@ -117,7 +134,10 @@ mod tests {
         for _ in 0..4 {
             assert!(parking.park(Time(0), Epoch(2), 0, &packet));
         }
-        assert!(!parking.park(Time(0), Epoch(2), 0, &[1]), "4 MiB per channel");
+        assert!(
+            !parking.park(Time(0), Epoch(2), 0, &[1]),
+            "4 MiB per channel"
+        );
         assert!(parking.take(Epoch(3)).is_none());
         assert_eq!(parking.take(Epoch(2)).unwrap().packet, packet);
         assert_eq!(parking.expire(Time(0).after(PARK_TIME)), 3);
@@ -129,7 +149,10 @@ mod tests {
         let budget = ParkingBudget::default();
         let mut channels: Vec<_> = (0..65).map(|_| Parking::new(budget.clone())).collect();
         let packet = vec![0; 4 << 20];
-        let parked = channels.iter_mut().filter_map(|channel| channel.park(Time(0), Epoch(1), 0, &packet).then_some(())).count();
+        let parked = channels
+            .iter_mut()
+            .filter_map(|channel| channel.park(Time(0), Epoch(1), 0, &packet).then_some(()))
+            .count();
         assert_eq!(parked, 64, "256 MiB per process");
         drop(channels);
         assert_eq!(budget.0.load(Ordering::Relaxed), 0);

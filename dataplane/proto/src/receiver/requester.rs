@@ -26,7 +26,11 @@ pub struct FetchOn {
 
 impl Default for FetchOn {
     fn default() -> Self {
-        Self { timer: true, notice: true, demand: true }
+        Self {
+            timer: true,
+            notice: true,
+            demand: true,
+        }
     }
 }
 
@@ -55,13 +59,21 @@ fn random_below(limit: Duration, rng: &mut dyn CryptoRng) -> Duration {
 
 impl Requester {
     pub(crate) fn new(channel: ChannelId) -> Self {
-        Self { channel, pending: Vec::with_capacity(PENDING_MAX), last_number: 0 }
+        Self {
+            channel,
+            pending: Vec::with_capacity(PENDING_MAX),
+            last_number: 0,
+        }
     }
 
     /// Plans a request for `wanted` (`None`: whatever is current, and next if announced) at `due`, unless one is under way.
     /// Returns whether it is new.
     pub(crate) fn plan(&mut self, wanted: Option<Epoch>, due: Time) -> bool {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.wanted == wanted) {
+        if let Some(pending) = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.wanted == wanted)
+        {
             if pending.tries == 0 {
                 pending.due = pending.due.min(due);
             }
@@ -71,26 +83,39 @@ impl Requester {
             return false;
         }
         self.last_number += 1;
-        self.pending.push(Pending { wanted, number: self.last_number, due, sent: None, tries: 0 });
+        self.pending.push(Pending {
+            wanted,
+            number: self.last_number,
+            due,
+            sent: None,
+            tries: 0,
+        });
         true
     }
 
     /// Plans a request at an unknown key id, after a short random pause.
     pub(crate) fn demand(&mut self, epoch: Epoch, now: Time, rng: &mut dyn CryptoRng) -> bool {
-        !self.is_pending(epoch) && self.plan(Some(epoch), now.after(random_below(DEMAND_JITTER, rng)))
+        !self.is_pending(epoch)
+            && self.plan(Some(epoch), now.after(random_below(DEMAND_JITTER, rng)))
     }
 
     /// Brings the request for whatever is current forward, after a short random pause.
     pub(crate) fn hasten(&mut self, now: Time, rng: &mut dyn CryptoRng) {
         let due = now.after(random_below(DEMAND_JITTER, rng));
         self.plan(None, due);
-        for pending in self.pending.iter_mut().filter(|pending| pending.wanted.is_none()) {
+        for pending in self
+            .pending
+            .iter_mut()
+            .filter(|pending| pending.wanted.is_none())
+        {
             pending.due = pending.due.min(due);
         }
     }
 
     pub(crate) fn is_pending(&self, epoch: Epoch) -> bool {
-        self.pending.iter().any(|pending| pending.wanted == Some(epoch))
+        self.pending
+            .iter()
+            .any(|pending| pending.wanted == Some(epoch))
     }
 
     /// Whether a request for whatever is current is under way.
@@ -99,13 +124,24 @@ impl Requester {
     }
 
     /// The requests that are due.
-    pub(crate) fn poll(&mut self, now: Time, rng: &mut dyn CryptoRng, mut send: impl FnMut(Wanted)) {
+    pub(crate) fn poll(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        mut send: impl FnMut(Wanted),
+    ) {
         for pending in self.pending.iter_mut().filter(|pending| pending.due <= now) {
             pending.sent = Some(now);
-            let pause = (REQUEST_TIMEOUT * 2_u32.saturating_pow(pending.tries.min(16))).min(REQUEST_BACKOFF_MAX);
+            let pause = (REQUEST_TIMEOUT * 2_u32.saturating_pow(pending.tries.min(16)))
+                .min(REQUEST_BACKOFF_MAX);
             pending.due = now.after(pause + random_below(pause / 4, rng));
             pending.tries += 1;
-            send(Wanted { number: pending.number, channel: self.channel, epoch: pending.wanted, cookies: 0 });
+            send(Wanted {
+                number: pending.number,
+                channel: self.channel,
+                epoch: pending.wanted,
+                cookies: 0,
+            });
         }
     }
 
@@ -115,7 +151,10 @@ impl Requester {
 
     /// An answer came: the request is done. Returns when its last try was sent; `None` when nobody waits for that number.
     pub(crate) fn answered(&mut self, number: u64) -> Option<Time> {
-        let index = self.pending.iter().position(|pending| pending.number == number && pending.tries > 0)?;
+        let index = self
+            .pending
+            .iter()
+            .position(|pending| pending.number == number && pending.tries > 0)?;
         self.pending.swap_remove(index).sent
     }
 
@@ -125,8 +164,18 @@ impl Requester {
     }
 
     /// A refusal came: the request rests, at least `retry_after` (a negative cache, SEC-08). False for an unknown number.
-    pub(crate) fn refused(&mut self, number: u64, retry_after: Remaining, now: Time, rng: &mut dyn CryptoRng) -> bool {
-        let Some(pending) = self.pending.iter_mut().find(|pending| pending.number == number && pending.tries > 0) else {
+    pub(crate) fn refused(
+        &mut self,
+        number: u64,
+        retry_after: Remaining,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> bool {
+        let Some(pending) = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.number == number && pending.tries > 0)
+        else {
             return false;
         };
         let pause = retry_after.duration().max(REQUEST_TIMEOUT);
@@ -136,7 +185,8 @@ impl Requester {
 
     /// A request that rests forgets an epoch nobody sends any more.
     pub(crate) fn forget_below(&mut self, oldest: Epoch) {
-        self.pending.retain(|pending| pending.wanted.is_none_or(|wanted| wanted >= oldest));
+        self.pending
+            .retain(|pending| pending.wanted.is_none_or(|wanted| wanted >= oldest));
     }
 }
 
@@ -159,20 +209,34 @@ mod tests {
         let mut requester = Requester::new(ChannelId(1));
         assert!(requester.demand(Epoch(7), Time(0), &mut rng));
         for _ in 0..1000 {
-            assert!(!requester.demand(Epoch(7), Time(0), &mut rng), "a flood of packets plans one request");
+            assert!(
+                !requester.demand(Epoch(7), Time(0), &mut rng),
+                "a flood of packets plans one request"
+            );
         }
         let mut numbers = Vec::new();
         let mut times = Vec::new();
         let second = 1_000_000_000;
         for step in 0..6_000 {
             for wanted in sent(&mut requester, Time(step * second / 100), &mut rng) {
-                assert_eq!(wanted.epoch, Some(Epoch(7)), "MD-37: the wanted epoch is in the request");
+                assert_eq!(
+                    wanted.epoch,
+                    Some(Epoch(7)),
+                    "MD-37: the wanted epoch is in the request"
+                );
                 numbers.push(wanted.number);
                 times.push(step / 100);
             }
         }
-        assert!(numbers.iter().all(|&number| number == numbers[0]), "MD-40: a retry is the same request");
-        assert!((12..=20).contains(&numbers.len()), "backs off to 5 s: {} tries in a minute", numbers.len());
+        assert!(
+            numbers.iter().all(|&number| number == numbers[0]),
+            "MD-40: a retry is the same request"
+        );
+        assert!(
+            (12..=20).contains(&numbers.len()),
+            "backs off to 5 s: {} tries in a minute",
+            numbers.len()
+        );
     }
 
     #[test]
@@ -183,9 +247,15 @@ mod tests {
         let number = sent(&mut requester, Time(0), &mut rng)[0].number;
         assert!(requester.refused(number, Remaining(10_000), Time(0), &mut rng));
         assert!(sent(&mut requester, Time(9_999_999_999), &mut rng).is_empty());
-        assert_eq!(sent(&mut requester, Time(12_600_000_000), &mut rng).len(), 1);
+        assert_eq!(
+            sent(&mut requester, Time(12_600_000_000), &mut rng).len(),
+            1
+        );
         assert!(requester.answered(number).is_some());
-        assert!(requester.answered(number).is_none(), "the same answer twice counts once");
+        assert!(
+            requester.answered(number).is_none(),
+            "the same answer twice counts once"
+        );
         assert_eq!(requester.next_timeout(), None);
     }
 }

@@ -22,7 +22,9 @@ pub(crate) enum Place {
 impl Sequence {
     /// Where `payload` belongs; `None` when it is no RTP packet.
     pub(crate) fn place(&mut self, payload: &[u8]) -> Option<Place> {
-        let [first, _, high, low, _, _, _, _, a, b, c, d, ..] = *payload else { return None };
+        let [first, _, high, low, _, _, _, _, a, b, c, d, ..] = *payload else {
+            return None;
+        };
         if first >> 6 != 2 {
             return None;
         }
@@ -71,18 +73,29 @@ mod tests {
     fn sequence_numbers_run_on_over_the_wrap() {
         let mut sequence = Sequence::default();
         let first = at(sequence.place(&rtp(1, 65534)));
-        let numbers: Vec<_> = [65535, 1, 0, 65533, 2].iter().map(|&number| at(sequence.place(&rtp(1, number)))).collect();
-        assert_eq!(numbers, [first + 1, first + 3, first + 2, first - 1, first + 4]);
+        let numbers: Vec<_> = [65535, 1, 0, 65533, 2]
+            .iter()
+            .map(|&number| at(sequence.place(&rtp(1, number))))
+            .collect();
+        assert_eq!(
+            numbers,
+            [first + 1, first + 3, first + 2, first - 1, first + 4]
+        );
     }
 
     #[test]
     fn another_ssrc_or_a_jump_is_a_new_start() {
         let mut sequence = Sequence::default();
         sequence.place(&rtp(1, 10));
-        assert!(matches!(sequence.place(&rtp(2, 10)), Some(Place::Restart(_))));
+        assert!(matches!(
+            sequence.place(&rtp(2, 10)),
+            Some(Place::Restart(_))
+        ));
         assert!(matches!(sequence.place(&rtp(2, 11)), Some(Place::At(_))));
         let before = at(sequence.place(&rtp(2, 12)));
-        let Some(Place::Restart(after)) = sequence.place(&rtp(2, 9000)) else { panic!("a jump") };
+        let Some(Place::Restart(after)) = sequence.place(&rtp(2, 9000)) else {
+            panic!("a jump")
+        };
         assert!(after > before);
         assert_eq!(sequence.place(&[0x47; 188]), None, "TS is no RTP");
         assert_eq!(sequence.place(&[0x80, 33]), None);

@@ -30,7 +30,12 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(preferred: Option<ServerId>, timeout: Duration) -> Self {
-        Self { preferred, timeout, chosen: None, first_heard: None }
+        Self {
+            preferred,
+            timeout,
+            chosen: None,
+            first_heard: None,
+        }
     }
 
     /// What to do with a packet of `group`, sent by `server`; `follows` tells whether a group follows another.
@@ -43,12 +48,18 @@ impl Sources {
     ) -> Choice {
         match self.chosen {
             Some((chosen, _)) if chosen == group => Choice::Chosen,
-            Some((chosen, last)) if now.since(last) >= self.timeout || follows(chosen) => Choice::Candidate,
+            Some((chosen, last)) if now.since(last) >= self.timeout || follows(chosen) => {
+                Choice::Candidate
+            }
             Some(_) => Choice::NotChosen,
             None => {
                 let since = *self.first_heard.get_or_insert(now);
                 let waited = now.since(since) >= self.timeout;
-                if waited || self.preferred.is_none_or(|preferred| preferred == server) { Choice::Candidate } else { Choice::NotChosen }
+                if waited || self.preferred.is_none_or(|preferred| preferred == server) {
+                    Choice::Candidate
+                } else {
+                    Choice::NotChosen
+                }
             }
         }
     }
@@ -87,7 +98,10 @@ mod tests {
     fn a_group_that_follows_takes_over_at_once() {
         let mut sources = Sources::new(None, Duration::from_nanos(100));
         sources.accepted(Time(0), A.0);
-        assert_eq!(sources.choose(Time(1), GroupId(3), A.1, |chosen| chosen == A.0), Choice::Candidate);
+        assert_eq!(
+            sources.choose(Time(1), GroupId(3), A.1, |chosen| chosen == A.0),
+            Choice::Candidate
+        );
     }
 
     #[test]
@@ -95,6 +109,10 @@ mod tests {
         let mut sources = Sources::new(Some(B.1), Duration::from_nanos(100));
         assert_eq!(choose(&mut sources, 0, A), Choice::NotChosen);
         assert_eq!(choose(&mut sources, 50, B), Choice::Candidate);
-        assert_eq!(choose(&mut sources, 100, A), Choice::Candidate, "but not for ever");
+        assert_eq!(
+            choose(&mut sources, 100, A),
+            Choice::Candidate,
+            "but not for ever"
+        );
     }
 }

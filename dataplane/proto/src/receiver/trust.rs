@@ -47,7 +47,11 @@ impl Trust {
     }
 
     /// The authority key and its successor, from a private channel (enrolment, KeyReply).
-    pub(crate) fn set_authority(&mut self, authority: VerifyingKey, successor: Option<VerifyingKey>) {
+    pub(crate) fn set_authority(
+        &mut self,
+        authority: VerifyingKey,
+        successor: Option<VerifyingKey>,
+    ) {
         self.authority = Some(authority);
         self.successor = successor;
     }
@@ -66,7 +70,13 @@ impl Trust {
     }
 
     /// Takes a control datagram that came by multicast.
-    pub(crate) fn handle(&mut self, now: Time, source: IpAddr, kind: u8, datagram: &[u8]) -> Result<News, Discard> {
+    pub(crate) fn handle(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        kind: u8,
+        datagram: &[u8],
+    ) -> Result<News, Discard> {
         const NOTICE: u8 = ControlType::Notice as u8;
         const CERTIFICATE: u8 = ControlType::LaneCertificate as u8;
         match kind {
@@ -90,8 +100,13 @@ impl Trust {
     }
 
     fn certificate(&mut self, now: Time, source: IpAddr, datagram: &[u8]) -> Result<News, Discard> {
-        let unverified = Unverified::<LaneCertificate>::parse(datagram).map_err(|_| Discard::Malformed)?;
-        if self.certificates.iter().any(|(_, known)| **known == *datagram) {
+        let unverified =
+            Unverified::<LaneCertificate>::parse(datagram).map_err(|_| Discard::Malformed)?;
+        if self
+            .certificates
+            .iter()
+            .any(|(_, known)| **known == *datagram)
+        {
             return Err(Discard::Known);
         }
         let certificate = self.verify(now, source, unverified)?;
@@ -100,14 +115,28 @@ impl Trust {
     }
 
     /// Of two certificates for one lane of one epoch the one of the higher term holds; of one term, the first.
-    fn insert(&mut self, certificate: LaneCertificate, datagram: Box<[u8]>) -> Result<News, Discard> {
+    fn insert(
+        &mut self,
+        certificate: LaneCertificate,
+        datagram: Box<[u8]>,
+    ) -> Result<News, Discard> {
         let clash = |known: &LaneCertificate| {
             let last = known.first_lane.number() + (known.lanes - 1);
-            let epochs = known.first_epoch.max(certificate.first_epoch) <= known.last_epoch.min(certificate.last_epoch);
-            let first = known.first_lane.number().max(certificate.first_lane.number());
-            epochs && first <= last.min(certificate.first_lane.number() + (certificate.lanes - 1)) && known.group != certificate.group
+            let epochs = known.first_epoch.max(certificate.first_epoch)
+                <= known.last_epoch.min(certificate.last_epoch);
+            let first = known
+                .first_lane
+                .number()
+                .max(certificate.first_lane.number());
+            epochs
+                && first <= last.min(certificate.first_lane.number() + (certificate.lanes - 1))
+                && known.group != certificate.group
         };
-        if self.certificates.iter().any(|(known, _)| clash(known) && known.term.number >= certificate.term.number) {
+        if self
+            .certificates
+            .iter()
+            .any(|(known, _)| clash(known) && known.term.number >= certificate.term.number)
+        {
             return Err(Discard::Stale);
         }
         self.certificates.retain(|(known, _)| !clash(known));
@@ -118,19 +147,28 @@ impl Trust {
         Ok(News::Certificate)
     }
 
-    fn verify<T: Signed>(&mut self, now: Time, source: IpAddr, unverified: Unverified<T>) -> Result<T, Discard> {
+    fn verify<T: Signed>(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        unverified: Unverified<T>,
+    ) -> Result<T, Discard> {
         if unverified.claimed().channel() != self.channel {
             return Err(Discard::OtherChannel);
         }
-        let Some(authority) = self.authority else { return Err(Discard::Unexpected) };
+        let Some(authority) = self.authority else {
+            return Err(Discard::Unexpected);
+        };
         if !self.budget.take(now, T::TYPE, source) {
             return Err(Discard::SignatureBound);
         }
         self.checks += 1;
-        let content = unverified.verify(&authority).or_else(|unverified| match &self.successor {
-            Some(successor) => unverified.verify(successor),
-            None => Err(unverified),
-        });
+        let content = unverified
+            .verify(&authority)
+            .or_else(|unverified| match &self.successor {
+                Some(successor) => unverified.verify(successor),
+                None => Err(unverified),
+            });
         let content = content.map_err(|_| Discard::BadSignature)?;
         self.budget.passed(source);
         Ok(content)
@@ -140,13 +178,20 @@ impl Trust {
     pub(crate) fn lookup(&self, lane: Lane, epoch_low: u32) -> Option<(&LaneCertificate, Epoch)> {
         self.certificates.iter().rev().find_map(|(certificate, _)| {
             let epoch = crate::ids::nearest_epoch(epoch_low, certificate.first_epoch)?;
-            certificate.covers(lane, epoch).then_some((certificate, epoch))
+            certificate
+                .covers(lane, epoch)
+                .then_some((certificate, epoch))
         })
     }
 
     /// Whether `group` follows `earlier`, directly or by a chain of certificates.
     pub(crate) fn follows(&self, group: GroupId, earlier: GroupId) -> bool {
-        let before = |group: GroupId| self.certificates.iter().find(|(known, _)| known.group == group).and_then(|(known, _)| known.follows);
+        let before = |group: GroupId| {
+            self.certificates
+                .iter()
+                .find(|(known, _)| known.group == group)
+                .and_then(|(known, _)| known.follows)
+        };
         let mut at = before(group);
         for _ in 0..16 {
             match at {
@@ -160,6 +205,7 @@ impl Trust {
 
     /// Forgets certificates whose epochs are over.
     pub(crate) fn forget_below(&mut self, oldest: Epoch) {
-        self.certificates.retain(|(certificate, _)| certificate.last_epoch >= oldest);
+        self.certificates
+            .retain(|(certificate, _)| certificate.last_epoch >= oldest);
     }
 }

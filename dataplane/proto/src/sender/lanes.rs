@@ -7,7 +7,8 @@ use sealcast_crypto::{LaneSecret, SealKey};
 
 use crate::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Term};
 use crate::limits::{
-    CTR_END, CTR_FIRST, CTR_SOFT, LANE_BYTES_HARD, LANE_BYTES_SOFT, LANE_PACKETS_HARD, LANE_PACKETS_SOFT,
+    CTR_END, CTR_FIRST, CTR_SOFT, LANE_BYTES_HARD, LANE_BYTES_SOFT, LANE_PACKETS_HARD,
+    LANE_PACKETS_SOFT,
 };
 use crate::wire::control::LaneCertificate;
 
@@ -40,14 +41,34 @@ impl LaneSet {
         if secrets.len() != usize::from(certificate.lanes) {
             return None;
         }
-        let kids = kids(certificate.channel, certificate.first_lane, certificate.lanes, epoch);
-        let lines = kids.iter().zip(secrets).filter(|_| keylog).map(|(kid, secret)| keylog_line(*kid, secret)).collect();
+        let kids = kids(
+            certificate.channel,
+            certificate.first_lane,
+            certificate.lanes,
+            epoch,
+        );
+        let lines = kids
+            .iter()
+            .zip(secrets)
+            .filter(|_| keylog)
+            .map(|(kid, secret)| keylog_line(*kid, secret))
+            .collect();
         let lanes = kids
             .into_iter()
             .zip(secrets)
-            .map(|(kid, secret)| LaneKey { kid, key: SealKey::new(secret), packets: 0, bytes: 0 })
+            .map(|(kid, secret)| LaneKey {
+                kid,
+                key: SealKey::new(secret),
+                packets: 0,
+                bytes: 0,
+            })
             .collect();
-        Some(Self { lanes, certificate, datagram, keylog: lines })
+        Some(Self {
+            lanes,
+            certificate,
+            datagram,
+            keylog: lines,
+        })
     }
 
     pub(crate) fn group(&self) -> GroupId {
@@ -75,7 +96,12 @@ impl LaneSet {
     }
 
     /// Takes `packets` and `bytes` off what `lane` may still seal, and gives its key; `None` when that is too much.
-    pub(crate) fn reserve(&mut self, lane: usize, packets: u64, bytes: u64) -> Option<(Kid, &SealKey)> {
+    pub(crate) fn reserve(
+        &mut self,
+        lane: usize,
+        packets: u64,
+        bytes: u64,
+    ) -> Option<(Kid, &SealKey)> {
         let lane = &mut self.lanes[lane];
         let total = (lane.packets + packets, lane.bytes + bytes);
         if total.0 > LANE_PACKETS_HARD || total.1 > LANE_BYTES_HARD {
@@ -97,13 +123,23 @@ impl LaneSet {
 
 /// The key ids of `count` lanes from `first` on.
 pub(crate) fn kids(channel: ChannelId, first: Lane, count: u8, epoch: Epoch) -> Vec<Kid> {
-    let numbers = (0..count).filter_map(|index| first.number().checked_add(index).and_then(Lane::new));
+    let numbers =
+        (0..count).filter_map(|index| first.number().checked_add(index).and_then(Lane::new));
     numbers.map(|lane| Kid::new(lane, channel, epoch)).collect()
 }
 
 fn keylog_line(kid: Kid, secret: &LaneSecret) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    format!("{:012x} {} {}", kid.value(), hex(secret.key()), hex(secret.salt()))
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    };
+    format!(
+        "{:012x} {} {}",
+        kid.value(),
+        hex(secret.key()),
+        hex(secret.salt())
+    )
 }
 
 /// The packet numbers of a stripe group.
@@ -115,11 +151,17 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     pub(crate) fn new(lanes: u8) -> Self {
-        Self { next: (0..u64::from(lanes)).map(|lane| CTR_FIRST + lane).collect() }
+        Self {
+            next: (0..u64::from(lanes)).map(|lane| CTR_FIRST + lane).collect(),
+        }
     }
 
     /// The next `count` numbers of `lane`; `None` when they run out.
-    pub(crate) fn reserve(&mut self, lane: usize, count: u64) -> Option<impl Iterator<Item = Ctr> + use<>> {
+    pub(crate) fn reserve(
+        &mut self,
+        lane: usize,
+        count: u64,
+    ) -> Option<impl Iterator<Item = Ctr> + use<>> {
         let stride = self.next.len() as u64;
         let first = self.next[lane];
         let end = first + count * stride;
@@ -164,7 +206,10 @@ mod tests {
         numbers.set(0, CTR_END - 2);
         assert!(numbers.is_past_soft_limit());
         assert!(numbers.reserve(0, 3).is_none());
-        assert_eq!(numbers.reserve(0, 2).unwrap().last(), Some(Ctr(CTR_END - 1)));
+        assert_eq!(
+            numbers.reserve(0, 2).unwrap().last(),
+            Some(Ctr(CTR_END - 1))
+        );
         assert!(numbers.reserve(0, 1).is_none());
     }
 }

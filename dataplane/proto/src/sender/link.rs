@@ -10,7 +10,8 @@ use crate::notice::Worth;
 use crate::schedule::Slot;
 use crate::wire::control::{LaneCertificate, Notice, Unverified};
 use crate::wire::link::{
-    CipherHalf, Early, Frame, FromAuthority, Held, Hello, Report, ServerIdentity, ToAuthority, Welcome,
+    CipherHalf, Early, Frame, FromAuthority, Held, Hello, Report, ServerIdentity, ToAuthority,
+    Welcome,
 };
 
 impl Sender {
@@ -19,8 +20,15 @@ impl Sender {
         self.linked = true;
         self.offset.reset();
         self.out.retain(|output| !matches!(output, Output::Link(_)));
-        let server = Some(ServerIdentity { server: self.config.server, key: self.signing.verifying_key() });
-        let hello = Hello { server, term: self.announcement.term(), other_master: false };
+        let server = Some(ServerIdentity {
+            server: self.config.server,
+            key: self.signing.verifying_key(),
+        });
+        let hello = Hello {
+            server,
+            term: self.announcement.term(),
+            other_master: false,
+        };
         self.out.push_back(Output::Link(ToAuthority::Hello(hello)));
         (self.due.ping, self.due.report) = (now, now);
         self.redeposit(now);
@@ -52,13 +60,18 @@ impl Sender {
             mode: self.config.mode,
             lanes: self.config.lanes,
             current: self.schedule.current().map(held),
-            next: self.schedule.next().or(self.generation.waiting.as_ref()).map(held),
+            next: self
+                .schedule
+                .next()
+                .or(self.generation.waiting.as_ref())
+                .map(held),
             notice: self.notice.clone(),
             wants_next: self.wants_next(now),
             early: self.early,
             new_group: self.early == Some(Early::Numbers),
         };
-        self.out.push_back(Output::Link(ToAuthority::Report(report)));
+        self.out
+            .push_back(Output::Link(ToAuthority::Report(report)));
     }
 
     fn reject(&mut self, why: Rejection) {
@@ -100,15 +113,28 @@ impl Sender {
         if half.channel != self.config.channel || half.run != self.config.run {
             return;
         }
-        let Some(certificate) = self.verify_certificate(&half.certificate) else { return };
+        let Some(certificate) = self.verify_certificate(&half.certificate) else {
+            return;
+        };
         if !self.announcement.term().admits(certificate.term) {
             return self.reject(Rejection::Term);
         }
-        if !certificate_fits(&certificate, &self.config, &self.signing.verifying_key(), half.epoch) {
+        if !certificate_fits(
+            &certificate,
+            &self.config,
+            &self.signing.verifying_key(),
+            half.epoch,
+        ) {
             return self.reject(Rejection::Certificate);
         }
         let end = spoken.after(half.remaining.duration());
-        match LaneSet::new(half.epoch, &half.lanes, certificate, half.certificate, self.config.keylog) {
+        match LaneSet::new(
+            half.epoch,
+            &half.lanes,
+            certificate,
+            half.certificate,
+            self.config.keylog,
+        ) {
             Some(set) => self.install(now, half.epoch, set, end, half.at_once),
             None => self.reject(Rejection::Certificate),
         }
@@ -116,7 +142,9 @@ impl Sender {
 
     pub(super) fn verify_certificate(&mut self, datagram: &[u8]) -> Option<LaneCertificate> {
         let verified = self.authority.and_then(|authority| {
-            Unverified::<LaneCertificate>::parse(datagram).ok().and_then(|unverified| unverified.verify(&authority).ok())
+            Unverified::<LaneCertificate>::parse(datagram)
+                .ok()
+                .and_then(|unverified| unverified.verify(&authority).ok())
         });
         if verified.is_none() {
             self.reject(Rejection::Certificate);
@@ -127,7 +155,9 @@ impl Sender {
     /// A fresh Notice: forwarded at once, and obeyed (MD-26).
     fn notice(&mut self, now: Time, spoken: Time, datagram: Vec<u8>) {
         let verified = self.authority.and_then(|authority| {
-            Unverified::<Notice>::parse(&datagram).ok().and_then(|unverified| unverified.verify(&authority).ok())
+            Unverified::<Notice>::parse(&datagram)
+                .ok()
+                .and_then(|unverified| unverified.verify(&authority).ok())
         });
         let Some(notice) = verified.filter(|notice| notice.channel == self.config.channel) else {
             return self.reject(Rejection::Certificate);
@@ -143,7 +173,11 @@ impl Sender {
         }
         let (current, next) = (notice.current, notice.next);
         self.announcement.accept(notice, boundary);
-        if let Some(slot) = self.schedule.current_mut().filter(|slot| slot.epoch >= current && slot.epoch < next) {
+        if let Some(slot) = self
+            .schedule
+            .current_mut()
+            .filter(|slot| slot.epoch >= current && slot.epoch < next)
+        {
             slot.end = boundary;
             if boundary > now {
                 (self.holding, self.stopped) = (false, false);

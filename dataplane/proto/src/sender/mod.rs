@@ -212,7 +212,13 @@ impl Sender {
     ///
     /// # Errors
     /// [`NotSending`]; the payloads are counted and must not be sent.
-    pub fn seal(&mut self, now: Time, lane: usize, buffer: &mut [u8], spans: &mut [Span]) -> Result<(), NotSending> {
+    pub fn seal(
+        &mut self,
+        now: Time,
+        lane: usize,
+        buffer: &mut [u8],
+        spans: &mut [Span],
+    ) -> Result<(), NotSending> {
         self.advance(now);
         let sealed = self.try_seal(lane, buffer, spans);
         match sealed {
@@ -225,17 +231,31 @@ impl Sender {
         sealed.map(|_| ())
     }
 
-    fn try_seal(&mut self, lane: usize, buffer: &mut [u8], spans: &mut [Span]) -> Result<u64, NotSending> {
+    fn try_seal(
+        &mut self,
+        lane: usize,
+        buffer: &mut [u8],
+        spans: &mut [Span],
+    ) -> Result<u64, NotSending> {
         if self.stopped {
             return Err(NotSending::Stopped);
         }
-        let Some(current) = self.schedule.current_mut() else { return Err(NotSending::NoKey) };
+        let Some(current) = self.schedule.current_mut() else {
+            return Err(NotSending::NoKey);
+        };
         let bytes = spans.iter().map(|span| span.payload_len as u64).sum();
         let set = &mut current.key;
-        let (kid, key) = set.reserve(lane, spans.len() as u64, bytes).ok_or(NotSending::Limit)?;
-        let first = self.numbers.reserve(lane, spans.len() as u64).ok_or(NotSending::Limit)?;
+        let (kid, key) = set
+            .reserve(lane, spans.len() as u64, bytes)
+            .ok_or(NotSending::Limit)?;
+        let first = self
+            .numbers
+            .reserve(lane, spans.len() as u64)
+            .ok_or(NotSending::Limit)?;
         for (span, ctr) in spans.iter_mut().zip(first) {
-            debug_assert!(span.payload_len <= self.config.payload_max && span.header_len == HEADER_LEN);
+            debug_assert!(
+                span.payload_len <= self.config.payload_max && span.header_len == HEADER_LEN
+            );
             span.ctr = ctr.0;
             PacketHeader { kid, ctr }.write(&mut buffer[span.offset..]);
         }
@@ -260,7 +280,8 @@ impl Sender {
         }
         if self.due.ping <= now {
             self.due.ping = now.after(PING_INTERVAL);
-            self.out.push_back(Output::Link(ToAuthority::Ping(Ping { echo: now })));
+            self.out
+                .push_back(Output::Link(ToAuthority::Ping(Ping { echo: now })));
         }
         if self.due.report <= now || self.preset_reached(now) {
             self.report(now);
@@ -269,12 +290,17 @@ impl Sender {
 
     /// The lane switches at its own countdown if it has next and the Notice, else it holds (MD-15, MD-39).
     fn advance(&mut self, now: Time) {
-        let Some(current) = self.schedule.current() else { return };
+        let Some(current) = self.schedule.current() else {
+            return;
+        };
         if now < current.end {
             return;
         }
         let (epoch, end) = (current.epoch, current.end);
-        let announced = self.announcement.get().map(|announced| (announced.notice.next, announced.boundary));
+        let announced = self
+            .announcement
+            .get()
+            .map(|announced| (announced.notice.next, announced.boundary));
         let next = self.schedule.next().map(|next| next.epoch);
         if let (Some((named, boundary)), Some(next)) = (announced, next)
             && named == next
@@ -292,8 +318,11 @@ impl Sender {
             return;
         }
         // The sender never goes back: what it no longer seals under, it does not keep.
-        self.schedule.expire(now, Duration::ZERO, self.config.timing.expiry());
-        let Some(current) = self.schedule.current() else { return };
+        self.schedule
+            .expire(now, Duration::ZERO, self.config.timing.expiry());
+        let Some(current) = self.schedule.current() else {
+            return;
+        };
         if group != Some(current.key.group()) {
             self.numbers = Numbers::new(self.config.lanes);
         }
@@ -322,12 +351,21 @@ impl Sender {
             return;
         }
         self.log_lanes(&set);
-        let slot = crate::schedule::Slot { epoch, key: set, end };
+        let slot = crate::schedule::Slot {
+            epoch,
+            key: set,
+            end,
+        };
         if !at_once && self.schedule.current().is_some() {
             if self.schedule.install(slot) {
                 self.out.push_back(Output::Event(Event::NextHeld { epoch }));
             }
-        } else if at_once && self.schedule.current().is_none_or(|current| current.epoch < epoch) {
+        } else if at_once
+            && self
+                .schedule
+                .current()
+                .is_none_or(|current| current.epoch < epoch)
+        {
             // Whatever was held is given up: the schedule starts anew at this epoch.
             let group = self.schedule.current().map(|slot| slot.key.group());
             if group != Some(slot.key.group()) {
@@ -352,15 +390,26 @@ impl Sender {
 
     fn log_lanes(&mut self, set: &LaneSet) {
         if self.config.keylog {
-            self.out.extend(set.keylog().into_iter().map(|line| Output::Event(Event::KeyLog(line))));
+            self.out.extend(
+                set.keylog()
+                    .into_iter()
+                    .map(|line| Output::Event(Event::KeyLog(line))),
+            );
         }
     }
 
     fn repeat_certificates(&mut self, now: Time) {
         self.due.certificate = now.after(CERTIFICATE_INTERVAL);
         let waiting = self.generation.waiting.as_ref();
-        for slot in self.schedule.current().into_iter().chain(self.schedule.next()).chain(waiting) {
-            self.out.push_back(Output::Multicast(slot.key.certificate().to_vec()));
+        for slot in self
+            .schedule
+            .current()
+            .into_iter()
+            .chain(self.schedule.next())
+            .chain(waiting)
+        {
+            self.out
+                .push_back(Output::Multicast(slot.key.certificate().to_vec()));
         }
     }
 
@@ -384,14 +433,26 @@ impl Sender {
     pub fn next_timeout(&self, now: Time) -> Option<Time> {
         let current = self.schedule.current();
         let boundary = current.map(|slot| slot.end).filter(|&end| end > now);
-        let stop = current.filter(|_| !self.stopped).map(|slot| slot.end.after(self.config.timing.hold_max()));
+        let stop = current
+            .filter(|_| !self.stopped)
+            .map(|slot| slot.end.after(self.config.timing.hold_max()));
         let preset = current
             .map(|slot| slot.end.before(self.config.timing.prepare_ahead()))
-            .filter(|_| self.schedule.next().is_none() && !self.generation.preset_told && self.linked);
+            .filter(|_| {
+                self.schedule.next().is_none() && !self.generation.preset_told && self.linked
+            });
         let certificate = current.map(|_| self.due.certificate);
-        let waiting = self.generation.waiting.as_ref().and_then(|_| self.announcement.get()).map(|announced| announced.boundary);
+        let waiting = self
+            .generation
+            .waiting
+            .as_ref()
+            .and_then(|_| self.announcement.get())
+            .map(|announced| announced.boundary);
         let link = self.linked.then(|| self.due.ping.min(self.due.report));
-        [boundary, stop, preset, certificate, waiting, link].into_iter().flatten().min()
+        [boundary, stop, preset, certificate, waiting, link]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to send or to tell.
@@ -408,7 +469,9 @@ impl Sender {
     /// The epoch in use and what remains of it (0 while holding).
     #[must_use]
     pub fn current(&self, now: Time) -> Option<(Epoch, Remaining)> {
-        self.schedule.current().map(|slot| (slot.epoch, slot.end.remaining(now)))
+        self.schedule
+            .current()
+            .map(|slot| (slot.epoch, slot.end.remaining(now)))
     }
 
     /// The epoch held for after it.
@@ -443,7 +506,12 @@ impl Sender {
 }
 
 /// A certificate that names this run's lanes as expected.
-fn certificate_fits(certificate: &LaneCertificate, config: &SenderConfig, key: &VerifyingKey, epoch: Epoch) -> bool {
+fn certificate_fits(
+    certificate: &LaneCertificate,
+    config: &SenderConfig,
+    key: &VerifyingKey,
+    epoch: Epoch,
+) -> bool {
     certificate.channel == config.channel
         && certificate.server == config.server
         && certificate.server_key == *key

@@ -44,22 +44,36 @@ impl Sender {
         }
         let at_once = self.schedule.current().is_none();
         let pending = self.generation.roots.iter().any(|root| !root.acknowledged);
-        let asked = self.generation.asked.is_some_and(|asked| now < asked.after(REPORT_INTERVAL));
+        let asked = self
+            .generation
+            .asked
+            .is_some_and(|asked| now < asked.after(REPORT_INTERVAL));
         if (at_once || self.wants_next(now)) && !asked {
             self.generation.asked = Some(now);
             if pending {
                 return self.redeposit(now);
             }
-            let wanted = NumberWanted { channel: self.config.channel, run: self.config.run, at_once };
-            self.out.push_back(Output::Link(ToAuthority::NumberWanted(wanted)));
+            let wanted = NumberWanted {
+                channel: self.config.channel,
+                run: self.config.run,
+                at_once,
+            };
+            self.out
+                .push_back(Output::Link(ToAuthority::NumberWanted(wanted)));
         }
     }
 
     fn begin_waiting(&mut self, now: Time) {
         let begun = |epoch: Epoch| {
-            self.announcement.get().is_some_and(|announced| announced.notice.next == epoch && announced.boundary <= now)
+            self.announcement.get().is_some_and(|announced| {
+                announced.notice.next == epoch && announced.boundary <= now
+            })
         };
-        if self.generation.waiting.as_ref().is_some_and(|slot| begun(slot.epoch))
+        if self
+            .generation
+            .waiting
+            .as_ref()
+            .is_some_and(|slot| begun(slot.epoch))
             && let Some(slot) = self.generation.waiting.take()
         {
             self.install(now, slot.epoch, slot.key, slot.end, true);
@@ -69,7 +83,11 @@ impl Sender {
     /// The authority numbered the next epoch: generates its root and deposits it (MD-11, MD-12).
     pub(super) fn numbered(&mut self, now: Time, number: &Number, rng: &mut dyn CryptoRng) {
         let ours = number.channel == self.config.channel && number.run == self.config.run;
-        let known = self.generation.roots.iter().any(|root| root.epoch >= number.epoch);
+        let known = self
+            .generation
+            .roots
+            .iter()
+            .any(|root| root.epoch >= number.epoch);
         if self.config.mode != Mode::DeliveryServer || !ours || known {
             return;
         }
@@ -101,7 +119,8 @@ impl Sender {
             remaining: root.end.remaining(now),
             at_once: root.at_once && !root.acknowledged,
         });
-        self.out.extend(deposits.map(|deposit| Output::Link(ToAuthority::Deposit(deposit))));
+        self.out
+            .extend(deposits.map(|deposit| Output::Link(ToAuthority::Deposit(deposit))));
     }
 
     /// The deposit is durable: its key may be used.
@@ -109,16 +128,34 @@ impl Sender {
         if deposited.channel != self.config.channel || deposited.run != self.config.run {
             return;
         }
-        let Some(index) = self.generation.roots.iter().position(|root| root.epoch == deposited.epoch) else { return };
-        let Some(datagram) = deposited.certificate else {
-            self.generation.roots.remove(index);
-            self.out.push_back(Output::Event(super::Event::Rejected { why: Rejection::DepositDiffers }));
+        let Some(index) = self
+            .generation
+            .roots
+            .iter()
+            .position(|root| root.epoch == deposited.epoch)
+        else {
             return;
         };
-        let Some(certificate) = self.verify_certificate(&datagram) else { return };
+        let Some(datagram) = deposited.certificate else {
+            self.generation.roots.remove(index);
+            self.out.push_back(Output::Event(super::Event::Rejected {
+                why: Rejection::DepositDiffers,
+            }));
+            return;
+        };
+        let Some(certificate) = self.verify_certificate(&datagram) else {
+            return;
+        };
         let epoch = deposited.epoch;
-        if !certificate_fits(&certificate, &self.config, &self.signing.verifying_key(), epoch) {
-            self.out.push_back(Output::Event(super::Event::Rejected { why: Rejection::Certificate }));
+        if !certificate_fits(
+            &certificate,
+            &self.config,
+            &self.signing.verifying_key(),
+            epoch,
+        ) {
+            self.out.push_back(Output::Event(super::Event::Rejected {
+                why: Rejection::Certificate,
+            }));
             return;
         }
         let generated = &mut self.generation.roots[index];
@@ -127,15 +164,23 @@ impl Sender {
         }
         let (end, at_once) = (generated.end, generated.at_once);
         let prk = generated.root.prk();
-        let secrets: Vec<_> = kids(certificate.channel, certificate.first_lane, certificate.lanes, epoch)
-            .iter()
-            .map(|kid| prk.lane_secret(kid.value()))
-            .collect();
+        let secrets: Vec<_> = kids(
+            certificate.channel,
+            certificate.first_lane,
+            certificate.lanes,
+            epoch,
+        )
+        .iter()
+        .map(|kid| prk.lane_secret(kid.value()))
+        .collect();
         self.generation.asked = None;
-        if let Some(set) = LaneSet::new(epoch, &secrets, certificate, datagram, self.config.keylog) {
+        if let Some(set) = LaneSet::new(epoch, &secrets, certificate, datagram, self.config.keylog)
+        {
             self.install(now, epoch, set, end, at_once);
         }
         let oldest = self.schedule.current().map(|slot| slot.epoch);
-        self.generation.roots.retain(|root| oldest.is_none_or(|oldest| root.epoch >= oldest));
+        self.generation
+            .roots
+            .retain(|root| oldest.is_none_or(|oldest| root.epoch >= oldest));
     }
 }

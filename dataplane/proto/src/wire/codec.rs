@@ -27,7 +27,11 @@ pub trait Wire: Sized {
     /// [`Malformed`] as [`Wire::decode`], and when bytes are left over.
     fn decode_all(mut input: &[u8]) -> Result<Self, Malformed> {
         let value = Self::decode(&mut input)?;
-        if input.is_empty() { Ok(value) } else { Err(Malformed) }
+        if input.is_empty() {
+            Ok(value)
+        } else {
+            Err(Malformed)
+        }
     }
 }
 
@@ -149,14 +153,20 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        Ok(if bool::decode(input)? { Some(T::decode(input)?) } else { None })
+        Ok(if bool::decode(input)? {
+            Some(T::decode(input)?)
+        } else {
+            None
+        })
     }
 }
 
 /// At most 65,535 elements; memory grows only as elements are really read.
 impl<T: Wire> Wire for Vec<T> {
     fn encode(&self, out: &mut Vec<u8>) {
-        u16::try_from(self.len()).expect("our own lists are short").encode(out);
+        u16::try_from(self.len())
+            .expect("our own lists are short")
+            .encode(out);
         self.iter().for_each(|element| element.encode(out));
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {

@@ -54,7 +54,16 @@ pub struct Notice {
     pub remaining: Remaining,
 }
 
-wire_struct!(Notice { channel, term, current, next, current_commitment, next_commitment, revision, remaining });
+wire_struct!(Notice {
+    channel,
+    term,
+    current,
+    next,
+    current_commitment,
+    next_commitment,
+    revision,
+    remaining
+});
 
 /// Which lanes belong to which stripe group, by which delivery server: a receiver derives keys of certified lanes only.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,7 +91,16 @@ pub struct LaneCertificate {
 }
 
 wire_struct!(LaneCertificate {
-    channel, term, group, follows, server, server_key, first_lane, lanes, first_epoch, last_epoch
+    channel,
+    term,
+    group,
+    follows,
+    server,
+    server_key,
+    first_lane,
+    lanes,
+    first_epoch,
+    last_epoch
 });
 
 impl LaneCertificate {
@@ -90,12 +108,17 @@ impl LaneCertificate {
     #[must_use]
     pub fn covers(&self, lane: Lane, epoch: Epoch) -> bool {
         let first = self.first_lane.number();
-        (first..=first + (self.lanes - 1)).contains(&lane.number()) && (self.first_epoch..=self.last_epoch).contains(&epoch)
+        (first..=first + (self.lanes - 1)).contains(&lane.number())
+            && (self.first_epoch..=self.last_epoch).contains(&epoch)
     }
 
     fn plausible(&self) -> bool {
         let last_lane = u16::from(self.first_lane.number()) + u16::from(self.lanes);
-        self.lanes > 0 && last_lane <= 256 && self.group.0 != 0 && self.first_epoch.0 > 0 && self.first_epoch <= self.last_epoch
+        self.lanes > 0
+            && last_lane <= 256
+            && self.group.0 != 0
+            && self.first_epoch.0 > 0
+            && self.first_epoch <= self.last_epoch
     }
 }
 
@@ -156,7 +179,9 @@ impl<T: Signed> Unverified<T> {
     /// # Errors
     /// [`Malformed`] for another type or version, a wrong length, or values that cannot be.
     pub fn parse(datagram: &[u8]) -> Result<Self, Malformed> {
-        let (body, signature) = datagram.split_last_chunk::<SIGNATURE_LEN>().ok_or(Malformed)?;
+        let (body, signature) = datagram
+            .split_last_chunk::<SIGNATURE_LEN>()
+            .ok_or(Malformed)?;
         let content = match body {
             [kind, VERSION, content @ ..] if *kind == T::TYPE as u8 => T::decode_all(content)?,
             _ => return Err(Malformed),
@@ -165,7 +190,11 @@ impl<T: Signed> Unverified<T> {
             return Err(Malformed);
         }
         let message = [CONTEXT, body].concat();
-        Ok(Self { content, message, signature: Signature::from_bytes(*signature) })
+        Ok(Self {
+            content,
+            message,
+            signature: Signature::from_bytes(*signature),
+        })
     }
 
     /// What it claims.

@@ -36,7 +36,12 @@ impl Wire for Wanted {
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
         let (number, channel) = (u64::decode(input)?, ChannelId::decode(input)?);
         let epoch = Some(Epoch::decode(input)?).filter(|epoch| epoch.0 != 0);
-        Ok(Self { number, channel, epoch, cookies: u8::decode(input)? })
+        Ok(Self {
+            number,
+            channel,
+            epoch,
+            cookies: u8::decode(input)?,
+        })
     }
 }
 
@@ -51,7 +56,11 @@ pub struct DecipherHalf {
     pub remaining: Remaining,
 }
 
-wire_struct!(DecipherHalf { epoch, root, remaining });
+wire_struct!(DecipherHalf {
+    epoch,
+    root,
+    remaining
+});
 
 /// The answer to [`Wanted`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,7 +84,16 @@ pub struct Granted {
     pub cookies: Vec<Cookie>,
 }
 
-wire_struct!(Granted { number, channel, current, next, fetch_offset, authority, successor, cookies });
+wire_struct!(Granted {
+    number,
+    channel,
+    current,
+    next,
+    fetch_offset,
+    authority,
+    successor,
+    cookies
+});
 
 /// An opaque piece of session state that only key doors can read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,7 +105,11 @@ impl Wire for Cookie {
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
         let bytes = Vec::<u8>::decode(input)?;
-        if bytes.len() > COOKIE_MAX { Err(Malformed) } else { Ok(Self(bytes)) }
+        if bytes.len() > COOKIE_MAX {
+            Err(Malformed)
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -121,7 +143,12 @@ pub struct Refused {
     pub retry_after: Remaining,
 }
 
-wire_struct!(Refused { number, channel, reason, retry_after });
+wire_struct!(Refused {
+    number,
+    channel,
+    reason,
+    retry_after
+});
 
 /// Bytes sealed with AES-256-GCM-SIV under a session key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -184,7 +211,10 @@ impl Wire for Refusal {
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
         match u8::decode(input)? {
-            0 => Ok(Self::Plain { nonce: take(input)?, reason: Reason::decode(input)? }),
+            0 => Ok(Self::Plain {
+                nonce: take(input)?,
+                reason: Reason::decode(input)?,
+            }),
             1 => Ok(Self::Sealed(Sealed::decode(input)?)),
             _ => Err(Malformed),
         }
@@ -210,7 +240,11 @@ pub trait DoorMessage: Wire {
     /// [`Malformed`] for another type or version, a wrong length, or values that cannot be.
     fn from_datagram(datagram: &[u8]) -> Result<Self, Malformed> {
         match datagram {
-            [kind, VERSION, body @ ..] if *kind == Self::TYPE as u8 && datagram.len() <= CONTROL_MAX => Self::decode_all(body),
+            [kind, VERSION, body @ ..]
+                if *kind == Self::TYPE as u8 && datagram.len() <= CONTROL_MAX =>
+            {
+                Self::decode_all(body)
+            }
             _ => Err(Malformed),
         }
     }
@@ -226,4 +260,7 @@ impl DoorMessage for Refusal {
     const TYPE: ControlType = ControlType::Refusal;
 }
 
-const _: () = assert!(COOKIES_MAX * COOKIE_MAX > CONTROL_MAX, "a full set of long cookies is refused by the datagram's limit");
+const _: () = assert!(
+    COOKIES_MAX * COOKIE_MAX > CONTROL_MAX,
+    "a full set of long cookies is refused by the datagram's limit"
+);

@@ -68,8 +68,14 @@ fn number(nibble: u8, rest: &mut &[u8]) -> Result<u64, HeaderError> {
     let len = usize::from(nibble & 0x7) + 1;
     let (bytes, tail) = rest.split_at_checked(len).ok_or(HeaderError::Truncated)?;
     *rest = tail;
-    let value = bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
-    if bytes.first() == Some(&0) || value < 8 { Err(HeaderError::NotMinimal) } else { Ok(value) }
+    let value = bytes
+        .iter()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte));
+    if bytes.first() == Some(&0) || value < 8 {
+        Err(HeaderError::NotMinimal)
+    } else {
+        Ok(value)
+    }
 }
 
 /// Appends `value` at `len` and returns its 4 bits of the config byte.
@@ -105,7 +111,10 @@ impl PacketHeader {
         let (header, len) = Header::parse(packet).ok()?;
         let kid = Kid::from_wire(header.kid)?;
         let in_range = (CTR_FIRST..CTR_END).contains(&header.ctr);
-        (len == HEADER_LEN && in_range).then_some(Self { kid, ctr: Ctr(header.ctr) })
+        (len == HEADER_LEN && in_range).then_some(Self {
+            kid,
+            ctr: Ctr(header.ctr),
+        })
     }
 
     /// Writes the 12 bytes to the start of `out`.

@@ -26,7 +26,10 @@ impl<M: Wire> Wire for Frame<M> {
         self.message.encode(out);
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        Ok(Self { sent: Time(u64::decode(input)?), message: M::decode(input)? })
+        Ok(Self {
+            sent: Time(u64::decode(input)?),
+            message: M::decode(input)?,
+        })
     }
 }
 
@@ -62,7 +65,11 @@ pub struct ServerIdentity {
 }
 
 wire_struct!(ServerIdentity { server, key });
-wire_struct!(Hello { server, term, other_master });
+wire_struct!(Hello {
+    server,
+    term,
+    other_master
+});
 
 /// Why a delivery server asks for an epoch before its time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,7 +99,13 @@ pub struct Held {
     pub remaining: Remaining,
 }
 
-wire_struct!(Held { epoch, term, group, first_lane, remaining });
+wire_struct!(Held {
+    epoch,
+    term,
+    group,
+    first_lane,
+    remaining
+});
 
 /// Delivery server to authority: where it stands on one channel. Sent at every link start, every second, and at every change. It is request (MD-16, MD-19), acknowledgement, and report in one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,7 +132,18 @@ pub struct Report {
     pub new_group: bool,
 }
 
-wire_struct!(Report { channel, run, mode, lanes, current, next, notice, wants_next, early, new_group });
+wire_struct!(Report {
+    channel,
+    run,
+    mode,
+    lanes,
+    current,
+    next,
+    notice,
+    wants_next,
+    early,
+    new_group
+});
 
 /// Mode A, delivery server to authority: which number has my next epoch? (`at_once`: my first, after a start.)
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,7 +156,11 @@ pub struct NumberWanted {
     pub at_once: bool,
 }
 
-wire_struct!(NumberWanted { channel, run, at_once });
+wire_struct!(NumberWanted {
+    channel,
+    run,
+    at_once
+});
 
 /// Mode A, delivery server to authority: the decipher half of an epoch it generated (MD-08, MD-09, MD-12).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,7 +179,14 @@ pub struct Deposit {
     pub at_once: bool,
 }
 
-wire_struct!(Deposit { channel, run, epoch, root, remaining, at_once });
+wire_struct!(Deposit {
+    channel,
+    run,
+    epoch,
+    root,
+    remaining,
+    at_once
+});
 
 /// Ping and its echo: gives the offset between the two clocks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,7 +234,11 @@ pub struct Welcome {
     pub successor: Option<VerifyingKey>,
 }
 
-wire_struct!(Welcome { term, authority, successor });
+wire_struct!(Welcome {
+    term,
+    authority,
+    successor
+});
 
 /// Mode B, authority to delivery server: the cipher half of one epoch (MD-17, MD-18, MD-20). Reveals neither the root nor another lane's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -220,7 +259,15 @@ pub struct CipherHalf {
     pub certificate: Vec<u8>,
 }
 
-wire_struct!(CipherHalf { channel, run, epoch, lanes, remaining, at_once, certificate });
+wire_struct!(CipherHalf {
+    channel,
+    run,
+    epoch,
+    lanes,
+    remaining,
+    at_once,
+    certificate
+});
 
 /// Authority to delivery server: a freshly signed Notice to forward at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -244,7 +291,12 @@ pub struct Number {
     pub at_once: bool,
 }
 
-wire_struct!(Number { channel, run, epoch, at_once });
+wire_struct!(Number {
+    channel,
+    run,
+    epoch,
+    at_once
+});
 
 /// Mode A, authority to delivery server: the deposit is durable; its lanes are certified.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -259,7 +311,12 @@ pub struct Deposited {
     pub certificate: Option<Vec<u8>>,
 }
 
-wire_struct!(Deposited { channel, run, epoch, certificate });
+wire_struct!(Deposited {
+    channel,
+    run,
+    epoch,
+    certificate
+});
 
 /// Everything the authority says.
 #[derive(Clone, PartialEq, Eq, Debug)]
