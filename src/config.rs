@@ -164,10 +164,11 @@ impl TimingArgs {
     pub fn resolve(self) -> Result<Timing> {
         let default = Timing::default();
         Ok(Timing::new(
-            self.lifetime.unwrap_or(default.lifetime()),
-            self.prepare_ahead.unwrap_or(default.prepare_ahead()),
-            self.fetch_ahead.unwrap_or(default.fetch_ahead()),
-            self.grace.unwrap_or(default.grace()),
+            self.lifetime.unwrap_or_else(|| default.lifetime()),
+            self.prepare_ahead
+                .unwrap_or_else(|| default.prepare_ahead()),
+            self.fetch_ahead.unwrap_or_else(|| default.fetch_ahead()),
+            self.grace.unwrap_or_else(|| default.grace()),
         )?)
     }
 }

@@ -158,17 +158,15 @@ impl<'a> Parts<'a> {
         let options = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
-        let (scheme, rest) = match head.split_once(':') {
-            Some((scheme @ ("udp" | "rtp" | "file" | "pcap" | "gen"), rest)) => (scheme, rest),
+        let Some((scheme @ ("udp" | "rtp" | "file" | "pcap" | "gen"), rest)) = head.split_once(':')
+        else {
             // A plain path may hold a question mark or a colon.
-            _ => {
-                return Self {
-                    text,
-                    scheme: "",
-                    rest: text,
-                    options: Vec::new(),
-                };
-            }
+            return Self {
+                text,
+                scheme: "",
+                rest: text,
+                options: Vec::new(),
+            };
         };
         Self {
             text,

@@ -16,7 +16,7 @@ pub enum LinkEvent {
     /// Connection lost.
     Down,
     /// A message.
-    Message(Frame<FromAuthority>),
+    Message(Box<Frame<FromAuthority>>),
 }
 
 /// A channel's end.

@@ -296,10 +296,16 @@ mod tests {
         file
     }
 
-    fn read(bytes: &[u8], dst: Option<&str>) -> Result<Vec<(u64, Vec<u8>)>, PcapError> {
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let mut reader = PcapReader::open(file.path(), dst.map(|dst| dst.parse().unwrap()))?;
+        file
+    }
+
+    fn read(bytes: &[u8], dst: Option<&str>) -> Result<Vec<(u64, Vec<u8>)>, PcapError> {
+        let file = file(bytes);
+        let dst = dst.and_then(|dst| dst.parse().ok());
+        let mut reader = PcapReader::open(file.path(), dst)?;
         let mut found = Vec::new();
         loop {
             let mut payload = Vec::new();

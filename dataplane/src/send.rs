@@ -161,7 +161,7 @@ impl SendChannel {
         match event {
             LinkEvent::Up => self.sender.link_up(now),
             LinkEvent::Down => self.sender.link_down(),
-            LinkEvent::Message(frame) => self.sender.handle_link(now, frame, self.rng.as_mut()),
+            LinkEvent::Message(frame) => self.sender.handle_link(now, *frame, self.rng.as_mut()),
         }
     }
 

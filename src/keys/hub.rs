@@ -143,11 +143,11 @@ fn read_all(stream: &mut UnixStream, routes: &Mutex<Routes>) -> io::Result<()> {
             FromAuthority::Refused(refused) => Some(refused.channel),
         };
         match to {
-            None => broadcast(routes, &LinkEvent::Message(frame)),
+            None => broadcast(routes, &LinkEvent::Message(Box::new(frame))),
             Some(channel) => {
                 let routes = lock(routes);
                 if let Some(events) = routes.channels.get(&channel) {
-                    let _ = events.try_send(LinkEvent::Message(frame));
+                    let _ = events.try_send(LinkEvent::Message(Box::new(frame)));
                 }
             }
         }

@@ -2,6 +2,12 @@
 //!
 //! They need root, `ip`, and (where named) `ffmpeg`, `tshark`, `nft`; `tests/run` installs these. Without root they say so
 //! and pass over.
+#![expect(
+    unreachable_pub,
+    reason = "in a test program, pub says what other rooms may use"
+)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+#![expect(clippy::print_stdout, reason = "says why a test is passed over")]
 
 mod bad_input;
 mod net;

@@ -171,7 +171,7 @@ mod tests {
             })
             .collect();
         drop(sender);
-        let mut last = [None; WRITERS as usize];
+        let mut last = vec![None; usize::try_from(WRITERS).unwrap()];
         let mut count = 0;
         while let Some(message) = receiver.recv_blocking() {
             let writer = usize::try_from(message / EACH).unwrap();

@@ -120,7 +120,7 @@ impl UdpReceiver {
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.prepare();
         let fd = self.socket.get_ref().as_raw_fd();
-        let count = libc::c_uint::try_from(batch.headers.len()).expect("few buffers");
+        let count = libc::c_uint::try_from(batch.headers.len()).unwrap_or(libc::c_uint::MAX);
         // SAFETY: `prepare` made every header point to buffers, names and control space that `batch` owns and that live as
         // long as it does; the kernel writes only inside the lengths given there.
         let received = unsafe {

@@ -235,9 +235,18 @@ impl Interface {
     }
 }
 
+/// The length of an option's value, as the kernel wants it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "options are a few hundred bytes at most"
+)]
+pub(crate) const fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
 /// Sets an integer socket option.
 pub(crate) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<i32>()).expect("4");
+    let length = length_of::<i32>();
     // SAFETY: the pointer and length describe `value`, which outlives the call.
     let failed = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) };
     if failed == 0 {
@@ -250,7 +259,7 @@ pub(crate) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Re
 /// Reads an integer socket option.
 pub(crate) fn get_option(fd: RawFd, level: i32, name: i32) -> io::Result<i32> {
     let mut value = 0_i32;
-    let mut length = libc::socklen_t::try_from(size_of::<i32>()).expect("4");
+    let mut length = length_of::<i32>();
     // SAFETY: pointer and length describe `value` and `length`, which outlive the call.
     let failed =
         unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
@@ -270,7 +279,7 @@ pub(crate) fn set_multicast_interface_v4(fd: RawFd, index: u32) -> io::Result<()
         imr_address: any,
         imr_ifindex: index,
     };
-    let length = libc::socklen_t::try_from(size_of::<libc::ip_mreqn>()).expect("12");
+    let length = length_of::<libc::ip_mreqn>();
     // SAFETY: the pointer and length describe `request`, which outlives the call.
     let failed = unsafe {
         libc::setsockopt(
@@ -303,7 +312,7 @@ pub(crate) fn join(fd: RawFd, group: IpAddr, source: Option<IpAddr>, index: u32)
                 index,
                 group: storage(group),
             };
-            let length = libc::socklen_t::try_from(size_of::<GroupRequest>()).expect("small");
+            let length = length_of::<GroupRequest>();
             // SAFETY: the pointer and length describe `request`, laid out as struct group_req, which outlives the call.
             unsafe {
                 libc::setsockopt(
@@ -321,7 +330,7 @@ pub(crate) fn join(fd: RawFd, group: IpAddr, source: Option<IpAddr>, index: u32)
                 group: storage(group),
                 source: storage(source),
             };
-            let length = libc::socklen_t::try_from(size_of::<GroupSourceRequest>()).expect("small");
+            let length = length_of::<GroupSourceRequest>();
             // SAFETY: as above, laid out as struct group_source_req.
             unsafe {
                 libc::setsockopt(

@@ -63,7 +63,7 @@ impl TsGenerator {
                 _ => self.video(out, Some(Pcr(clock % Pcr::WRAP))),
             }
             self.next_clock += if phase < 2 { 1 } else { CLOCK_INTERVAL - 2 };
-        } else if slot % NULL_EVERY == 0 {
+        } else if slot.is_multiple_of(NULL_EVERY) {
             out.extend(header(NULL_PID, false, 0));
             out.resize(out.len() + PACKET - 4, 0xFF);
         } else {

@@ -212,4 +212,51 @@ mod tests {
         );
         assert!(numbers.reserve(0, 1).is_none());
     }
+
+    fn set() -> LaneSet {
+        let certificate = LaneCertificate {
+            channel: ChannelId(1),
+            term: Term {
+                number: 1,
+                instance: 1,
+            },
+            group: GroupId(1),
+            follows: None,
+            server: crate::ids::ServerId(1),
+            server_key: sealcast_crypto::SigningKey::from_seed(&[1; 32]).verifying_key(),
+            first_lane: Lane::new(5).unwrap(),
+            lanes: 2,
+            first_epoch: Epoch(1),
+            last_epoch: Epoch(1),
+        };
+        let secrets = [1, 2].map(|byte| LaneSecret::from_parts([byte; 32], [byte; 12]));
+        LaneSet::new(Epoch(1), &secrets, certificate, Vec::new(), false).unwrap()
+    }
+
+    #[test]
+    fn sec_13_a_lane_warns_before_its_limits_and_refuses_at_them() {
+        let mut set = set();
+        set.set_used(0, LANE_PACKETS_SOFT - 1, 0);
+        assert!(!set.is_past_soft_limit(0));
+        assert!(set.reserve(0, 1, 1316).is_some() && set.is_past_soft_limit(0));
+        assert!(!set.is_past_soft_limit(1), "each lane counts for itself");
+        set.set_used(0, LANE_PACKETS_HARD - 2, 0);
+        assert!(
+            set.reserve(0, 3, 0).is_none(),
+            "never more than the hard limit"
+        );
+        assert!(set.reserve(0, 2, 0).is_some() && set.reserve(0, 1, 0).is_none());
+        set.set_used(1, 0, LANE_BYTES_SOFT);
+        assert!(set.is_past_soft_limit(1));
+        set.set_used(1, 0, LANE_BYTES_HARD - 1);
+        assert!(set.reserve(1, 1, 2).is_none() && set.reserve(1, 1, 1).is_some());
+    }
+
+    #[test]
+    fn md_01_each_lane_seals_under_its_own_key_id() {
+        let set = set();
+        let lanes = [0, 1].map(|lane| set.kid(lane).unwrap().lane().number());
+        assert_eq!(lanes, [5, 6]);
+        assert_eq!(set.kid(2), None);
+    }
 }

@@ -122,9 +122,12 @@ impl PacketHeader {
         debug_assert!((CTR_FIRST..CTR_END).contains(&self.ctr.0));
         let kid = self.kid.value().to_be_bytes();
         let ctr = self.ctr.0.to_be_bytes();
-        let out = &mut out[..HEADER_LEN];
-        out[0] = CONFIG;
-        out[1..7].copy_from_slice(&kid[2..]);
-        out[7..].copy_from_slice(&ctr[3..]);
+        let [config, out @ ..] = &mut out[..HEADER_LEN] else {
+            unreachable!("a header has bytes")
+        };
+        *config = CONFIG;
+        let (kid_out, ctr_out) = out.split_at_mut(6);
+        kid_out.copy_from_slice(&kid[2..]);
+        ctr_out.copy_from_slice(&ctr[3..]);
     }
 }
