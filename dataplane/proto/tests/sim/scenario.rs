@@ -1,0 +1,90 @@
+//! What happens in one run of the world, drawn from its seed.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use sealcast_proto::receiver::FetchOn;
+use sealcast_proto::wire::link::Mode;
+
+/// Something that goes wrong at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The authority is gone for so many ticks; it comes back with what it stored last, or an older copy.
+    AuthorityGone { ticks: u64, old_copy: bool },
+    /// A sender process is killed and started anew.
+    SenderRestarts(usize),
+    /// A node's link breaks for so many ticks: senders first, then receivers.
+    LinkBreaks { node: usize, ticks: u64 },
+    /// A receiver sleeps for so many ticks; its clock goes on.
+    ReceiverSleeps { receiver: usize, ticks: u64 },
+}
+
+/// One run of the world. Probabilities in thousandths.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    pub mode: Mode,
+    pub senders: usize,
+    pub receivers: usize,
+    pub fetch_on: FetchOn,
+    pub loss: u64,
+    pub duplicates: u64,
+    /// Extra delay of a packet, up to so many ticks: reorders.
+    pub jitter: u64,
+    pub notice_loss: u64,
+    /// Notices are delayed by up to so many ticks more.
+    pub notice_delay: u64,
+    pub certificate_loss: u64,
+    /// Forged Notices and certificates per hundred ticks, per receiver.
+    pub forged: u64,
+    pub ticks: u64,
+    pub faults: Vec<(u64, Fault)>,
+}
+
+impl Scenario {
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5EA1_CA57);
+        let mut below = |limit: u64| rng.next_u64() % limit;
+        let mode = if below(4) == 0 { Mode::DeliveryServer } else { Mode::Authority };
+        let senders = if mode == Mode::DeliveryServer || below(2) == 0 { 1 } else { 2 + usize::from(below(2) == 0) };
+        let receivers = 2 + usize::try_from(below(3)).expect("few");
+        let of = |list: &[u64], pick: u64| list[usize::try_from(pick).expect("few") % list.len()];
+        let fetch_on = match below(5) {
+            0 => FetchOn { timer: true, notice: false, demand: false },
+            1 => FetchOn { timer: false, notice: true, demand: true },
+            2 => FetchOn { timer: false, notice: false, demand: true },
+            _ => FetchOn::default(),
+        };
+        let mut scenario = Self {
+            mode,
+            senders,
+            receivers,
+            fetch_on,
+            loss: of(&[0, 0, 10, 50], below(4)),
+            duplicates: of(&[0, 0, 100], below(3)),
+            jitter: of(&[0, 2, 6], below(3)),
+            notice_loss: of(&[0, 0, 500, 1000], below(4)),
+            notice_delay: of(&[0, 0, 40], below(3)),
+            certificate_loss: of(&[0, 0, 0, 300], below(4)),
+            forged: of(&[0, 0, 5, 200], below(4)),
+            ticks: 12_000,
+            faults: Vec::new(),
+        };
+        for _ in 0..below(12) {
+            let at = 800 + below(scenario.ticks - 3_000);
+            let fault = match below(4) {
+                // Below hold_max (10 lifetimes of 120 ticks).
+                0 => Fault::AuthorityGone { ticks: 20 + below(700), old_copy: below(2) == 0 },
+                1 => Fault::SenderRestarts(usize::try_from(below(senders as u64)).expect("few")),
+                2 => Fault::LinkBreaks { node: usize::try_from(below((senders + receivers) as u64)).expect("few"), ticks: 1 + below(400) },
+                _ => Fault::ReceiverSleeps { receiver: usize::try_from(below(receivers as u64)).expect("few"), ticks: 10 + below(600) },
+            };
+            scenario.faults.push((at, fault));
+        }
+        scenario.faults.sort_by_key(|(at, _)| *at);
+        scenario
+    }
+
+    /// Whether a receiver that holds a key has all it needs to open what arrives: one sender, whose certificates are not lost on the way.
+    pub fn every_arrival_counts(&self) -> bool {
+        self.senders == 1 && self.certificate_loss == 0
+    }
+}

@@ -1,0 +1,575 @@
+//! The world: one authority, senders, receivers, links that are reliable while they hold, and a multicast network that is not. Time goes in ticks of 5 ms; every node has a clock of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use sealcast_crypto::{SigningKey, Span};
+use sealcast_proto::authority::{self, Authority, ConnId, Stored};
+use sealcast_proto::discard::Discard;
+use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
+use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
+use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
+use sealcast_proto::sender::{self, Hold, Sender, SenderConfig};
+use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
+use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
+
+use super::scenario::{Fault, Scenario};
+use super::witness::{Delivery, Wire, payload, read};
+
+pub const CHANNEL: ChannelId = ChannelId(7);
+const TICK: u64 = 5_000_000;
+/// Ticks between two packets of a sender.
+const PACE: u64 = 4;
+
+pub fn timing() -> Timing {
+    let ms = Duration::from_millis;
+    Timing::new(ms(600), ms(400), ms(250), ms(100)).expect("fitting times")
+}
+
+/// What was simulated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub seeds: u64,
+    pub switches: u64,
+    pub packets: u64,
+    pub unknown_key: u64,
+    pub parked: u64,
+    pub holds: u64,
+    pub terms: u64,
+    pub forged: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += 1;
+        self.switches += other.switches;
+        self.packets += other.packets;
+        self.unknown_key += other.unknown_key;
+        self.parked += other.parked;
+        self.holds += other.holds;
+        self.terms += other.terms;
+        self.forged += other.forged;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "simulated: seeds 1..={}, {} key changes at senders, {} packets delivered, {} dropped for want of a key and counted, \
+             {} waited for their key, {} holds, {} terms, {} forged datagrams",
+            self.seeds, self.switches, self.packets, self.unknown_key, self.parked, self.holds, self.terms, self.forged
+        )
+    }
+}
+
+struct SenderNode {
+    machine: Sender,
+    clock: u64,
+    /// Runs of all senders are numbered.
+    run: usize,
+    run_of_sender: u32,
+    number: u32,
+}
+
+struct ReceiverNode {
+    machine: Receiver,
+    clock: u64,
+    delivery: Delivery,
+    asleep_until: u64,
+}
+
+struct Link {
+    conn: Option<ConnId>,
+    down_until: u64,
+    /// Frames arrive in order.
+    last_due: u64,
+}
+
+enum Event {
+    ToAuthority(ConnId, ToAuthority),
+    ToNode(ConnId, Frame<FromAuthority>),
+    Datagram { receiver: usize, source: IpAddr, bytes: Vec<u8>, content: Option<(usize, u32, u32)> },
+}
+
+pub struct World {
+    scenario: Scenario,
+    rng: ChaCha8Rng,
+    tick: u64,
+    authority: Option<Authority>,
+    authority_clock: u64,
+    authority_back: Option<(u64, bool)>,
+    copies: Vec<Stored>,
+    senders: Vec<SenderNode>,
+    receivers: Vec<ReceiverNode>,
+    links: Vec<Link>,
+    conns: u64,
+    runs: usize,
+    events: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    wire: Wire,
+    totals: Totals,
+}
+
+impl World {
+    pub fn new(seed: u64, scenario: &Scenario) -> Self {
+        let mut world = Self {
+            scenario: scenario.clone(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            tick: 1,
+            authority: None,
+            authority_clock: 3_000_000_000,
+            authority_back: None,
+            copies: vec![Stored::default()],
+            senders: Vec::new(),
+            receivers: Vec::new(),
+            links: Vec::new(),
+            conns: 0,
+            runs: 0,
+            events: BTreeMap::new(),
+            sequence: 0,
+            wire: Wire::default(),
+            totals: Totals::default(),
+        };
+        world.authority = Some(world.start_authority(Stored::default()));
+        for index in 0..scenario.senders {
+            let clock = world.rng.next_u64() % (1 << 50);
+            let machine = world.start_sender(index);
+            let run = world.runs;
+            world.senders.push(SenderNode { machine, clock, run, run_of_sender: 0, number: 0 });
+        }
+        for _ in 0..scenario.receivers {
+            let clock = world.rng.next_u64() % (1 << 50);
+            let config = ReceiverConfig { fetch_on: scenario.fetch_on, ..ReceiverConfig::new(CHANNEL, timing()) };
+            let machine = Receiver::new(config, ParkingBudget::default(), Time(clock));
+            world.receivers.push(ReceiverNode { machine, clock, delivery: Delivery::default(), asleep_until: 0 });
+        }
+        for _ in 0..scenario.senders + scenario.receivers {
+            world.links.push(Link { conn: None, down_until: 0, last_due: 0 });
+        }
+        world
+    }
+
+    fn start_authority(&self, stored: Stored) -> Authority {
+        let config = authority::Config {
+            key: SigningKey::from_seed(&[42; 32]),
+            successor: None,
+            channels: vec![authority::ChannelConfig { channel: CHANNEL, mode: self.scenario.mode, timing: timing() }],
+            start_wait: Duration::from_secs(2),
+            known_servers: (1..).map(ServerId).take(self.scenario.senders).collect(),
+        };
+        Authority::start(config, stored, self.authority_time())
+    }
+
+    fn start_sender(&mut self, index: usize) -> Sender {
+        self.runs += 1;
+        let config = SenderConfig {
+            channel: CHANNEL,
+            server: ServerId(u32::try_from(index).expect("few") + 1),
+            run: RunId(self.rng.next_u64()),
+            mode: self.scenario.mode,
+            lanes: 1,
+            timing: timing(),
+            hold: Hold::Hold,
+            payload_max: 1400,
+            keylog: true,
+        };
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        Sender::new(config, &seed)
+    }
+
+    fn now(&self, clock: u64) -> Time {
+        Time(clock + self.tick * TICK)
+    }
+
+    fn authority_time(&self) -> Time {
+        self.now(self.authority_clock)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.rng.next_u64() % limit.max(1)
+    }
+
+    fn chance(&mut self, thousandths: u64) -> bool {
+        self.below(1000) < thousandths
+    }
+
+    fn schedule(&mut self, due: u64, event: Event) {
+        self.sequence += 1;
+        self.events.insert((due, self.sequence), event);
+    }
+
+    pub fn run(mut self) -> Totals {
+        let faults = std::mem::take(&mut self.scenario.faults);
+        let mut faults = faults.into_iter().peekable();
+        // The last part is quiet, so that everything can settle.
+        while self.tick < self.scenario.ticks {
+            while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= self.tick) {
+                self.fault(fault);
+            }
+            self.step();
+        }
+        self.finish()
+    }
+
+    fn step(&mut self) {
+        self.tick += 1;
+        self.bring_back();
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= self.tick) {
+            let event = entry.remove();
+            self.happen(event);
+        }
+        for index in 0..self.senders.len() {
+            if (self.tick + index as u64).is_multiple_of(PACE) {
+                self.produce(index);
+            }
+            let now = self.now(self.senders[index].clock);
+            self.senders[index].machine.poll(now, &mut self.rng);
+            self.drain_sender(index);
+        }
+        for index in 0..self.receivers.len() {
+            self.forge(index);
+            if self.tick >= self.receivers[index].asleep_until {
+                self.poll_receiver(index);
+            }
+        }
+        self.poll_authority();
+    }
+
+    fn poll_authority(&mut self) {
+        let now = self.authority_time();
+        let mut out = Vec::new();
+        if let Some(authority) = &mut self.authority {
+            authority.poll(now, &mut self.rng, &mut out);
+        }
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, out: Vec<authority::Output>) {
+        for output in out {
+            match output {
+                authority::Output::Store => {
+                    let stored = self.authority.as_ref().map(|authority| authority.stored().clone());
+                    self.copies.extend(stored);
+                }
+                authority::Output::Event(authority::AuthorityEvent::TermStarted { .. }) => self.totals.terms += 1,
+                authority::Output::Event(_) => {}
+                authority::Output::Send(conn, message) => {
+                    let frame = Frame { sent: self.authority_time(), message };
+                    let due = self.link_due(conn);
+                    self.schedule(due, Event::ToNode(conn, frame));
+                }
+            }
+        }
+    }
+
+    /// When the next frame of this link arrives: a tick or two later, in order.
+    fn link_due(&mut self, conn: ConnId) -> u64 {
+        let latency = self.below(3);
+        let tick = self.tick;
+        let Some(link) = self.links.iter_mut().find(|link| link.conn == Some(conn)) else { return tick };
+        link.last_due = link.last_due.max(tick + latency);
+        link.last_due
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToAuthority(conn, message) => {
+                let alive = self.links.iter().any(|link| link.conn == Some(conn));
+                let (now, mut out) = (self.authority_time(), Vec::new());
+                if let Some(authority) = self.authority.as_mut().filter(|_| alive) {
+                    authority.handle(now, conn, message, &mut self.rng, &mut out);
+                }
+                self.carry_out(out);
+            }
+            Event::ToNode(conn, frame) => {
+                let Some(node) = self.links.iter().position(|link| link.conn == Some(conn)) else { return };
+                if node < self.senders.len() {
+                    let now = self.now(self.senders[node].clock);
+                    self.senders[node].machine.handle_link(now, frame, &mut self.rng);
+                    self.drain_sender(node);
+                } else {
+                    self.receiver_link(node - self.senders.len(), frame.message);
+                }
+            }
+            Event::Datagram { receiver, source, bytes, content } => self.arrive(receiver, source, bytes, content),
+        }
+    }
+
+    fn receiver_link(&mut self, index: usize, message: FromAuthority) {
+        let now = self.now(self.receivers[index].clock);
+        let ReceiverNode { machine, delivery, .. } = &mut self.receivers[index];
+        machine.handle_link(now, message, &mut self.rng, &mut |bytes| delivery.deliver(bytes));
+        self.drain_receiver(index);
+    }
+
+    fn poll_receiver(&mut self, index: usize) {
+        let now = self.now(self.receivers[index].clock);
+        let ReceiverNode { machine, delivery, .. } = &mut self.receivers[index];
+        machine.poll(now, &mut self.rng, &mut |bytes| delivery.deliver(bytes));
+        self.drain_receiver(index);
+    }
+
+    fn arrive(&mut self, index: usize, source: IpAddr, mut bytes: Vec<u8>, content: Option<(usize, u32, u32)>) {
+        if self.tick < self.receivers[index].asleep_until {
+            return;
+        }
+        let now = self.now(self.receivers[index].clock);
+        let owed = self.scenario.every_arrival_counts();
+        let ReceiverNode { machine, delivery, .. } = &mut self.receivers[index];
+        if let Some(content) = content {
+            let epoch = bytes[4..7].iter().fold(0_u64, |epoch, &byte| epoch << 8 | u64::from(byte));
+            let held = |held: Option<Epoch>| held.is_some_and(|held| held.0 & 0xFF_FFFF == epoch);
+            let current = machine.current(now).map(|(epoch, _)| epoch);
+            delivery.arrive(epoch, held(current) || held(machine.next_epoch()), content, owed);
+        }
+        let segment = bytes.len();
+        machine.handle_batch(now, source, 0, &mut bytes, segment, &mut self.rng, &mut |bytes| delivery.deliver(bytes));
+        self.drain_receiver(index);
+    }
+
+    fn drain_receiver(&mut self, index: usize) {
+        let node = self.senders.len() + index;
+        while let Some(message) = self.receivers[index].machine.poll_link() {
+            self.to_authority(node, message);
+        }
+        while let Some(event) = self.receivers[index].machine.poll_event() {
+            match event {
+                receiver::Event::KeyMissing { epoch, .. } => self.receivers[index].delivery.missing(epoch.0),
+                receiver::Event::CommitmentMismatch { epoch } => panic!("a genuine root was refused: {epoch:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn to_authority(&mut self, node: usize, message: ToAuthority) {
+        if let Some(conn) = self.links[node].conn {
+            let due = self.link_due(conn);
+            self.schedule(due, Event::ToAuthority(conn, message));
+        }
+    }
+
+    fn drain_sender(&mut self, index: usize) {
+        while let Some(output) = self.senders[index].machine.poll_output() {
+            match output {
+                sender::Output::Link(message) => self.to_authority(index, message),
+                sender::Output::Multicast(datagram) => self.multicast_control(index, &datagram),
+                sender::Output::Event(sender::Event::KeyLog(line)) => self.wire.key(self.senders[index].run, &line),
+                sender::Output::Event(sender::Event::Switched { .. }) => self.totals.switches += 1,
+                sender::Output::Event(sender::Event::Holding { .. }) => self.totals.holds += 1,
+                sender::Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn produce(&mut self, index: usize) {
+        let now = self.now(self.senders[index].clock);
+        let node = &mut self.senders[index];
+        let content = payload(index, node.run_of_sender, node.number);
+        let mut packet = vec![0; content.len() + OVERHEAD];
+        packet[HEADER_LEN..HEADER_LEN + content.len()].copy_from_slice(&content);
+        let mut spans = [Span { offset: 0, header_len: HEADER_LEN, payload_len: content.len(), ctr: 0 }];
+        if node.machine.seal(now, 0, &mut packet, &mut spans).is_err() {
+            return;
+        }
+        node.number += 1;
+        let run = node.run;
+        self.drain_sender(index);
+        self.wire.sealed(run, &packet, &content);
+        for receiver in 0..self.receivers.len() {
+            if self.chance(self.scenario.loss) {
+                continue;
+            }
+            let copies = 1 + u64::from(self.chance(self.scenario.duplicates));
+            for _ in 0..copies {
+                let due = self.tick + 1 + self.below(self.scenario.jitter + 1);
+                let event = Event::Datagram { receiver, source: source(index), bytes: packet.clone(), content: Some(read(&content)) };
+                self.schedule(due, event);
+            }
+        }
+    }
+
+    fn multicast_control(&mut self, index: usize, datagram: &[u8]) {
+        let notice = datagram[0] == 1;
+        let (loss, delay) = if notice {
+            (self.scenario.notice_loss, self.scenario.notice_delay)
+        } else {
+            (self.scenario.certificate_loss, 0)
+        };
+        for receiver in 0..self.receivers.len() {
+            if !self.chance(loss) {
+                // Never behind the packets that need it, as on a real wire.
+                let due = self.tick + 1 + self.below(delay + 1);
+                self.schedule(due, Event::Datagram { receiver, source: source(index), bytes: datagram.to_vec(), content: None });
+            }
+        }
+    }
+
+    /// An outsider sends what looks genuine but for the signature.
+    fn forge(&mut self, receiver: usize) {
+        if self.below(100) >= self.scenario.forged {
+            return;
+        }
+        self.totals.forged += 1;
+        let key = SigningKey::from_seed(&[66; 32]);
+        let epoch = Epoch(1 + self.below(200));
+        let term = Term { number: self.below(1000), instance: self.rng.next_u64() };
+        let bytes = forged(&key, epoch, term, self.below(2) == 0);
+        let source = IpAddr::from([10, 9, 9, u8::try_from(self.below(200)).expect("small")]);
+        self.schedule(self.tick, Event::Datagram { receiver, source, bytes, content: None });
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::AuthorityGone { ticks, old_copy } => {
+                self.authority = None;
+                self.authority_back = Some((self.tick + ticks, old_copy));
+                (0..self.links.len()).for_each(|node| self.unlink(node));
+            }
+            Fault::SenderRestarts(index) => {
+                self.unlink(index);
+                let machine = self.start_sender(index);
+                let run = self.runs;
+                let node = &mut self.senders[index];
+                (node.machine, node.run) = (machine, run);
+                node.run_of_sender += 1;
+                node.number = 0;
+            }
+            Fault::LinkBreaks { node, ticks } => {
+                self.unlink(node);
+                self.links[node].down_until = self.tick + ticks;
+            }
+            Fault::ReceiverSleeps { receiver, ticks } => {
+                let node = &mut self.receivers[receiver];
+                node.asleep_until = self.tick + ticks;
+                node.delivery.forgive();
+            }
+        }
+    }
+
+    fn unlink(&mut self, node: usize) {
+        let Some(conn) = self.links[node].conn.take() else { return };
+        if let Some(authority) = &mut self.authority {
+            authority.disconnected(conn);
+        }
+        if node < self.senders.len() {
+            self.senders[node].machine.link_down();
+        } else {
+            self.receivers[node - self.senders.len()].machine.link_down();
+        }
+    }
+
+    /// The authority returns; links that may are made again.
+    fn bring_back(&mut self) {
+        if let Some((_, old_copy)) = self.authority_back.filter(|(due, _)| *due <= self.tick) {
+            self.authority_back = None;
+            let pick = if old_copy { self.below(self.copies.len() as u64) } else { self.copies.len() as u64 - 1 };
+            let copy = self.copies[usize::try_from(pick).expect("few")].clone();
+            self.authority_clock = self.rng.next_u64() % (1 << 50);
+            self.authority = Some(self.start_authority(copy));
+        }
+        if self.authority.is_none() {
+            return;
+        }
+        for node in 0..self.links.len() {
+            if self.links[node].conn.is_some() || self.links[node].down_until > self.tick {
+                continue;
+            }
+            self.conns += 1;
+            self.links[node].conn = Some(ConnId(self.conns));
+            if node < self.senders.len() {
+                let now = self.now(self.senders[node].clock);
+                self.senders[node].machine.link_up(now);
+                self.drain_sender(node);
+            } else {
+                let index = node - self.senders.len();
+                self.receivers[index].machine.link_up();
+                self.drain_receiver(index);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Totals {
+        // Let what is under way arrive and wait out its time.
+        self.tick += 40;
+        while let Some((_, event)) = self.events.pop_first() {
+            if matches!(event, Event::Datagram { .. }) {
+                self.happen(event);
+            }
+        }
+        self.tick += 400;
+        for index in 0..self.receivers.len() {
+            self.receivers[index].asleep_until = 0;
+            self.poll_receiver(index);
+            let ReceiverNode { machine, delivery, .. } = &mut self.receivers[index];
+            machine.finish(&mut |bytes| delivery.deliver(bytes));
+            delivery.settle();
+            let (stats, discards) = (machine.stats(), machine.discards());
+            let dropped: u64 = [
+                Discard::UnknownKey,
+                Discard::Uncertified,
+                Discard::BadTag,
+                Discard::Replay,
+                Discard::Duplicate,
+                Discard::Late,
+                Discard::SourceNotChosen,
+            ]
+            .map(|cause| discards.of(cause))
+            .iter()
+            .sum();
+            assert_eq!(delivery.arrived, stats.packets + dropped, "every packet is delivered or counted once: {stats:?} {discards:?}");
+            assert_eq!(discards.of(Discard::BadTag), 0, "nothing genuine fails to open");
+            assert!(stats.packets > 0, "receiver {index} delivered nothing");
+            self.totals.packets += stats.packets;
+            self.totals.unknown_key += discards.of(Discard::UnknownKey);
+            self.totals.parked += stats.unparked;
+        }
+        let now: Vec<_> = self.senders.iter().map(|node| (node.machine.is_holding(), node.machine.current(self.now(node.clock)))).collect();
+        let epochs: Vec<_> = now.iter().filter_map(|(_, current)| current.map(|(epoch, _)| epoch.0)).collect();
+        let (low, high) = (epochs.iter().min().expect("senders send"), epochs.iter().max().expect("senders send"));
+        assert!(high - low <= 1, "all senders are under the same epoch, or within one change: {epochs:?}");
+        assert!(*high > 30, "key changes went on: {epochs:?}");
+        self.totals
+    }
+}
+
+fn source(sender: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, u8::try_from(sender).expect("few") + 1])
+}
+
+/// A Notice or certificate, signed by somebody else's key.
+pub fn forged(key: &SigningKey, epoch: Epoch, term: Term, notice: bool) -> Vec<u8> {
+    use sealcast_proto::ids::{GroupId, Lane, Remaining};
+    if notice {
+        let notice = Notice {
+            channel: CHANNEL,
+            term,
+            current: epoch,
+            next: epoch.successor(),
+            current_commitment: None,
+            next_commitment: None,
+            revision: 1,
+            remaining: Remaining(1),
+        };
+        return sign(&notice, key);
+    }
+    let certificate = LaneCertificate {
+        channel: CHANNEL,
+        term,
+        group: GroupId(term.instance | 1),
+        follows: None,
+        server: ServerId(1),
+        server_key: key.verifying_key(),
+        first_lane: Lane::new(1).expect("1"),
+        lanes: 1,
+        first_epoch: epoch,
+        last_epoch: epoch,
+    };
+    sign(&certificate, key)
+}
