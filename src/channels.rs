@@ -248,6 +248,13 @@ fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
                 "ALARM: a key does not match what the authority signed; not used"
             );
         }
+        receiver::Event::RootReplaced { epoch } => {
+            tracing::warn!(
+                channel,
+                epoch = epoch.0,
+                "a new master put another key under this number; fetching it"
+            );
+        }
         receiver::Event::SourceSwitched { from, to } => tracing::warn!(
             channel,
             ?from,

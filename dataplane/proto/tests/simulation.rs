@@ -16,7 +16,9 @@ use scenario::Scenario;
 use world::{Totals, World};
 
 fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 /// MD-10, MD-15, MD-19, MD-20, MD-35, MD-39, MD-40, SEC-06, SEC-07, SEC-10, SEC-12, INT-17: many seeds, each a scenario of

@@ -15,9 +15,15 @@ pub(crate) struct LaneKey {
     pub(crate) key: OpenKey,
 }
 
+/// A root, extracted, and the highest term that was known when it came.
+struct Root {
+    prk: Prk,
+    term: u64,
+}
+
 pub(crate) struct KeyRing {
     timing: Timing,
-    schedule: Schedule<Prk>,
+    schedule: Schedule<Root>,
     lanes: Vec<LaneKey>,
     /// The current key's time is over and next is held: the timer may look beyond next.
     over: bool,
@@ -44,13 +50,18 @@ impl KeyRing {
     }
 
     /// Takes a root in; false when it is held already or too old to be of use.
-    pub(crate) fn install(&mut self, now: Time, epoch: Epoch, root: EpochRoot, end: Time) -> bool {
-        let prk = root.prk();
-        if let Some(held) = self.schedule.get(epoch) {
-            // A higher term may have put another root under this number; a sender knows by its Notice, not we by the reply.
-            debug_assert!(held.epoch == epoch);
+    pub(crate) fn install(
+        &mut self,
+        now: Time,
+        epoch: Epoch,
+        root: &EpochRoot,
+        end: Time,
+        term: u64,
+    ) -> bool {
+        if self.holds(epoch) {
             return false;
         }
+        let prk = root.prk();
         // Next is in use by now, whether packets came or not, if one after it exists.
         let beyond_next = self.schedule.next().is_some_and(|next| next.epoch < epoch);
         if beyond_next
@@ -64,7 +75,7 @@ impl KeyRing {
         let taken = self.schedule.install_older(
             Slot {
                 epoch,
-                key: prk,
+                key: Root { prk, term },
                 end,
             },
             now,
@@ -86,7 +97,12 @@ impl KeyRing {
     ) -> bool {
         self.schedule
             .get(epoch)
-            .is_none_or(|slot| slot.key.commitment(channel.0, epoch.0) == *commitment)
+            .is_none_or(|slot| slot.key.prk.commitment(channel.0, epoch.0) == *commitment)
+    }
+
+    /// The highest term that was known when the root of `epoch` came.
+    pub(crate) fn term_of(&self, epoch: Epoch) -> Option<u64> {
+        self.schedule.get(epoch).map(|slot| slot.key.term)
     }
 
     pub(crate) fn drop_epoch(&mut self, epoch: Epoch) {
@@ -122,7 +138,7 @@ impl KeyRing {
         group: GroupId,
         server: ServerId,
     ) -> Option<usize> {
-        let prk = &self.schedule.get(epoch)?.key;
+        let prk = &self.schedule.get(epoch)?.key.prk;
         let key = OpenKey::new(&prk.lane_secret(kid.value()));
         self.lanes.push(LaneKey {
             kid,

@@ -117,6 +117,11 @@ pub enum Event {
         /// Its epoch.
         epoch: Epoch,
     },
+    /// A higher term put another root under this number (its master started from an old copy); the other one is fetched.
+    RootReplaced {
+        /// Its epoch.
+        epoch: Epoch,
+    },
     /// Another stripe group is delivered now.
     SourceSwitched {
         /// The group before.
@@ -240,6 +245,7 @@ impl Receiver {
                 self.requester.hasten(now, rng)
             }
             Ok(News::Certificate) => {}
+            Ok(News::Superseded(epoch)) => self.replace_root(now, epoch),
             Ok(News::Notice) => self.noticed(now, rng, deliver),
             Err(cause) => self.discards.count(cause),
         }
@@ -263,8 +269,13 @@ impl Receiver {
             if commitment.is_some_and(|commitment| {
                 !self.keys.matches(self.config.channel, epoch, &commitment)
             }) {
+                let replaced = self.keys.term_of(epoch) < Some(announced.notice.term.number);
                 self.keys.drop_epoch(epoch);
-                self.events.push_back(Event::CommitmentMismatch { epoch });
+                self.events.push_back(if replaced {
+                    Event::RootReplaced { epoch }
+                } else {
+                    Event::CommitmentMismatch { epoch }
+                });
                 self.requester.plan(Some(epoch), now);
             }
         }
@@ -278,6 +289,15 @@ impl Receiver {
             self.requester.plan(Some(next), due.max(now));
         }
         self.poll_timers(now, rng, deliver);
+    }
+
+    /// A higher term put another root under this number: what is held of it is dropped, and the other one fetched.
+    fn replace_root(&mut self, now: Time, epoch: Epoch) {
+        if self.keys.holds(epoch) {
+            self.keys.drop_epoch(epoch);
+            self.events.push_back(Event::RootReplaced { epoch });
+            self.requester.plan(Some(epoch), now);
+        }
     }
 
     /// When this device asks for the key after one that ends at `end`: at the second preset, offset as the server said.
@@ -374,7 +394,12 @@ impl Receiver {
             remaining,
         } = half;
         let channel = self.config.channel;
-        let committed = self.trust.announced().and_then(|announced| {
+        let term = self.trust.term();
+        let latest = self
+            .trust
+            .announced()
+            .filter(|announced| announced.notice.term == term);
+        let committed = latest.and_then(|announced| {
             let notice = &announced.notice;
             let pair = [
                 (notice.current, notice.current_commitment),
@@ -392,7 +417,7 @@ impl Receiver {
         self.log_key(epoch, &root);
         // Counted from when it was asked for, so that fetching is never late (SEC-12).
         let end = asked.after(remaining.duration());
-        if self.keys.install(now, epoch, root, end) {
+        if self.keys.install(now, epoch, &root, end, term.number) {
             self.events.push_back(Event::KeyHeld { epoch });
         }
         self.requester.satisfied(epoch);

@@ -12,17 +12,29 @@ use super::source::{Choice, Sources};
 use super::{Event, Merge, Receiver, ReceiverConfig, ReceiverStats};
 use crate::discard::Discard;
 use crate::ids::{Ctr, Epoch, GroupId, ServerId, Time};
-use crate::limits::{HEADER_LEN, OVERHEAD};
+use crate::limits::{CTR_FIRST, HEADER_LEN, OVERHEAD};
 use crate::replay::Replay;
 use crate::wire::header::PacketHeader;
 
 /// Stripe groups whose windows are remembered; the one heard longest ago is forgotten first.
 const GROUPS_MAX: usize = 16;
 
+/// A group whose numbers are below this has just begun.
+const FRESH: u64 = 1024;
+
 #[derive(Debug)]
 struct Group {
     replay: Replay,
     heard: Time,
+}
+
+/// Where a run of packets of one lane comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    epoch: Epoch,
+    group: GroupId,
+    server: ServerId,
+    leg: usize,
 }
 
 /// What follows opening: windows per group, the choice among groups, and the order.
@@ -201,7 +213,8 @@ impl Receiver {
         if self.config.fetch_on.demand && self.keys.oldest().is_none_or(|oldest| epoch >= oldest) {
             self.requester.demand(epoch, now, rng);
         }
-        if self.missing_told != Some(epoch) {
+        // Epochs only rise: what was told once is not told again for a straggler.
+        if self.missing_told < Some(epoch) {
             self.missing_told = Some(epoch);
             self.events.push_back(Event::KeyMissing {
                 epoch,
@@ -223,21 +236,18 @@ impl Receiver {
         };
         let mut spans = std::mem::take(&mut self.streams.spans);
         let lane = self.keys.lane_at(lane);
-        let (epoch, group) = (lane.epoch, lane.group);
+        let origin = Origin {
+            epoch: lane.epoch,
+            group: lane.group,
+            server: lane.server,
+            leg,
+        };
         let verdicts = lane.key.open(buffer, &spans);
         for (index, span) in spans.iter().enumerate() {
             if verdicts.is_ok(index) {
                 let payload =
                     span.offset + span.header_len..span.offset + span.header_len + span.payload_len;
-                self.accept(
-                    now,
-                    leg,
-                    epoch,
-                    group,
-                    Ctr(span.ctr),
-                    &buffer[payload],
-                    deliver,
-                );
+                self.accept(now, origin, Ctr(span.ctr), &buffer[payload], deliver);
             } else {
                 self.discards.count(Discard::BadTag);
             }
@@ -250,13 +260,21 @@ impl Receiver {
     fn accept(
         &mut self,
         now: Time,
-        leg: usize,
-        epoch: Epoch,
-        group: GroupId,
+        origin: Origin,
         ctr: Ctr,
         payload: &[u8],
         deliver: &mut dyn FnMut(&[u8]),
     ) {
+        let Origin {
+            epoch,
+            group,
+            server,
+            leg,
+        } = origin;
+        // Another group may have taken over since this packet was found worth opening.
+        if self.choose(now, group, server) == Choice::NotChosen {
+            return self.discards.count(Discard::SourceNotChosen);
+        }
         // The same number may stand twice in one run: the window decides again.
         if let Err(cause) = self.streams.check(now, group, ctr, leg) {
             return self.discards.count(cause);
@@ -267,7 +285,6 @@ impl Receiver {
         }
         if self.keys.accepted(now, epoch) {
             self.stats.switches += 1;
-            self.missing_told = None;
             self.events.push_back(Event::Switched { epoch });
         }
         let from = match self.config.merge {
@@ -279,6 +296,10 @@ impl Receiver {
             self.events
                 .push_back(Event::SourceSwitched { from, to: group });
             self.streams.flush(&mut self.stats, deliver);
+            // The run that takes over began just now: its first packets may still be on their way, out of order.
+            if self.trust.follows(group, from) && ctr.0 - CTR_FIRST < FRESH {
+                self.streams.order.expect(CTR_FIRST);
+            }
         }
         let mut deliver = counted(&mut self.stats, deliver);
         let placed = match self.config.merge {

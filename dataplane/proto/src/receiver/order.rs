@@ -63,6 +63,12 @@ impl Order {
         self.count
     }
 
+    /// The stream begins at `number`: what comes first may be ahead of it.
+    pub(crate) fn expect(&mut self, number: u64) {
+        debug_assert!(self.expected.is_none() && self.ahead.is_empty());
+        self.expected = Some(number);
+    }
+
     /// Takes packet `number`; calls `deliver` for it and for all that waited for it, if it is next in order.
     pub(crate) fn push(
         &mut self,

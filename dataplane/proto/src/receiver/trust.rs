@@ -17,6 +17,8 @@ use crate::wire::control::{ControlType, LaneCertificate, Notice, Signed, Unverif
 pub(crate) enum News {
     /// More lanes are certified.
     Certificate,
+    /// More lanes are certified, by a higher term than before for this epoch: its root is another one.
+    Superseded(Epoch),
     /// The announced change is another, or earlier.
     Notice,
 }
@@ -139,12 +141,31 @@ impl Trust {
         {
             return Err(Discard::Stale);
         }
+        let clashed = self.certificates.iter().any(|(known, _)| clash(known));
         self.certificates.retain(|(known, _)| !clash(known));
+        // Lanes of a root are handed out only by the term that generated it: another term's lanes are another root's.
+        let epoch = certificate.first_epoch;
+        let superseded = |known: &LaneCertificate| {
+            known.group != certificate.group && known.term.number < certificate.term.number
+        };
+        let of_epoch =
+            |known: &LaneCertificate| (known.first_epoch..=known.last_epoch).contains(&epoch);
+        let replaced = self
+            .certificates
+            .iter()
+            .any(|(known, _)| of_epoch(known) && superseded(known))
+            || clashed;
+        self.certificates
+            .retain(|(known, _)| !(of_epoch(known) && superseded(known)));
         if self.certificates.len() == CERTIFICATES_MAX {
             self.certificates.remove(0);
         }
         self.certificates.push((certificate, datagram));
-        Ok(News::Certificate)
+        Ok(if replaced {
+            News::Superseded(epoch)
+        } else {
+            News::Certificate
+        })
     }
 
     fn verify<T: Signed>(

@@ -17,14 +17,36 @@ use super::world::{CHANNEL, forged, timing};
 /// SEC-10: 20,000 forged Notices a second for ten seconds, from many addresses.
 #[test]
 fn sec_10_a_flood_of_forged_notices_is_bounded_and_a_certificate_gets_through() {
-    let (authority, forger) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+    let (authority, forger) = (
+        SigningKey::from_seed(&[1; 32]),
+        SigningKey::from_seed(&[2; 32]),
+    );
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let mut receiver = Receiver::new(ReceiverConfig::new(CHANNEL, timing()), ParkingBudget::default(), Time(0));
-    let welcome = Welcome { term: Term { number: 1, instance: 1 }, authority: authority.verifying_key(), successor: None };
-    receiver.handle_link(Time(0), FromAuthority::Welcome(welcome), &mut rng, &mut |_| {});
+    let mut receiver = Receiver::new(
+        ReceiverConfig::new(CHANNEL, timing()),
+        ParkingBudget::default(),
+        Time(0),
+    );
+    let welcome = Welcome {
+        term: Term {
+            number: 1,
+            instance: 1,
+        },
+        authority: authority.verifying_key(),
+        successor: None,
+    };
+    receiver.handle_link(
+        Time(0),
+        FromAuthority::Welcome(welcome),
+        &mut rng,
+        &mut |_| {},
+    );
     let certificate = LaneCertificate {
         channel: CHANNEL,
-        term: Term { number: 1, instance: 1 },
+        term: Term {
+            number: 1,
+            instance: 1,
+        },
         group: GroupId(5),
         follows: None,
         server: ServerId(1),
@@ -35,29 +57,62 @@ fn sec_10_a_flood_of_forged_notices_is_bounded_and_a_certificate_gets_through() 
         last_epoch: Epoch(1),
     };
     let genuine = sign(&certificate, &authority);
-    let forgeries: Vec<_> =
-        (0..500).map(|index| forged(&forger, Epoch(1 + index), Term { number: 2 + index, instance: 7 }, true)).collect();
+    let forgeries: Vec<_> = (0..500)
+        .map(|index| {
+            forged(
+                &forger,
+                Epoch(1 + index),
+                Term {
+                    number: 2 + index,
+                    instance: 7,
+                },
+                true,
+            )
+        })
+        .collect();
     let mut through = None;
     for step in 0..200_000_u64 {
         let now = Time(step * 50_000);
         let mut datagram = forgeries[usize::try_from(rng.next_u64() % 500).unwrap()].clone();
-        let from = IpAddr::from([10, 6, rng.next_u64().to_be_bytes()[0], rng.next_u64().to_be_bytes()[0]]);
+        let from = IpAddr::from([
+            10,
+            6,
+            rng.next_u64().to_be_bytes()[0],
+            rng.next_u64().to_be_bytes()[0],
+        ]);
         let segment = datagram.len();
         receiver.handle_batch(now, from, 0, &mut datagram, segment, &mut rng, &mut |_| {});
         let before = receiver.discards().of(Discard::Known);
         // A delivery server repeats its certificate every 250 ms, from second 5 on.
         if step >= 100_000 && step % 5_000 == 0 {
             let (mut datagram, segment) = (genuine.clone(), genuine.len());
-            receiver.handle_batch(now, IpAddr::from([10, 0, 0, 1]), 0, &mut datagram, segment, &mut rng, &mut |_| {});
+            receiver.handle_batch(
+                now,
+                IpAddr::from([10, 0, 0, 1]),
+                0,
+                &mut datagram,
+                segment,
+                &mut rng,
+                &mut |_| {},
+            );
             if receiver.discards().of(Discard::Known) > before && through.is_none() {
                 through = Some(step);
             }
         }
         let seconds = step / 20_000 + 1;
-        assert!(receiver.stats().signature_checks <= seconds * u64::from(SIGNATURE_CHECKS_PER_SECOND));
+        assert!(
+            receiver.stats().signature_checks <= seconds * u64::from(SIGNATURE_CHECKS_PER_SECOND)
+        );
     }
     // The second copy is known: so the first one was verified.
-    assert!(through.is_some_and(|step| step <= 140_000), "not within 2 s: {through:?}");
-    assert!(receiver.discards().of(Discard::SignatureBound) > 190_000, "{:?}", receiver.discards());
+    assert!(
+        through.is_some_and(|step| step <= 140_000),
+        "not within 2 s: {through:?}"
+    );
+    assert!(
+        receiver.discards().of(Discard::SignatureBound) > 190_000,
+        "{:?}",
+        receiver.discards()
+    );
     assert_eq!(receiver.next_epoch(), None, "forged Notices change nothing");
 }

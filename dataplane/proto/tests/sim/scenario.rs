@@ -43,14 +43,34 @@ impl Scenario {
     pub fn draw(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5EA1_CA57);
         let mut below = |limit: u64| rng.next_u64() % limit;
-        let mode = if below(4) == 0 { Mode::DeliveryServer } else { Mode::Authority };
-        let senders = if mode == Mode::DeliveryServer || below(2) == 0 { 1 } else { 2 + usize::from(below(2) == 0) };
+        let mode = if below(4) == 0 {
+            Mode::DeliveryServer
+        } else {
+            Mode::Authority
+        };
+        let senders = if mode == Mode::DeliveryServer || below(2) == 0 {
+            1
+        } else {
+            2 + usize::from(below(2) == 0)
+        };
         let receivers = 2 + usize::try_from(below(3)).expect("few");
         let of = |list: &[u64], pick: u64| list[usize::try_from(pick).expect("few") % list.len()];
         let fetch_on = match below(5) {
-            0 => FetchOn { timer: true, notice: false, demand: false },
-            1 => FetchOn { timer: false, notice: true, demand: true },
-            2 => FetchOn { timer: false, notice: false, demand: true },
+            0 => FetchOn {
+                timer: true,
+                notice: false,
+                demand: false,
+            },
+            1 => FetchOn {
+                timer: false,
+                notice: true,
+                demand: true,
+            },
+            2 => FetchOn {
+                timer: false,
+                notice: false,
+                demand: true,
+            },
             _ => FetchOn::default(),
         };
         let mut scenario = Self {
@@ -72,10 +92,19 @@ impl Scenario {
             let at = 800 + below(scenario.ticks - 3_000);
             let fault = match below(4) {
                 // Below hold_max (10 lifetimes of 120 ticks).
-                0 => Fault::AuthorityGone { ticks: 20 + below(700), old_copy: below(2) == 0 },
+                0 => Fault::AuthorityGone {
+                    ticks: 20 + below(700),
+                    old_copy: below(2) == 0,
+                },
                 1 => Fault::SenderRestarts(usize::try_from(below(senders as u64)).expect("few")),
-                2 => Fault::LinkBreaks { node: usize::try_from(below((senders + receivers) as u64)).expect("few"), ticks: 1 + below(400) },
-                _ => Fault::ReceiverSleeps { receiver: usize::try_from(below(receivers as u64)).expect("few"), ticks: 10 + below(600) },
+                2 => Fault::LinkBreaks {
+                    node: usize::try_from(below((senders + receivers) as u64)).expect("few"),
+                    ticks: 1 + below(400),
+                },
+                _ => Fault::ReceiverSleeps {
+                    receiver: usize::try_from(below(receivers as u64)).expect("few"),
+                    ticks: 10 + below(600),
+                },
             };
             scenario.faults.push((at, fault));
         }
@@ -85,6 +114,13 @@ impl Scenario {
 
     /// Whether a receiver that holds a key has all it needs to open what arrives: one sender, whose certificates are not lost on the way.
     pub fn every_arrival_counts(&self) -> bool {
-        self.senders == 1 && self.certificate_loss == 0
+        self.senders == 1 && self.certificate_loss == 0 && !self.numbers_may_return()
+    }
+
+    /// Whether an epoch's number may come back with another root: the authority forgot it, and so did every sender that was under it.
+    pub fn numbers_may_return(&self) -> bool {
+        let any = |fault: fn(&Fault) -> bool| self.faults.iter().any(|(_, one)| fault(one));
+        any(|fault| matches!(fault, Fault::AuthorityGone { old_copy: true, .. }))
+            && any(|fault| matches!(fault, Fault::SenderRestarts(_)))
     }
 }

@@ -21,7 +21,11 @@ pub fn payload(sender: usize, run: u32, number: u32) -> Vec<u8> {
 pub fn read(bytes: &[u8]) -> (usize, u32, u32) {
     let run = u32::from_be_bytes(bytes[1..5].try_into().expect("length"));
     let number = u32::from_be_bytes(bytes[5..9].try_into().expect("length"));
-    assert_eq!(bytes, payload(usize::from(bytes[0]), run, number), "altered content came out");
+    assert_eq!(
+        bytes,
+        payload(usize::from(bytes[0]), run, number),
+        "altered content came out"
+    );
     (usize::from(bytes[0]), run, number)
 }
 
@@ -38,15 +42,28 @@ impl Wire {
         let (kid, secret) = line.split_once(' ').expect("a key log line");
         let kid = u64::from_str_radix(kid, 16).expect("hex");
         let before = self.keys.insert((run, kid), secret.to_owned());
-        assert!(before.is_none_or(|before| before == secret), "one key id, two keys in one run");
+        assert!(
+            before.is_none_or(|before| before == secret),
+            "one key id, two keys in one run"
+        );
     }
 
     /// A sealed packet leaves a run.
     pub fn sealed(&mut self, run: usize, packet: &[u8], content: &[u8]) {
-        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        let number = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
+        };
         let (kid, ctr) = (number(&packet[1..7]), number(&packet[7..12]));
-        let key = self.keys.get(&(run, kid)).expect("sealed under a key that was logged");
-        assert!(self.nonces.insert((key.clone(), ctr)), "nonce used twice: KID {kid:012x} CTR {ctr:x}");
+        let key = self
+            .keys
+            .get(&(run, kid))
+            .expect("sealed under a key that was logged");
+        assert!(
+            self.nonces.insert((key.clone(), ctr)),
+            "nonce used twice: KID {kid:012x} CTR {ctr:x}"
+        );
         let clear = packet.windows(16).any(|window| window == &content[9..25]);
         assert!(!clear, "content in clear on the wire");
     }
@@ -70,14 +87,17 @@ impl Delivery {
     pub fn deliver(&mut self, bytes: &[u8]) {
         let (sender, run, number) = read(bytes);
         let last = self.last.insert((sender, run), number);
-        assert!(last.is_none_or(|last| last < number), "out of order or twice: {sender} {run} {number} after {last:?}");
+        assert!(
+            last.is_none_or(|last| last < number),
+            "out of order or twice: {sender} {run} {number} after {last:?}"
+        );
         self.delivered.insert((sender, run, number));
     }
 
     /// A packet arrives; `held`: the receiver holds its key now.
     pub fn arrive(&mut self, epoch: u64, held: bool, content: (usize, u32, u32), owed: bool) {
         self.arrived += 1;
-        let first = *self.epochs.entry(epoch).or_insert(held);
+        let first = *self.epochs.entry(epoch).or_insert(held && owed);
         if first && owed {
             self.owed.insert(content);
         }
@@ -91,12 +111,18 @@ impl Delivery {
 
     /// A missing key is reported once.
     pub fn missing(&mut self, epoch: u64) {
-        assert!(self.missing_told.insert(epoch), "a missing key was reported twice: epoch {epoch}");
+        assert!(
+            self.missing_told.insert(epoch),
+            "a missing key was reported twice: epoch {epoch}"
+        );
     }
 
     /// At the end: everything owed was delivered.
     pub fn settle(&self) {
         let lost: Vec<_> = self.owed.difference(&self.delivered).take(5).collect();
-        assert!(lost.is_empty(), "lost though the key was held first: {lost:?}");
+        assert!(
+            lost.is_empty(),
+            "lost though the key was held first: {lost:?}"
+        );
     }
 }
