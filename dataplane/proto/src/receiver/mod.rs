@@ -12,8 +12,6 @@ mod parking;
 mod requester;
 mod rtp;
 mod source;
-#[cfg(test)]
-mod tests;
 mod trust;
 
 use std::collections::VecDeque;

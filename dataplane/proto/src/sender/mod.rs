@@ -7,8 +7,6 @@
 mod lanes;
 mod link;
 mod mode_a;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;

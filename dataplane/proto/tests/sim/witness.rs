@@ -118,11 +118,11 @@ impl Delivery {
     }
 
     /// At the end: everything owed was delivered.
-    pub fn settle(&self) {
+    pub fn settle(&self, state: &str) {
         let lost: Vec<_> = self.owed.difference(&self.delivered).take(5).collect();
         assert!(
             lost.is_empty(),
-            "lost though the key was held first: {lost:?}"
+            "lost though the key was held first: {lost:?}, {state}"
         );
     }
 }

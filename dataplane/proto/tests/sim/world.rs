@@ -460,6 +460,12 @@ impl World {
                 }
                 sender::Output::Event(sender::Event::Switched { .. }) => self.totals.switches += 1,
                 sender::Output::Event(sender::Event::Holding { .. }) => self.totals.holds += 1,
+                // Held too long: the key is over at the receivers too, and nothing is owed under it.
+                sender::Output::Event(sender::Event::Stopped { .. }) => {
+                    self.receivers
+                        .iter_mut()
+                        .for_each(|node| node.delivery.forgive());
+                }
                 sender::Output::Event(_) => {}
             }
         }
@@ -645,8 +651,8 @@ impl World {
                 machine, delivery, ..
             } = &mut self.receivers[index];
             machine.finish(&mut |bytes| delivery.deliver(bytes));
-            delivery.settle();
             let (stats, discards) = (machine.stats(), machine.discards());
+            delivery.settle(&format!("receiver {index}: {stats:?} {discards:?}"));
             let dropped: u64 = [
                 Discard::UnknownKey,
                 Discard::Uncertified,
