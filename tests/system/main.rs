@@ -10,9 +10,11 @@
 #![expect(clippy::print_stdout, reason = "says why a test is passed over")]
 
 mod bad_input;
+mod impaired;
 mod net;
 mod operations;
 mod process;
+mod relay;
 mod sample;
 mod servers;
 mod streams;

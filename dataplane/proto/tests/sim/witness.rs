@@ -109,6 +109,12 @@ impl Delivery {
         self.epochs.clear();
     }
 
+    /// The key of this epoch was held too long: nothing is owed under it any more.
+    pub fn give_up(&mut self, epoch: u64) {
+        self.forgive();
+        self.epochs.insert(epoch, false);
+    }
+
     /// A missing key is reported once.
     pub fn missing(&mut self, epoch: u64) {
         assert!(

@@ -461,10 +461,10 @@ impl World {
                 sender::Output::Event(sender::Event::Switched { .. }) => self.totals.switches += 1,
                 sender::Output::Event(sender::Event::Holding { .. }) => self.totals.holds += 1,
                 // Held too long: the key is over at the receivers too, and nothing is owed under it.
-                sender::Output::Event(sender::Event::Stopped { .. }) => {
-                    self.receivers
-                        .iter_mut()
-                        .for_each(|node| node.delivery.forgive());
+                sender::Output::Event(sender::Event::Stopped { epoch }) => {
+                    let give_up =
+                        |node: &mut ReceiverNode| node.delivery.give_up(epoch.0 & 0xFF_FFFF);
+                    self.receivers.iter_mut().for_each(give_up);
                 }
                 sender::Output::Event(_) => {}
             }
