@@ -311,6 +311,9 @@ pub struct CommonArgs {
     /// Pin a shard to each of these cores, for example 0,1
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     pub cores: Option<Vec<usize>>,
+    /// Check flags and configuration, open nothing
+    #[arg(long)]
+    pub check: bool,
     /// Print totals as JSON, a line per second
     #[arg(long)]
     pub json: bool,

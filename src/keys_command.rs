@@ -28,6 +28,9 @@ pub struct KeysArgs {
     /// Configuration file (TOML): [[channel]] tables with id, mode, timing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Check flags and configuration, open nothing
+    #[arg(long)]
+    check: bool,
     /// Channel number; repeatable
     #[arg(long)]
     channel: Vec<u16>,
@@ -54,6 +57,9 @@ pub fn run(args: &KeysArgs) -> Result<(), Failure> {
         args.timing,
     )
     .map_err(Failure::Configuration)?;
+    if args.check {
+        return Ok(());
+    }
     let key = authority_key(args.authority_key.as_deref()).map_err(Failure::CannotOpen)?;
     let signals = Signals::listen().map_err(|error| Failure::CannotOpen(error.into()))?;
     let channels = plan

@@ -75,6 +75,9 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
     };
     let resolve = || Plan::resolve(Role::Receive, &args.common, &flags);
     let plan = resolve().map_err(Failure::Configuration)?;
+    if args.common.check {
+        return Ok(());
+    }
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
     let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
     let receiving = Receiving {

@@ -81,6 +81,9 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     };
     let resolve = || Plan::resolve(Role::Send, &args.common, &flags);
     let plan = resolve().map_err(Failure::Configuration)?;
+    if args.common.check {
+        return Ok(());
+    }
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
     let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
     let mut seed = [0; 32];

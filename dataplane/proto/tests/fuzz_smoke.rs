@@ -3,13 +3,14 @@
 //! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The same entry points are fuzz targets in
 //! `fuzz/`.
 #![expect(clippy::print_stdout, reason = "says which seed was used")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, LaneSecret, SigningKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,

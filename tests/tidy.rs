@@ -1,0 +1,255 @@
+//! Style and layout as a test: import rules, islands of unsafe, file sizes, and that docs name tests that exist.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which packages of ours each package may import (design: imports point down, never sideways).
+const MAY_IMPORT: [(&str, &[&str]); 5] = [
+    (
+        ".",
+        &[
+            "sealcast-dataplane",
+            "sealcast-proto",
+            "sealcast-crypto",
+            "sealcast-net",
+        ],
+    ),
+    (
+        "dataplane",
+        &["sealcast-proto", "sealcast-crypto", "sealcast-net"],
+    ),
+    ("dataplane/proto", &["sealcast-crypto"]),
+    ("dataplane/crypto", &[]),
+    ("dataplane/net", &[]),
+];
+
+/// Names that may stand only in some places.
+const CONFINED: [(&str, &[&str]); 3] = [
+    ("glommio::", &["dataplane/net/"]),
+    ("tokio::", &["src/ops.rs"]),
+    ("axum::", &["src/ops.rs"]),
+];
+
+/// Where unsafe code may stand.
+const ISLANDS: [&str; 2] = ["dataplane/crypto/", "dataplane/net/"];
+
+/// Lines of a source file, at most; the files named have more and may only shrink.
+const LINES_MAX: usize = 600;
+const LONGER: [(&str, usize); 3] = [
+    ("dataplane/src/endpoint.rs", 640),
+    ("dataplane/proto/tests/parties.rs", 720),
+    ("dataplane/proto/tests/sim/world.rs", 745),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every source file: path from the root, text.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    walk(root(), &mut found);
+    let relative = |path: &PathBuf| {
+        path.strip_prefix(root())
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    };
+    found
+        .iter()
+        .map(|path| (relative(path), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The names in a table of a manifest.
+fn table(manifest: &str, name: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line == format!("[{name}]");
+        } else if let (true, Some((key, _))) = (inside, line.split_once('=')) {
+            names.insert(key.trim().to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn imports_point_down() {
+    for (package, allowed) in MAY_IMPORT {
+        let manifest = read(&format!("{package}/Cargo.toml"));
+        let ours: BTreeSet<_> = table(&manifest, "dependencies")
+            .into_iter()
+            .filter(|name| name.starts_with("sealcast-"))
+            .collect();
+        let allowed = allowed.iter().map(|&name| name.to_owned()).collect();
+        assert!(
+            ours.is_subset(&allowed),
+            "{package} imports {:?}",
+            ours.difference(&allowed)
+        );
+    }
+    let manifest = read("Cargo.toml");
+    let members = manifest
+        .lines()
+        .find(|line| line.starts_with("members = "))
+        .unwrap();
+    let named = members.matches('"').count() / 2;
+    assert_eq!(
+        named + 1,
+        MAY_IMPORT.len(),
+        "a new package has no import rule yet"
+    );
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let start = manifest.find("[workspace.dependencies]").unwrap();
+    let lines = manifest[start..]
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.starts_with('['));
+    for line in lines.filter(|line| {
+        line.contains('=') && !line.starts_with('#') && !line.starts_with("sealcast-")
+    }) {
+        assert!(line.contains(" # "), "no reason beside: {line}");
+    }
+}
+
+#[test]
+fn names_stay_where_they_belong() {
+    for (path, text) in sources()
+        .into_iter()
+        .filter(|(path, _)| path != "tests/tidy.rs")
+    {
+        for (name, places) in CONFINED {
+            let inside = places.iter().any(|place| path.starts_with(place));
+            assert!(inside || !text.contains(name), "{path} names {name}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_stays_on_its_islands() {
+    for (path, text) in sources()
+        .into_iter()
+        .filter(|(path, _)| path != "tests/tidy.rs")
+    {
+        let island = ISLANDS.iter().any(|island| path.starts_with(island));
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let found = code.filter(|line| {
+            line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl")
+        });
+        assert!(island || found.count() == 0, "{path} has unsafe code");
+    }
+    for library in [
+        "src/main.rs",
+        "dataplane/src/lib.rs",
+        "dataplane/proto/src/lib.rs",
+    ] {
+        assert!(
+            read(library).contains("#![forbid(unsafe_code)]"),
+            "{library} must forbid unsafe code"
+        );
+    }
+}
+
+#[test]
+fn files_are_rooms() {
+    let longer: BTreeMap<_, _> = LONGER.into_iter().collect();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        let limit = longer.get(path.as_str()).copied().unwrap_or(LINES_MAX);
+        assert!(
+            lines <= limit,
+            "{path} has {lines} lines, at most {limit}: is it two rooms?"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    for (path, text) in sources()
+        .into_iter()
+        .filter(|(path, _)| path != "tests/tidy.rs")
+    {
+        for mark in ["todo!(", "unimplemented!(", "FIXME", "#[ignore"] {
+            assert!(!text.contains(mark), "{path} holds {mark}");
+        }
+    }
+}
+
+#[test]
+fn the_requirements_table_names_tests_that_exist() {
+    let all: String = sources().into_iter().map(|(_, text)| text).collect();
+    let table = read("docs/requirements.md");
+    let mut rows = 0;
+    for line in table.lines().filter(|line| {
+        line.starts_with("| MD-") || line.starts_with("| SEC-") || line.starts_with("| INT-")
+    }) {
+        rows += 1;
+        let tests: Vec<_> = line.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {line}");
+        for test in tests {
+            let name = test.rsplit("::").next().unwrap();
+            assert!(
+                all.contains(&format!("fn {name}(")),
+                "{name} does not exist: {line}"
+            );
+        }
+    }
+    assert!(rows >= 35, "only {rows} rows");
+}
+
+#[test]
+fn example_configurations_hold_only_known_keys() {
+    // The programs refuse unknown keys before they open anything: exit code 2 would be a wrong example.
+    for (program, example) in [("send", "send.toml"), ("receive", "receive.toml")] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sealcast"))
+            .args([program, "--check", "--config"])
+            .arg(root().join("docs/examples").join(example))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{example}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sealcast"))
+        .args(["keys", "--check", "--config"])
+        .arg(root().join("docs/examples/keys.toml"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "keys.toml: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
