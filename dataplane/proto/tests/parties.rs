@@ -1,4 +1,5 @@
 //! Sender, receiver and authority by hand, one requirement at a time.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -89,13 +90,13 @@ impl Bench {
             successor: None,
         };
         bench.sender.link_up(at(0));
-        bench.to_sender(0, FromAuthority::Welcome(welcome.clone()));
+        bench.tell_sender(0, FromAuthority::Welcome(welcome.clone()));
         bench.receiver.link_up();
-        bench.to_receiver(0, FromAuthority::Welcome(welcome));
+        bench.tell_receiver(0, FromAuthority::Welcome(welcome));
         bench
     }
 
-    fn to_sender(&mut self, ms: u64, message: FromAuthority) {
+    fn tell_sender(&mut self, ms: u64, message: FromAuthority) {
         self.sender.handle_link(
             at(ms),
             Frame {
@@ -107,7 +108,7 @@ impl Bench {
         self.drain(ms);
     }
 
-    fn to_receiver(&mut self, ms: u64, message: FromAuthority) {
+    fn tell_receiver(&mut self, ms: u64, message: FromAuthority) {
         let delivered = &mut self.delivered;
         let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
         self.receiver
@@ -160,7 +161,7 @@ impl Bench {
             at_once,
             certificate: self.certificate(epoch, 5),
         };
-        self.to_sender(ms, FromAuthority::CipherHalf(half));
+        self.tell_sender(ms, FromAuthority::CipherHalf(half));
         self.poll(ms);
     }
 
@@ -181,7 +182,7 @@ impl Bench {
 
     fn announce(&mut self, ms: u64, current: u64, remaining: u32) {
         let datagram = self.notice(current, remaining, &self.authority);
-        self.to_sender(ms, FromAuthority::Notice(NoticeRelay { datagram }));
+        self.tell_sender(ms, FromAuthority::Notice(NoticeRelay { datagram }));
     }
 
     /// The requests a receiver has for the authority: which epoch each wants.
@@ -211,7 +212,7 @@ impl Bench {
             successor: None,
             cookies: Vec::new(),
         };
-        self.to_receiver(ms, FromAuthority::Granted(granted));
+        self.tell_receiver(ms, FromAuthority::Granted(granted));
     }
 
     fn seal(&mut self, ms: u64, content: &[u8]) -> Result<Vec<u8>, NotSending> {
@@ -638,7 +639,7 @@ fn sec_10_a_forged_notice_changes_nothing() {
         98,
         "the countdown goes on"
     );
-    bench.to_sender(300, FromAuthority::Notice(NoticeRelay { datagram: forged }));
+    bench.tell_sender(300, FromAuthority::Notice(NoticeRelay { datagram: forged }));
     assert!(
         bench
             .events
@@ -672,7 +673,7 @@ fn sec_10_a_root_that_is_not_the_committed_one_is_refused_with_an_alarm() {
         successor: None,
         cookies: Vec::new(),
     };
-    bench.to_receiver(8_500, FromAuthority::Granted(granted));
+    bench.tell_receiver(8_500, FromAuthority::Granted(granted));
     assert_eq!(bench.receiver.next_epoch(), None);
     let events: Vec<_> = std::iter::from_fn(|| bench.receiver.poll_event()).collect();
     assert!(

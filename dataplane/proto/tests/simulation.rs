@@ -2,6 +2,10 @@
 //!
 //! `SEALCAST_SIM_SWITCHES=N` asks for at least N key changes in total (default 10,000); `SEALCAST_SIM_SEED=N` replays one seed.
 #![expect(clippy::print_stdout, reason = "says what was simulated")]
+#![expect(
+    unreachable_pub,
+    reason = "in a test program, pub says what other rooms may use"
+)]
 
 #[path = "sim/flood.rs"]
 mod flood;

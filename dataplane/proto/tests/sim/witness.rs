@@ -19,6 +19,7 @@ pub fn payload(sender: usize, run: u32, number: u32) -> Vec<u8> {
 
 /// Sender, run and number of a packet's content; panics when it was altered.
 pub fn read(bytes: &[u8]) -> (usize, u32, u32) {
+    assert!(bytes.len() >= 40, "cut short content came out");
     let run = u32::from_be_bytes(bytes[1..5].try_into().expect("length"));
     let number = u32::from_be_bytes(bytes[5..9].try_into().expect("length"));
     assert_eq!(
@@ -55,6 +56,7 @@ impl Wire {
                 .iter()
                 .fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
         };
+        assert!(packet.len() > 28, "a packet has header and tag");
         let (kid, ctr) = (number(&packet[1..7]), number(&packet[7..12]));
         let key = self
             .keys

@@ -428,7 +428,7 @@ impl World {
     fn drain_receiver(&mut self, index: usize) {
         let node = self.senders.len() + index;
         while let Some(message) = self.receivers[index].machine.poll_link() {
-            self.to_authority(node, message);
+            self.tell_authority(node, message);
         }
         while let Some(event) = self.receivers[index].machine.poll_event() {
             match event {
@@ -443,7 +443,7 @@ impl World {
         }
     }
 
-    fn to_authority(&mut self, node: usize, message: ToAuthority) {
+    fn tell_authority(&mut self, node: usize, message: ToAuthority) {
         if let Some(conn) = self.links[node].conn {
             let due = self.link_due(conn);
             self.schedule(due, Event::ToAuthority(conn, message));
@@ -453,7 +453,7 @@ impl World {
     fn drain_sender(&mut self, index: usize) {
         while let Some(output) = self.senders[index].machine.poll_output() {
             match output {
-                sender::Output::Link(message) => self.to_authority(index, message),
+                sender::Output::Link(message) => self.tell_authority(index, message),
                 sender::Output::Multicast(datagram) => self.multicast_control(index, &datagram),
                 sender::Output::Event(sender::Event::KeyLog(line)) => {
                     self.wire.key(self.senders[index].run, &line)
@@ -544,7 +544,9 @@ impl World {
             number: self.below(1000),
             instance: self.rng.next_u64(),
         };
-        let bytes = forged(&key, epoch, term, self.below(2) == 0);
+        // Forged certificates can delay genuine ones, and then not every arrival counts.
+        let notice = self.scenario.every_arrival_counts() || self.below(2) == 0;
+        let bytes = forged(&key, epoch, term, notice);
         let source = IpAddr::from([10, 9, 9, u8::try_from(self.below(200)).expect("small")]);
         self.schedule(
             self.tick,
