@@ -25,7 +25,7 @@ pub struct KeysArgs {
     /// Where to listen: unix:PATH (mode 0600)
     #[arg(long, value_name = "unix:PATH")]
     listen: Option<KeysAt>,
-    /// Configuration file (TOML): [[channel]] tables with id, mode, timing
+    /// Configuration file (TOML): `[[channel]]` tables with id, mode, timing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check flags and configuration, open nothing
