@@ -1,7 +1,6 @@
 //! Hostile bytes: every parser takes thousands of mutated messages without a panic, and what it takes it writes back the same.
 //!
-//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The same entry points are fuzz targets in
-//! `fuzz/`.
+//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others.
 #![expect(clippy::print_stdout, reason = "says which seed was used")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
