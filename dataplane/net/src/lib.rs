@@ -1,24 +1,33 @@
 //! What the dataplane needs of the host: pinned shards, UDP in batches, mailboxes between threads, the boot clock.
 //!
-//! The executor (glommio) is named only here. Traps that this package keeps others out of:
+//! The executor (glommio) is named only here. Traps that this package keeps others out of, and the tests that guard them:
 //!
-//! - sending: only connected `send` with UDP_SEGMENT; a send call that addresses each datagram has been seen to cut them
-//!   under back-pressure;
-//! - receiving: bound to the *group* with IP_MULTICAST_ALL off, or other groups on the port leak in (test
-//!   `another_group_on_the_same_port_does_not_leak_in`);
-//! - GRO: one buffer holds several datagrams; the segment size comes with it (test `a_gso_batch_arrives_whole_at_every_receiver`);
-//! - timers: the executor's preemption timer is 1 ms, or a busy task makes others up to 200 ms late;
-//! - memberships: the kernel's default of 20 per socket ends in a clear error (`SocketError::TooManyMemberships`).
+//! - the executor's own call that addresses each datagram cuts them under back-pressure: sockets are connected, and the
+//!   executor only waits for them (`every_datagram_is_whole_under_back_pressure`);
+//! - the segment size of UDP_SEGMENT stays on the socket and cuts what is longer (`a_longer_datagram_after_a_batch_is_not_cut`);
+//! - a kernel or path may refuse batches (`a_kernel_that_refuses_batches_gets_single_datagrams`), but a datagram that is too
+//!   long is refused in the same words (`a_datagram_longer_than_the_path_takes_is_told_beforehand_and_when_sent`);
+//! - an ICMP error of an earlier datagram comes back from the next call (`nobody_listening_is_no_error`);
+//! - a receive buffer holds several datagrams, and the segment size comes with it (`a_gso_batch_arrives_whole`);
+//! - a socket receives what others on the host have joined: it is bound to the group, with IP_MULTICAST_ALL off
+//!   (`another_group_on_the_same_port_does_not_leak_in`);
+//! - the kernel's default of 20 memberships per socket (`one_membership_too_many_is_named_with_its_sysctl`);
+//! - a busy task makes others up to 200 ms late: the preemption timer is 1 ms (`a_busy_task_leaves_others_their_turn`);
+//! - rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
+//! - a writer that gave up must not take the wake of another (`a_cancelled_writer_does_not_keep_another_asleep`).
 //!
-//! Absent: pacing by the kernel, zero-copy sends, AF_XDP.
+//! Absent: pacing by the kernel, zero-copy sends, AF_XDP, choosing packets by their interface.
 
 pub mod clock;
+mod interface;
 pub mod mailbox;
 mod receiver;
 mod sender;
 pub mod shard;
 mod socket;
+mod sockopt;
 
+pub use interface::Interface;
 pub use receiver::{Received, RecvBatch, UdpReceiver};
-pub use sender::UdpSender;
-pub use socket::{BufferGrant, GroupOptions, Interface, SocketError};
+pub use sender::{UdpSender, is_oversize};
+pub use socket::{BufferGrant, GroupOptions, SocketError};

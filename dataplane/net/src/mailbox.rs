@@ -1,18 +1,17 @@
-//! Bounded mailboxes between any threads and executors: a lock-free queue, and a waker for its one reader.
+//! Bounded mailboxes between any threads and executors: a lock-free queue, a waker for its one reader, and a list of wakers
+//! for writers that wait for room.
 //!
-//! Many writers, one reader. An empty mailbox costs a load, so a busy loop can look into it once per batch.
+//! Many writers, one reader. An empty mailbox costs a load, so a busy loop can look into it once per batch; the list's lock is
+//! taken only when a writer found no room.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
-
-/// Pause of a blocked writer before it tries again. Writers block only when a reader is far behind.
-const RETRY: Duration = Duration::from_micros(200);
+use futures_lite::future::block_on;
 
 #[derive(Debug)]
 struct Shared<T> {
@@ -20,6 +19,9 @@ struct Shared<T> {
     reader: AtomicWaker,
     senders: AtomicUsize,
     reader_gone: AtomicBool,
+    /// Whether `writers` holds any; spares the reader the lock.
+    waiting: AtomicBool,
+    writers: Mutex<Vec<Waker>>,
 }
 
 /// The writing end.
@@ -39,7 +41,7 @@ pub enum SendError<T> {
     Closed(T),
 }
 
-/// A mailbox for `capacity` messages.
+/// A mailbox for `capacity` messages, at least one.
 #[must_use]
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
@@ -47,6 +49,8 @@ pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         reader: AtomicWaker::new(),
         senders: AtomicUsize::new(1),
         reader_gone: AtomicBool::new(false),
+        waiting: AtomicBool::new(false),
+        writers: Mutex::new(Vec::new()),
     });
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
@@ -65,19 +69,27 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts a message in, blocking this thread while there is no room. Not for executors.
+    /// Puts a message in, waiting while there is no room. If it is cancelled, the message is lost.
     ///
     /// # Errors
     /// Gives it back when there is no reader.
-    pub fn send_blocking(&self, mut message: T) -> Result<(), T> {
+    pub async fn send(&self, mut message: T) -> Result<(), T> {
         loop {
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Closed(back)) => return Err(back),
                 Err(SendError::Full(back)) => message = back,
             }
-            std::thread::sleep(RETRY);
+            poll_fn(|cx| self.0.poll_room(cx)).await;
         }
+    }
+
+    /// Puts a message in, blocking this thread while there is no room. Not for executors.
+    ///
+    /// # Errors
+    /// Gives it back when there is no reader.
+    pub fn send_blocking(&self, message: T) -> Result<(), T> {
+        block_on(self.send(message))
     }
 }
 
@@ -99,30 +111,21 @@ impl<T> Drop for Sender<T> {
 impl<T> Receiver<T> {
     /// The next message, if one waits.
     pub fn try_recv(&mut self) -> Option<T> {
-        self.0.queue.pop()
+        let message = self.0.queue.pop()?;
+        self.0.wake_writers();
+        Some(message)
     }
 
     /// The next message; `None` when all writers are gone and nothing waits. Cancel-safe.
     pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| {
-            if let Some(message) = self.0.queue.pop() {
-                return Poll::Ready(Some(message));
-            }
-            self.0.reader.register(cx.waker());
-            // Whoever pushed or left before the waker was registered did not wake it.
-            let gone = self.0.senders.load(Ordering::Acquire) == 0;
-            match self.0.queue.pop() {
-                Some(message) => Poll::Ready(Some(message)),
-                None if gone => Poll::Ready(None),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        // One reader: what is ready is there until it is taken here.
+        self.ready().await;
+        self.try_recv()
     }
 
     /// The next message, blocking this thread; `None` when all writers are gone and nothing waits. Not for executors.
     pub fn recv_blocking(&mut self) -> Option<T> {
-        futures_lite::future::block_on(self.recv())
+        block_on(self.recv())
     }
 
     /// Whether nothing waits at this moment.
@@ -133,16 +136,7 @@ impl<T> Receiver<T> {
 
     /// Waits until something waits, without taking it; false when all writers are gone and nothing waits. Cancel-safe.
     pub async fn ready(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.0.reader.register(cx.waker());
-            let gone = self.0.senders.load(Ordering::Acquire) == 0;
-            match (self.0.queue.is_empty(), gone) {
-                (false, _) => Poll::Ready(true),
-                (true, true) => Poll::Ready(false),
-                (true, false) => Poll::Pending,
-            }
-        })
-        .await
+        poll_fn(|cx| self.0.poll_ready(cx)).await
     }
 }
 
@@ -150,58 +144,56 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.0.reader_gone.store(true, Ordering::Release);
         while self.0.queue.pop().is_some() {}
+        self.0.wake_writers();
+    }
+}
+
+impl<T> Shared<T> {
+    fn poll_ready(&self, cx: &Context<'_>) -> Poll<bool> {
+        if !self.queue.is_empty() {
+            return Poll::Ready(true);
+        }
+        self.reader.register(cx.waker());
+        // Whoever pushed or left before the waker was registered did not wake it. The last message comes before its writer
+        // leaves, so the order of these two looks matters.
+        let gone = self.senders.load(Ordering::Acquire) == 0;
+        match (self.queue.is_empty(), gone) {
+            (false, _) => Poll::Ready(true),
+            (true, true) => Poll::Ready(false),
+            (true, false) => Poll::Pending,
+        }
+    }
+
+    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        {
+            let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+            if !writers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                writers.push(cx.waker().clone());
+            }
+            self.waiting.store(true, Ordering::Relaxed);
+        }
+        // Pairs with the fence of `wake_writers`: either it sees us waiting, or we see the room that it made.
+        fence(Ordering::SeqCst);
+        if self.queue.is_full() && !self.reader_gone.load(Ordering::Relaxed) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Wakes all writers that wait: one that was cancelled must not keep the others asleep.
+    fn wake_writers(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) {
+            let writers = {
+                let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+                self.waiting.store(false, Ordering::Relaxed);
+                std::mem::take(&mut *writers)
+            };
+            writers.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_lost_or_doubled_between_threads() {
-        const WRITERS: u64 = 4;
-        const EACH: u64 = 20_000;
-        let (sender, mut receiver) = mailbox(64);
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let sender = sender.clone();
-                std::thread::spawn(move || {
-                    (0..EACH).for_each(|i| sender.send_blocking(writer * EACH + i).unwrap())
-                })
-            })
-            .collect();
-        drop(sender);
-        let mut last = vec![None; usize::try_from(WRITERS).unwrap()];
-        let mut count = 0;
-        while let Some(message) = receiver.recv_blocking() {
-            let writer = usize::try_from(message / EACH).unwrap();
-            assert!(last[writer] < Some(message), "in order per writer");
-            last[writer] = Some(message);
-            count += 1;
-        }
-        assert_eq!(count, WRITERS * EACH);
-        writers
-            .into_iter()
-            .for_each(|writer| writer.join().unwrap());
-    }
-
-    #[test]
-    fn a_full_mailbox_and_a_closed_one_give_the_message_back() {
-        let (sender, mut receiver) = mailbox(1);
-        assert_eq!(sender.try_send(1), Ok(()));
-        assert_eq!(sender.try_send(2), Err(SendError::Full(2)));
-        assert_eq!((receiver.try_recv(), receiver.try_recv()), (Some(1), None));
-        drop(receiver);
-        assert_eq!(sender.try_send(3), Err(SendError::Closed(3)));
-        assert_eq!(sender.send_blocking(4), Err(4));
-    }
-
-    #[test]
-    fn a_reader_wakes_when_the_last_writer_leaves() {
-        let (sender, mut receiver) = mailbox::<u8>(1);
-        let waiting = std::thread::spawn(move || receiver.recv_blocking());
-        std::thread::sleep(Duration::from_millis(20));
-        drop(sender);
-        assert_eq!(waiting.join().unwrap(), None);
-    }
-}
+mod tests;

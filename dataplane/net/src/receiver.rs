@@ -3,22 +3,21 @@
 
 use std::fmt;
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
 use glommio::io::PollableFd;
 
 use crate::socket::{
-    BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join, set_option,
+    BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join_error,
 };
+use crate::sockopt::{IPV6_MULTICAST_ALL, join, length_of, set_option};
 
 /// Bytes of one buffer: a whole GRO super-packet.
 const FRAME: usize = 65_536;
 /// Bytes of control messages per buffer: segment size and drop counter, each with its header.
 const CONTROL: usize = 64;
-/// Value of linux/in.h and linux/in6.h.
-const IPV6_MULTICAST_ALL: i32 = 29;
 
 /// A socket that receives one group or one unicast address.
 #[derive(Debug)]
@@ -67,10 +66,12 @@ impl UdpReceiver {
             .map_err(fail("counting drops of"))?;
         // Older kernels have no GRO for sockets: then every buffer holds one datagram.
         let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
-        socket.bind(&addr.into()).map_err(fail("binding to"))?;
+        socket
+            .bind(&options.scoped().into())
+            .map_err(fail("binding to"))?;
         if multicast {
             let index = options.iface.as_ref().map_or(0, |iface| iface.index);
-            join(fd, addr.ip(), options.source, index).map_err(fail("joining"))?;
+            join(fd, addr.ip(), options.source, index).map_err(join_error(addr))?;
         }
         let socket = PollableFd::new(UdpSocket::from(socket))
             .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
@@ -96,7 +97,8 @@ impl UdpReceiver {
         self.grant
     }
 
-    /// Buffers that the kernel dropped because the receive buffer was full; one may hold several datagrams.
+    /// Buffers that the kernel dropped because the receive buffer was full. One may hold several datagrams (a coalesced
+    /// super-packet counts once), and the kernel tells only with the next buffer that it delivers.
     #[must_use]
     pub fn drops(&self) -> u64 {
         self.drops
@@ -178,7 +180,8 @@ impl fmt::Debug for RecvBatch {
     }
 }
 
-/// One buffer off the socket: datagrams of `segment` bytes each, the last may be shorter.
+/// One buffer off the socket: datagrams of `segment` bytes each, the last may be shorter. An empty datagram is an empty
+/// buffer.
 #[derive(Debug)]
 pub struct Received<'a> {
     /// Who sent them.
@@ -187,6 +190,13 @@ pub struct Received<'a> {
     pub segment: usize,
     /// All of them.
     pub data: &'a mut [u8],
+}
+
+impl Received<'_> {
+    /// Its datagrams, one by one.
+    pub fn segments(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.data.chunks_mut(self.segment)
+    }
 }
 
 impl RecvBatch {
@@ -224,8 +234,7 @@ impl RecvBatch {
             // SAFETY: all-zero bytes are a valid mmsghdr (null pointers, zero lengths).
             let mut header: libc::mmsghdr = unsafe { zeroed() };
             header.msg_hdr.msg_name = (&raw mut *name).cast();
-            header.msg_hdr.msg_namelen =
-                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128");
+            header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();

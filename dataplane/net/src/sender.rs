@@ -1,15 +1,14 @@
 //! Sending in batches: one buffer of equal datagrams, one system call (UDP_SEGMENT).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
 use glommio::io::PollableFd;
+use socket2::Socket;
 
-use crate::socket::{
-    BufferGrant, GroupOptions, SocketError, base_socket, buffer, get_option, io_error,
-    set_multicast_interface_v4, set_option,
-};
+use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error};
+use crate::sockopt::{get_option, set_multicast_interface_v4, set_option};
 
 /// Segments the kernel takes in one call (UDP_MAX_SEGMENTS of older kernels).
 const SEGMENTS_MAX: usize = 64;
@@ -36,32 +35,21 @@ impl UdpSender {
         let peer = options.group;
         let fail = |what| io_error(what, peer);
         let socket = base_socket(options)?;
+        set_hops(&socket, options).map_err(fail("setting the TTL of"))?;
         if peer.ip().is_multicast() {
-            let ttl = u32::from(options.ttl.unwrap_or(1));
-            let set = match peer.ip() {
-                IpAddr::V4(_) => socket
-                    .set_multicast_ttl_v4(ttl)
-                    .and_then(|()| socket.set_multicast_loop_v4(options.loopback))
-                    .and_then(|()| match &options.iface {
-                        Some(iface) => set_multicast_interface_v4(socket.as_raw_fd(), iface.index),
-                        None => Ok(()),
-                    }),
-                IpAddr::V6(_) => socket
-                    .set_multicast_hops_v6(ttl)
-                    .and_then(|()| socket.set_multicast_loop_v6(options.loopback))
-                    .and_then(|()| {
-                        options
-                            .iface
-                            .as_ref()
-                            .map_or(Ok(()), |iface| socket.set_multicast_if_v6(iface.index))
-                    }),
-            };
-            set.map_err(fail("setting multicast options for"))?;
+            set_multicast(&socket, options).map_err(fail("setting multicast options for"))?;
+        }
+        let iface = options.iface.as_ref();
+        if let Some(address) = iface.and_then(|iface| iface.address_like(peer.ip())) {
+            let source = SocketAddr::new(address, 0);
+            socket
+                .bind(&source.into())
+                .map_err(io_error("sending from", source))?;
         }
         let grant =
             buffer(&socket, options.buffer, false).map_err(fail("setting the send buffer for"))?;
         socket
-            .connect(&peer.into())
+            .connect(&options.scoped().into())
             .map_err(fail("connecting to"))?;
         let socket = PollableFd::new(UdpSocket::from(socket))
             .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
@@ -113,10 +101,11 @@ impl UdpSender {
         Ok(usize::try_from(mtu).unwrap_or(0))
     }
 
-    /// Sends `batch`: datagrams of `segment` bytes each, the last may be shorter. Waits while the socket is full.
+    /// Sends `batch`: datagrams of `segment` bytes each, the last may be shorter. Waits while the socket is full; while it is
+    /// not, it does not yield, so a loop around it has to.
     ///
     /// # Errors
-    /// The kernel's; EMSGSIZE when a datagram is longer than the path takes. What was sent before stays sent.
+    /// The kernel's; [`is_oversize`] tells when a datagram is longer than the path takes. What was sent before stays sent.
     pub async fn send_batch(&mut self, batch: &[u8], segment: usize) -> io::Result<()> {
         assert!(segment > 0, "a datagram has bytes");
         let per_call = if self.gso {
@@ -131,26 +120,21 @@ impl UdpSender {
                     self.set_segment(0)?;
                 }
                 self.send_call(call).await?;
-            } else if self.set_segment(segment).is_ok() {
-                match self.send_call(call).await {
-                    Err(error)
-                        if matches!(
-                            error.raw_os_error(),
-                            Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP)
-                        ) =>
-                    {
-                        self.without_gso(call, segment).await?;
-                    }
-                    sent => sent?,
-                }
-            } else {
-                self.without_gso(call, segment).await?;
+                continue;
+            }
+            let sent = match self.set_segment(segment) {
+                Ok(()) => self.send_call(call).await,
+                refused => refused,
+            };
+            match sent {
+                Err(error) if refuses_batches(&error) => self.one_by_one(call, segment).await?,
+                sent => sent?,
             }
         }
         Ok(())
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram; nothing if it is empty.
     ///
     /// # Errors
     /// As [`UdpSender::send_batch`].
@@ -158,12 +142,13 @@ impl UdpSender {
         self.send_batch(datagram, datagram.len().max(1)).await
     }
 
-    /// The path does not take batches: one call per datagram from here on.
-    async fn without_gso(&mut self, call: &[u8], segment: usize) -> io::Result<()> {
-        self.gso = false;
-        let _ = self.set_segment(0);
+    /// Sends a batch that was refused as single datagrams. If those go, it was the batch, and none is tried again; if not, it
+    /// was what is in it (older kernels refuse too long segments with the same error).
+    async fn one_by_one(&mut self, call: &[u8], segment: usize) -> io::Result<()> {
+        self.set_segment(0)?;
         for datagram in call.chunks(segment) {
             self.send_call(datagram).await?;
+            self.gso = false;
         }
         Ok(())
     }
@@ -203,7 +188,102 @@ impl UdpSender {
     }
 }
 
+/// Whether an error of a sender says that a datagram is longer than the path takes ([`UdpSender::path_mtu`]).
+#[must_use]
+pub fn is_oversize(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
+/// The kernel, or the device, knows no UDP_SEGMENT, or not for this socket.
+fn refuses_batches(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP | libc::ENOPROTOOPT)
+    )
+}
+
+fn set_hops(socket: &Socket, options: &GroupOptions) -> io::Result<()> {
+    let Some(ttl) = options.ttl.map(u32::from) else {
+        return Ok(());
+    };
+    let group = options.group;
+    match (group.is_ipv4(), group.ip().is_multicast()) {
+        (true, true) => socket.set_multicast_ttl_v4(ttl),
+        (true, false) => socket.set_ttl_v4(ttl),
+        (false, true) => socket.set_multicast_hops_v6(ttl),
+        (false, false) => socket.set_unicast_hops_v6(ttl),
+    }
+}
+
+fn set_multicast(socket: &Socket, options: &GroupOptions) -> io::Result<()> {
+    let index = options.iface.as_ref().map(|iface| iface.index);
+    if options.group.is_ipv4() {
+        socket.set_multicast_loop_v4(options.loopback)?;
+        index.map_or(Ok(()), |index| {
+            set_multicast_interface_v4(socket.as_raw_fd(), index)
+        })
+    } else {
+        socket.set_multicast_loop_v6(options.loopback)?;
+        index.map_or(Ok(()), |index| socket.set_multicast_if_v6(index))
+    }
+}
+
 const _: () = assert!(
     SEGMENTS_MAX * 1344 > BYTES_MAX,
     "full packets are bounded by bytes"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard;
+
+    /// Sends one batch of 100 times 500 bytes and returns what arrives.
+    fn batch_from(prepare: impl FnOnce(&mut UdpSender) + Send + 'static) -> (bool, Vec<usize>) {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let options = GroupOptions::new(receiver.local_addr().unwrap());
+        let gso = shard::start("test", None, move || async move {
+            let mut sender = UdpSender::connect(&options).unwrap();
+            prepare(&mut sender);
+            sender.send_batch(&[7; 50_000], 500).await.unwrap();
+            sender.gso()
+        });
+        let gso = gso.unwrap().join().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2000];
+        let lengths = std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).collect();
+        (gso, lengths)
+    }
+
+    #[test]
+    fn batches_are_the_rule() {
+        assert_eq!(batch_from(|_| ()), (true, vec![500; 100]));
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_batches_gets_single_datagrams() {
+        // Without a checksum the kernel refuses UDP_SEGMENT.
+        let refused = batch_from(|sender| {
+            let fd = sender.socket.get_ref().as_raw_fd();
+            set_option(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        });
+        assert_eq!(refused, (false, vec![500; 100]));
+    }
+
+    #[test]
+    fn hops_and_class_are_set() {
+        let mut options = GroupOptions::new("239.255.78.99:5000".parse().unwrap());
+        options.iface = Some(crate::Interface::resolve("lo").unwrap());
+        (options.ttl, options.dscp) = (Some(9), Some(46));
+        let shard = shard::start("test", None, move || async move {
+            let sender = UdpSender::connect(&options).unwrap();
+            let fd = sender.socket.get_ref().as_raw_fd();
+            [libc::IP_MULTICAST_TTL, libc::IP_TOS, libc::IP_MTU_DISCOVER]
+                .map(|option| get_option(fd, libc::IPPROTO_IP, option).unwrap())
+        });
+        assert_eq!(
+            shard.unwrap().join().unwrap(),
+            [9, 46 << 2, libc::IP_PMTUDISC_DO]
+        );
+    }
+}

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
 
 use crate::clock;
 
@@ -15,11 +16,11 @@ const PREEMPT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct ShardHandle<T: Send + 'static>(glommio::ExecutorJoinHandle<T>);
 
-/// Starts a shard named `name`, pinned to `core` if one is given, and runs `main` on it.
+/// Starts a shard named `name`, pinned to `core` if one is given, and runs `main` on it. Returns once it runs.
 ///
 /// # Errors
-/// When the kernel does not give an io_uring (old kernel, forbidden by a sandbox, locked memory below 512 KiB) or the core
-/// does not exist; the message says which and what to do.
+/// When the kernel gives no io_uring (old, or forbidden by a sandbox), too little memory may be locked, or the core does not
+/// exist; the message says which and what to do.
 pub fn start<T, F>(
     name: &str,
     core: Option<usize>,
@@ -33,20 +34,52 @@ where
     let builder = LocalExecutorBuilder::new(placement)
         .name(name)
         .preempt_timer(PREEMPT);
-    builder.spawn(move || async move { main().await }).map(ShardHandle).map_err(|error| {
-        let core = core.map_or_else(String::new, |core| format!(" on core {core}"));
-        io::Error::other(format!(
-            "cannot start a shard{core}: {error}. A shard needs io_uring (Linux 5.8 or newer, not forbidden by a sandbox), at \
-             least 512 KiB of lockable memory (ulimit -l, LimitMEMLOCK=), and an existing core"
-        ))
+    // The executor makes its rings on its own thread: whether it can is known when `main` is reached.
+    let (up, is_up) = sync_channel(1);
+    let handle = builder
+        .spawn(move || async move {
+            let _ = up.send(());
+            main().await
+        })
+        .map_err(|error| cannot_start(core, &error))?;
+    if is_up.recv().is_ok() {
+        return Ok(ShardHandle(handle));
+    }
+    Err(match handle.join() {
+        Err(error) => cannot_start(core, &error),
+        Ok(_) => io::Error::other("a shard ended before it began"),
     })
+}
+
+fn cannot_start(core: Option<usize>, error: &GlommioError<()>) -> io::Error {
+    const LOCK: &str =
+        "let it lock at least 512 KiB of memory (ulimit -l, LimitMEMLOCK= of the service)";
+    let what_to_do = match error {
+        GlommioError::BuilderError(BuilderErrorKind::NonExistentCpus { .. }) => {
+            "choose a core that exists (lscpu lists them)"
+        }
+        // The executor passes its own kind of error on as text.
+        GlommioError::IoError(error) if error.to_string().contains("MemLockLimit") => LOCK,
+        GlommioError::IoError(error) => match error.raw_os_error() {
+            Some(libc::ENOMEM) => LOCK,
+            Some(libc::EMFILE | libc::ENFILE) => {
+                "let it open more files (ulimit -n, LimitNOFILE= of the service)"
+            }
+            _ => {
+                "it needs io_uring: Linux 5.8 or newer, kernel.io_uring_disabled=0, and a sandbox that allows it"
+            }
+        },
+        _ => "see the kernel's log",
+    };
+    let core = core.map_or_else(String::new, |core| format!(" on core {core}"));
+    io::Error::other(format!("cannot start a shard{core}: {error}; {what_to_do}"))
 }
 
 impl<T: Send + 'static> ShardHandle<T> {
     /// Waits for the shard's end.
     ///
     /// # Errors
-    /// When it panicked.
+    /// When it panicked; the message has the panic's words.
     pub fn join(self) -> io::Result<T> {
         self.0
             .join()
@@ -54,12 +87,13 @@ impl<T: Send + 'static> ShardHandle<T> {
     }
 }
 
-/// Runs a task beside the present one on this shard until it ends.
+/// Runs a task beside the present one on this shard until it ends, or the shard's `main` does. Its result, if it has one,
+/// goes through a mailbox.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
     glommio::spawn_local(task).detach();
 }
 
-/// Waits.
+/// Waits. Cancel-safe.
 pub async fn sleep(duration: Duration) {
     glommio::timer::sleep(duration).await;
 }
@@ -79,6 +113,10 @@ pub async fn yield_if_needed() {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::process::Command;
+    use std::rc::Rc;
+
     use super::*;
 
     #[test]
@@ -93,10 +131,72 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_task_leaves_others_their_turn() {
+        let shard = start("test", None, || async {
+            let woken = Rc::new(Cell::new(false));
+            let sleeper = Rc::clone(&woken);
+            spawn(async move {
+                sleep(Duration::from_millis(1)).await;
+                sleeper.set(true);
+            });
+            let start = clock::boottime();
+            while !woken.get() && clock::boottime() - start < 1_000_000_000 {
+                yield_if_needed().await;
+            }
+            clock::boottime() - start
+        });
+        // With the executor's own preemption timer it is about 200 ms.
+        let passed = shard.unwrap().join().unwrap();
+        assert!(passed < 90_000_000, "{passed} ns");
+    }
+
+    #[test]
     fn a_core_that_does_not_exist_is_a_clear_error() {
-        let error = start("test", Some(4095), || async {})
-            .and_then(ShardHandle::join)
-            .unwrap_err();
-        assert!(error.to_string().contains("core 4095"), "{error}");
+        let error = start("test", Some(4095), || async {}).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("core 4095") && error.contains("lscpu"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_panic_is_seen_by_who_joins() {
+        let shard = start("test", None, || async { panic!("main on purpose") });
+        let error = shard.unwrap().join().unwrap_err().to_string();
+        assert!(error.contains("main on purpose"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_a_spawned_task_ends_the_shard() {
+        let shard = start("test", None, || async {
+            spawn(async { panic!("task on purpose") });
+            sleep(Duration::from_secs(5)).await;
+        });
+        let error = shard.unwrap().join().unwrap_err().to_string();
+        assert!(error.contains("task on purpose"), "{error}");
+    }
+
+    #[test]
+    fn too_little_lockable_memory_is_a_clear_error() {
+        const INSIDE: &str = "SEALCAST_TEST_LITTLE_MEMLOCK";
+        if std::env::var_os(INSIDE).is_some() {
+            let error = start("test", None, || async {}).unwrap_err().to_string();
+            assert!(error.contains("ulimit -l"), "{error}");
+            return;
+        }
+        // The limit is the process's: this test runs itself once more under a lower one.
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -l 64 && exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg("shard::tests::too_little_lockable_memory_is_a_clear_error")
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
     }
 }

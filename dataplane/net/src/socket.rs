@@ -1,24 +1,29 @@
-//! Options of UDP sockets: multicast by interface, source, TTL and DSCP; buffers; errors that say what to do.
-#![expect(unsafe_code, reason = "socket options that no safe crate offers")]
+//! Options of UDP sockets, what both directions share of them, and errors that say what to do.
 
 use std::fmt;
 use std::io;
-use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::os::fd::AsRawFd as _;
 
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::interface::Interface;
+use crate::sockopt::{get_option, set_option};
+
+/// Default socket buffer, bytes.
+const BUFFER_DEFAULT: usize = 8 << 20;
 
 /// Where to send or what to receive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupOptions {
     /// Group (or unicast address) and port.
     pub group: SocketAddr,
-    /// Only packets of this source are received (SSM).
+    /// Only packets of this source are received (SSM, RFC 4607). Receivers only.
     pub source: Option<IpAddr>,
     /// Through which interface; the routing table decides without one.
     pub iface: Option<Interface>,
-    /// Hops that multicast may go (default 1, the kernel's).
+    /// Hops that packets may go (default: the kernel's, 1 for multicast). Senders only.
     pub ttl: Option<u8>,
     /// Differentiated services code point, 0..=63.
     pub dscp: Option<u8>,
@@ -27,9 +32,6 @@ pub struct GroupOptions {
     /// Socket buffer to ask for, bytes.
     pub buffer: usize,
 }
-
-/// Default socket buffer.
-const BUFFER_DEFAULT: usize = 8 << 20;
 
 impl GroupOptions {
     /// The defaults for an address.
@@ -45,15 +47,17 @@ impl GroupOptions {
             buffer: BUFFER_DEFAULT,
         }
     }
-}
 
-/// A network interface, resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Interface {
-    /// As the user wrote it.
-    pub name: String,
-    /// The kernel's index.
-    pub index: u32,
+    /// The address as the kernel wants it: IPv6 of link scope has the interface in it.
+    pub(crate) fn scoped(&self) -> SocketAddr {
+        let mut addr = self.group;
+        if let (SocketAddr::V6(v6), Some(iface)) = (&mut addr, &self.iface)
+            && v6.scope_id() == 0
+        {
+            v6.set_scope_id(iface.index);
+        }
+        addr
+    }
 }
 
 /// What the kernel granted of a buffer that was asked for.
@@ -77,16 +81,20 @@ impl BufferGrant {
 
 impl fmt::Display for BufferGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, granted, .. } = self;
         let (kind, sysctl) = if self.receive {
             ("receive", "net.core.rmem_max")
         } else {
             ("send", "net.core.wmem_max")
         };
-        write!(
-            f,
-            "the kernel grants {} bytes of {kind} buffer instead of {}: bursts may be lost; raise it with `sysctl -w {sysctl}={}`",
-            self.granted, self.asked, self.asked
-        )
+        write!(f, "the kernel grants {granted} bytes of {kind} buffer")?;
+        if self.is_short() {
+            write!(
+                f,
+                " instead of {asked}: bursts may be lost; raise it with `sysctl -w {sysctl}={asked}`"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -109,9 +117,10 @@ pub enum SocketError {
         /// Which.
         addr: SocketAddr,
     },
-    /// The kernel's bound on memberships.
+    /// The kernel's bound on memberships of one socket.
     #[error(
-        "joining {group} failed: this socket may join no more groups; raise net.ipv4.igmp_max_memberships (20 by default)"
+        "joining {group}: the kernel allows this socket no more groups or sources; raise net.ipv4.igmp_max_memberships (20 \
+         by default), for sources net.ipv4.igmp_max_msf or net.ipv6.mld_max_msf"
     )]
     TooManyMemberships {
         /// Which.
@@ -125,6 +134,34 @@ pub enum SocketError {
         /// Why.
         why: &'static str,
     },
+    /// Neither the options nor the routing table say through which interface.
+    #[error(
+        "no route to {addr}: name the interface (iface=...) or add a route (ip route add {}/32 dev ...)",
+        addr.ip()
+    )]
+    NoRoute {
+        /// Which.
+        addr: SocketAddr,
+    },
+    /// A receiver's unicast address that this host does not have.
+    #[error(
+        "{addr} is no address of this host: receive on one that it has (ip address lists them), or on 0.0.0.0"
+    )]
+    NotOurs {
+        /// Which.
+        addr: SocketAddr,
+    },
+    /// The kernel asks for a privilege.
+    #[error(
+        "{what} {addr} is not permitted: choose a port from 1024 on and no broadcast address, or see to the privilege \
+         (CAP_NET_BIND_SERVICE, CAP_NET_RAW)"
+    )]
+    NotPermitted {
+        /// What was tried.
+        what: &'static str,
+        /// With which address.
+        addr: SocketAddr,
+    },
     /// Anything else.
     #[error("{what} {addr}: {source}")]
     Io {
@@ -137,239 +174,28 @@ pub enum SocketError {
     },
 }
 
+/// Names the kernel's error for `what`, tried with `addr`.
 pub(crate) fn io_error(what: &'static str, addr: SocketAddr) -> impl Fn(io::Error) -> SocketError {
     move |source| match source.raw_os_error() {
         Some(libc::EADDRINUSE) => SocketError::PortInUse { addr },
-        Some(libc::ENOBUFS) => SocketError::TooManyMemberships { group: addr },
+        Some(libc::ENETUNREACH) => SocketError::NoRoute { addr },
+        Some(libc::EADDRNOTAVAIL) => SocketError::NotOurs { addr },
+        Some(libc::EACCES | libc::EPERM) => SocketError::NotPermitted { what, addr },
         _ => SocketError::Io { what, addr, source },
     }
 }
 
-/// All interfaces with their addresses.
-fn interfaces() -> Vec<(String, u32, Option<IpAddr>)> {
-    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: getifaddrs writes one pointer; on success it heads a list that lives until freeifaddrs.
-    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut at = list;
-    while !at.is_null() {
-        // SAFETY: `at` is a node of the list, not freed yet.
-        let node = unsafe { &*at };
-        // SAFETY: ifa_name is a NUL-terminated string of the list.
-        let name = unsafe { std::ffi::CStr::from_ptr(node.ifa_name) };
-        // SAFETY: the name is a NUL-terminated string.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        found.push((
-            name.to_string_lossy().into_owned(),
-            index,
-            address(node.ifa_addr),
-        ));
-        at = node.ifa_next;
-    }
-    // SAFETY: `list` came from getifaddrs and nothing refers into it any more.
-    unsafe { libc::freeifaddrs(list) };
-    found
-}
-
-fn address(addr: *const libc::sockaddr) -> Option<IpAddr> {
-    if addr.is_null() {
-        return None;
-    }
-    // SAFETY: a non-null ifa_addr points to a sockaddr with a valid family.
-    match i32::from(unsafe { (*addr).sa_family }) {
-        libc::AF_INET => {
-            // SAFETY: the family says that it is a sockaddr_in.
-            let v4 = unsafe { addr.cast::<libc::sockaddr_in>().read_unaligned() };
-            Some(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says that it is a sockaddr_in6.
-            let v6 = unsafe { addr.cast::<libc::sockaddr_in6>().read_unaligned() };
-            Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
-        }
-        _ => None,
+/// Names the kernel's error for joining `group`.
+pub(crate) fn join_error(group: SocketAddr) -> impl Fn(io::Error) -> SocketError {
+    move |source| match source.raw_os_error() {
+        Some(libc::ENOBUFS) => SocketError::TooManyMemberships { group },
+        // What the kernel says when no interface was named and no route leads to the group.
+        Some(libc::ENODEV) => SocketError::NoRoute { addr: group },
+        _ => io_error("joining", group)(source),
     }
 }
 
-impl Interface {
-    /// Finds an interface by its name or by one of its addresses.
-    ///
-    /// # Errors
-    /// [`SocketError::NoSuchInterface`] lists those that exist.
-    pub fn resolve(asked: &str) -> Result<Self, SocketError> {
-        let all = interfaces();
-        let by_address: Option<IpAddr> = asked.parse().ok();
-        let found = all.iter().find(|(name, _, address)| {
-            name == asked || (address.is_some() && *address == by_address)
-        });
-        if let Some((_, index, _)) = found {
-            return Ok(Self {
-                name: asked.to_owned(),
-                index: *index,
-            });
-        }
-        // The whole of 127.0.0.0/8 is the loopback interface's.
-        if by_address.is_some_and(|address| address.is_loopback())
-            && let Some((_, index, _)) = all
-                .iter()
-                .find(|(_, _, address)| address.is_some_and(|address| address.is_loopback()))
-        {
-            return Ok(Self {
-                name: asked.to_owned(),
-                index: *index,
-            });
-        }
-        let mut existing: Vec<_> = all
-            .iter()
-            .map(|(name, _, address)| {
-                address.map_or_else(|| name.clone(), |address| format!("{name} ({address})"))
-            })
-            .collect();
-        existing.dedup();
-        Err(SocketError::NoSuchInterface {
-            asked: asked.to_owned(),
-            existing: existing.join(", "),
-        })
-    }
-}
-
-/// The length of an option's value, as the kernel wants it.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "options are a few hundred bytes at most"
-)]
-pub(crate) const fn length_of<T>() -> libc::socklen_t {
-    size_of::<T>() as libc::socklen_t
-}
-
-/// Sets an integer socket option.
-pub(crate) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = length_of::<i32>();
-    // SAFETY: the pointer and length describe `value`, which outlives the call.
-    let failed = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Reads an integer socket option.
-pub(crate) fn get_option(fd: RawFd, level: i32, name: i32) -> io::Result<i32> {
-    let mut value = 0_i32;
-    let mut length = length_of::<i32>();
-    // SAFETY: pointer and length describe `value` and `length`, which outlive the call.
-    let failed =
-        unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
-    if failed == 0 {
-        Ok(value)
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Sends multicast through the interface with this index.
-pub(crate) fn set_multicast_interface_v4(fd: RawFd, index: u32) -> io::Result<()> {
-    let any = libc::in_addr { s_addr: 0 };
-    let index = i32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    let request = libc::ip_mreqn {
-        imr_multiaddr: any,
-        imr_address: any,
-        imr_ifindex: index,
-    };
-    let length = length_of::<libc::ip_mreqn>();
-    // SAFETY: the pointer and length describe `request`, which outlives the call.
-    let failed = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::IPPROTO_IP,
-            libc::IP_MULTICAST_IF,
-            (&raw const request).cast(),
-            length,
-        )
-    };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Joins a group, or a group's one source, on an interface (by index; 0 leaves it to the routing table). Both families
-/// (RFC 3678 5.1).
-pub(crate) fn join(fd: RawFd, group: IpAddr, source: Option<IpAddr>, index: u32) -> io::Result<()> {
-    let level = if group.is_ipv4() {
-        libc::IPPROTO_IP
-    } else {
-        libc::IPPROTO_IPV6
-    };
-    let storage = |ip: IpAddr| SockAddr::from(SocketAddr::new(ip, 0)).as_storage();
-    let failed = match source {
-        None => {
-            let request = GroupRequest {
-                index,
-                group: storage(group),
-            };
-            let length = length_of::<GroupRequest>();
-            // SAFETY: the pointer and length describe `request`, laid out as struct group_req, which outlives the call.
-            unsafe {
-                libc::setsockopt(
-                    fd,
-                    level,
-                    MCAST_JOIN_GROUP,
-                    (&raw const request).cast(),
-                    length,
-                )
-            }
-        }
-        Some(source) => {
-            let request = GroupSourceRequest {
-                index,
-                group: storage(group),
-                source: storage(source),
-            };
-            let length = length_of::<GroupSourceRequest>();
-            // SAFETY: as above, laid out as struct group_source_req.
-            unsafe {
-                libc::setsockopt(
-                    fd,
-                    level,
-                    MCAST_JOIN_SOURCE_GROUP,
-                    (&raw const request).cast(),
-                    length,
-                )
-            }
-        }
-    };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// struct group_req of linux/in.h.
-#[repr(C)]
-struct GroupRequest {
-    index: u32,
-    group: SockAddrStorage,
-}
-
-/// struct group_source_req of linux/in.h.
-#[repr(C)]
-struct GroupSourceRequest {
-    index: u32,
-    group: SockAddrStorage,
-    source: SockAddrStorage,
-}
-
-/// Values of linux/in.h.
-const MCAST_JOIN_GROUP: i32 = 42;
-const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
-
-/// A non-blocking UDP socket with what both directions share: DF set, DSCP.
+/// A non-blocking UDP socket with what both directions share: DF set, DSCP, the interface of unicast.
 pub(crate) fn base_socket(options: &GroupOptions) -> Result<Socket, SocketError> {
     let addr = options.group;
     let fail = |what| io_error(what, addr);
@@ -380,30 +206,37 @@ pub(crate) fn base_socket(options: &GroupOptions) -> Result<Socket, SocketError>
         .map_err(fail("making non-blocking the socket for"))?;
     let fd = socket.as_raw_fd();
     // Never fragmented: what does not fit the path is an error that we see.
-    let dont_fragment = if addr.is_ipv4() {
-        set_option(
-            fd,
+    let (level, option, always) = if addr.is_ipv4() {
+        (
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
             libc::IP_PMTUDISC_DO,
         )
     } else {
-        set_option(
-            fd,
+        (
             libc::IPPROTO_IPV6,
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_DO,
         )
     };
-    dont_fragment.map_err(fail("forbidding fragments to"))?;
+    set_option(fd, level, option, always).map_err(fail("forbidding fragments to"))?;
     if let Some(dscp) = options.dscp {
-        let class = i32::from(dscp) << 2;
-        let set = if addr.is_ipv4() {
-            set_option(fd, libc::IPPROTO_IP, libc::IP_TOS, class)
+        let (level, option) = if addr.is_ipv4() {
+            (libc::IPPROTO_IP, libc::IP_TOS)
         } else {
-            set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, class)
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)
         };
-        set.map_err(fail("setting the DSCP of"))?;
+        // The upper six bits of the octet (RFC 2474 3).
+        set_option(fd, level, option, i32::from(dscp) << 2).map_err(fail("setting the DSCP of"))?;
+    }
+    if let (Some(iface), false) = (&options.iface, addr.ip().is_multicast()) {
+        let index = NonZeroU32::new(iface.index);
+        let bound = if addr.is_ipv4() {
+            socket.bind_device_by_index_v4(index)
+        } else {
+            socket.bind_device_by_index_v6(index)
+        };
+        bound.map_err(fail("choosing the interface of"))?;
     }
     Ok(socket)
 }
@@ -426,4 +259,54 @@ pub(crate) fn buffer(socket: &Socket, asked: usize, receive: bool) -> io::Result
         granted: usize::try_from(granted).unwrap_or(0),
         receive,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockopt::join;
+
+    #[test]
+    fn one_membership_too_many_is_named_with_its_sysctl() {
+        let limit: u8 = std::fs::read_to_string("/proc/sys/net/ipv4/igmp_max_memberships")
+            .unwrap()
+            .trim()
+            .parse()
+            .expect("below 256 groups");
+        let options = GroupOptions::new("239.255.78.0:0".parse().unwrap());
+        let socket = base_socket(&options).unwrap();
+        let lo = Interface::resolve("lo").unwrap().index;
+        let joined = |last| {
+            let group = IpAddr::from([239, 255, 78, last]);
+            join(socket.as_raw_fd(), group, None, lo).map_err(join_error(SocketAddr::new(group, 0)))
+        };
+        (0..limit).for_each(|last| joined(last).unwrap());
+        let error = joined(limit).unwrap_err();
+        assert!(
+            matches!(error, SocketError::TooManyMemberships { .. }),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("igmp_max_memberships"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_short_buffer_names_the_sysctl_that_helps() {
+        let short = BufferGrant {
+            asked: 8_388_608,
+            granted: 212_992,
+            receive: true,
+        };
+        assert!(short.is_short());
+        assert!(
+            short
+                .to_string()
+                .ends_with("`sysctl -w net.core.rmem_max=8388608`")
+        );
+        let socket = base_socket(&GroupOptions::new("127.0.0.1:0".parse().unwrap())).unwrap();
+        let grant = buffer(&socket, 64 << 10, false).unwrap();
+        assert_eq!((grant.granted, grant.is_short()), (64 << 10, false));
+    }
 }

@@ -19,6 +19,9 @@ mod world;
 use scenario::Scenario;
 use world::{Totals, World};
 
+/// So many failing seeds are enough to look at.
+const FAILED_MAX: usize = 10;
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name)
         .ok()
@@ -32,18 +35,22 @@ fn key_changes_lose_nothing_repeat_nothing_and_leak_nothing() {
     let wanted = setting("SEALCAST_SIM_SWITCHES").unwrap_or(10_000);
     let only = setting("SEALCAST_SIM_SEED");
     let mut totals = Totals::default();
+    let mut failed = Vec::new();
     for seed in only.unwrap_or(1).. {
         let scenario = Scenario::draw(seed);
-        let result = std::panic::catch_unwind(|| World::new(seed, &scenario).run());
-        let Ok(one) = result else {
-            panic!(
-                "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation\n{scenario:?}"
-            );
-        };
-        totals.add(&one);
-        if only.is_some() || totals.switches >= wanted {
+        match std::panic::catch_unwind(|| World::new(seed, &scenario).run()) {
+            Ok(one) => totals.add(&one),
+            Err(_) => {
+                println!(
+                    "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation\n{scenario:?}"
+                );
+                failed.push(seed);
+            }
+        }
+        if only.is_some() || totals.switches >= wanted || failed.len() >= FAILED_MAX {
             break;
         }
     }
     println!("{totals}");
+    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
 }

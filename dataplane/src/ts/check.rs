@@ -1,22 +1,33 @@
 //! Continuity of a TS (ISO/IEC 13818-1 2.4.3.3): counters go on by one per payload packet of a PID; one duplicate is allowed.
 
-use std::collections::BTreeMap;
-
 use super::packet::{NULL_PID, PACKET, TsPacket};
 
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    continuity: u8,
-    duplicated: bool,
-}
+const PIDS: usize = 1 << 13;
 
-/// Watches a stream of payloads that hold whole TS packets.
-#[derive(Clone, Debug, Default)]
+/// What is known of a PID, in one byte: counter, [`SEEN`], [`DUPLICATED`].
+type Last = u8;
+const COUNTER: Last = 0x0F;
+const SEEN: Last = 0x80;
+const DUPLICATED: Last = 0x40;
+
+/// Watches a stream of payloads that hold whole TS packets. 8 KiB, nothing allocated after its creation.
+#[derive(Clone, Debug)]
 pub struct ContinuityChecker {
-    pids: BTreeMap<u16, Last>,
+    pids: Box<[Last]>,
     errors: u64,
     sync_losses: u64,
     packets: u64,
+}
+
+impl Default for ContinuityChecker {
+    fn default() -> Self {
+        Self {
+            pids: vec![0; PIDS].into_boxed_slice(),
+            errors: 0,
+            sync_losses: 0,
+            packets: 0,
+        }
+    }
 }
 
 impl ContinuityChecker {
@@ -35,32 +46,23 @@ impl ContinuityChecker {
         if packet.pid == NULL_PID {
             return;
         }
-        let here = Last {
-            continuity: packet.continuity,
-            duplicated: false,
-        };
-        let Some(last) = self.pids.insert(packet.pid, here) else {
+        let Some(last) = self.pids.get_mut(usize::from(packet.pid)) else {
             return;
         };
-        if packet.discontinuity {
+        let before = *last;
+        *last = SEEN | packet.continuity;
+        if before & SEEN == 0 || packet.discontinuity {
             return;
         }
-        let expected = if packet.has_payload {
-            (last.continuity + 1) & 0x0F
-        } else {
-            last.continuity
-        };
-        if packet.continuity == expected {
-            return;
-        }
-        if packet.has_payload && packet.continuity == last.continuity && !last.duplicated {
-            self.pids.insert(
-                packet.pid,
-                Last {
-                    duplicated: true,
-                    ..here
-                },
-            );
+        let counter = before & COUNTER;
+        let step = u8::from(packet.has_payload);
+        if packet.continuity == (counter + step) & COUNTER {
+            // A packet without payload does not end a row of duplicates.
+            if !packet.has_payload {
+                *last |= before & DUPLICATED;
+            }
+        } else if packet.has_payload && packet.continuity == counter && before & DUPLICATED == 0 {
+            *last |= DUPLICATED;
         } else {
             self.errors += 1;
         }
@@ -87,11 +89,14 @@ impl ContinuityChecker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn packet(pid: u8, control: u8, continuity: u8) -> [u8; PACKET] {
+    fn packet(pid: u16, control: u8, continuity: u8) -> [u8; PACKET] {
         let mut packet = [0; PACKET];
-        packet[..4].copy_from_slice(&[0x47, 0, pid, control << 4 | continuity]);
+        let [high, low] = pid.to_be_bytes();
+        packet[..4].copy_from_slice(&[0x47, high, low, control << 4 | continuity]);
         packet
     }
 
@@ -102,32 +107,57 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_an_error_a_duplicate_and_a_wrap_are_not() {
-        assert_eq!(
-            errors(&[
-                packet(1, 1, 14),
-                packet(1, 1, 15),
-                packet(1, 1, 0),
-                packet(1, 1, 0),
-                packet(1, 1, 1)
-            ]),
-            0
-        );
+    fn a_jump_is_an_error_a_wrap_is_not() {
+        let wrap = [packet(1, 1, 14), packet(1, 1, 15), packet(1, 1, 0)];
+        assert_eq!(errors(&wrap), 0);
         assert_eq!(errors(&[packet(1, 1, 0), packet(1, 1, 2)]), 1);
-        assert_eq!(
-            errors(&[packet(1, 1, 0), packet(1, 1, 0), packet(1, 1, 0)]),
-            1,
-            "only one duplicate"
-        );
-        assert_eq!(
-            errors(&[packet(1, 1, 0), packet(2, 1, 7), packet(1, 1, 1)]),
-            0,
-            "each PID counts for itself"
-        );
-        assert_eq!(
-            errors(&[packet(1, 1, 3), packet(1, 2, 3), packet(1, 1, 4)]),
-            0,
-            "no payload, no step"
-        );
+        let two = [packet(1, 1, 0), packet(2, 1, 7), packet(1, 1, 1)];
+        assert_eq!(errors(&two), 0, "each PID counts for itself");
+        let no_payload = [packet(1, 1, 3), packet(1, 2, 3), packet(1, 1, 4)];
+        assert_eq!(errors(&no_payload), 0, "no payload, no step");
+        assert_eq!(errors(&[packet(1, 1, 3), packet(1, 2, 4)]), 1);
+    }
+
+    #[test]
+    fn one_duplicate_is_allowed() {
+        let row = |count| vec![packet(1, 1, 0); count];
+        assert_eq!(errors(&row(2)), 0);
+        assert_eq!(errors(&row(3)), 1);
+        let goes_on = [row(2), vec![packet(1, 1, 1), packet(1, 1, 1)]].concat();
+        assert_eq!(errors(&goes_on), 0, "one of each");
+    }
+
+    #[test]
+    fn null_packets_and_announced_jumps_are_no_errors() {
+        let null = [packet(NULL_PID, 1, 0), packet(NULL_PID, 1, 9)];
+        assert_eq!(errors(&null), 0);
+        let mut announced = packet(1, 3, 9);
+        announced[4..6].copy_from_slice(&[1, 0x80]);
+        assert_eq!(errors(&[packet(1, 1, 0), announced, packet(1, 1, 10)]), 0);
+    }
+
+    #[test]
+    fn what_is_no_packet_is_counted() {
+        let mut checker = ContinuityChecker::default();
+        checker.push(&[&packet(1, 1, 0)[..], &[0; PACKET], &[0x47; 40]].concat());
+        assert_eq!((checker.packets(), checker.sync_losses()), (1, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn a_lost_packet_is_an_error(length in 3_usize..100, lost in 1_usize..98) {
+            let stream: Vec<_> = (0..length).map(|index| packet(7, 1, u8::try_from(index % 16).unwrap())).collect();
+            prop_assert_eq!(errors(&stream), 0);
+            let lost = 1 + lost % (length - 2);
+            let rest = [&stream[..lost], &stream[lost + 1..]].concat();
+            prop_assert_eq!(errors(&rest), 1);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(payload in prop::collection::vec(any::<u8>(), 0..1400)) {
+            let mut checker = ContinuityChecker::default();
+            checker.push(&payload);
+            prop_assert_eq!(checker.packets() + checker.sync_losses(), payload.len().div_ceil(PACKET) as u64);
+        }
     }
 }

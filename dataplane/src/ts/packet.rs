@@ -9,9 +9,9 @@ pub const NULL_PID: u16 = 0x1FFF;
 /// TS packets in a datagram.
 pub const PER_PAYLOAD: usize = 7;
 
-/// A programme clock reference: ticks of 27 MHz, modulo [`Pcr::WRAP`] (2.4.3.5).
+/// A programme clock reference: ticks of 27 MHz, below [`Pcr::WRAP`] (2.4.3.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pcr(pub u64);
+pub struct Pcr(u64);
 
 impl Pcr {
     /// Where the clock starts anew: 2^33 ticks of 90 kHz.
@@ -19,7 +19,31 @@ impl Pcr {
     /// Ticks per second.
     pub const HZ: u64 = 27_000_000;
 
-    /// Ticks from `earlier` to here, going forward.
+    /// The reference for a count of ticks that never wraps.
+    #[must_use]
+    pub fn new(ticks: u64) -> Self {
+        Self(ticks % Self::WRAP)
+    }
+
+    /// Ticks of 27 MHz.
+    #[must_use]
+    pub fn ticks(self) -> u64 {
+        self.0
+    }
+
+    /// The 90 kHz part: the unit of presentation times and of RTP timestamps. 33 bits.
+    #[must_use]
+    pub fn base(self) -> u64 {
+        self.0 / 300
+    }
+
+    /// What is left of a 90 kHz tick, 0..300.
+    #[must_use]
+    pub fn extension(self) -> u64 {
+        self.0 % 300
+    }
+
+    /// Ticks from `earlier` to here, going forward, over the wrap if need be.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         (self.0 + Self::WRAP - earlier.0) % Self::WRAP
@@ -37,7 +61,7 @@ pub struct TsPacket {
     pub has_payload: bool,
     /// The stream is discontinuous here on purpose.
     pub discontinuity: bool,
-    /// Programme clock reference, if one is here.
+    /// Programme clock reference, if one is here and valid.
     pub pcr: Option<Pcr>,
 }
 
@@ -63,13 +87,18 @@ impl TsPacket {
             let flags = field[0];
             parsed.discontinuity = flags & 0x80 != 0;
             if flags & 0x10 != 0 {
-                let [a, b, c, d, e, f] = *field.get(1..7)?.first_chunk()?;
-                let base = u64::from(u32::from_be_bytes([a, b, c, d])) << 1 | u64::from(e >> 7);
-                parsed.pcr = Some(Pcr(base * 300 + u64::from(u16::from_be_bytes([e & 1, f]))));
+                parsed.pcr = pcr(*field.get(1..7)?.first_chunk()?);
             }
         }
         Some(parsed)
     }
+}
+
+/// Base (33 bits), six reserved bits, extension (9 bits); an extension above 299 is no time.
+fn pcr([a, b, c, d, e, f]: [u8; 6]) -> Option<Pcr> {
+    let base = u64::from(u32::from_be_bytes([a, b, c, d])) << 1 | u64::from(e >> 7);
+    let extension = u64::from(u16::from_be_bytes([e & 1, f]));
+    (extension < 300).then_some(Pcr(base * 300 + extension))
 }
 
 #[cfg(test)]
@@ -78,33 +107,64 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_pcr_is_read() {
+    fn with_pcr(field: [u8; 6]) -> [u8; PACKET] {
         let mut packet = [0xFF; PACKET];
         packet[..6].copy_from_slice(&[0x47, 0x41, 0x00, 0x35, 7, 0x90]);
-        packet[6..12].copy_from_slice(&[0, 0, 0, 1, 0x80 | 0x7E, 0x05]);
+        packet[6..12].copy_from_slice(&field);
+        packet
+    }
+
+    #[test]
+    fn a_pcr_is_read() {
+        let packet = with_pcr([0, 0, 0, 1, 0x80 | 0x7E, 0x05]);
         let parsed = TsPacket::parse(&packet).unwrap();
-        assert_eq!(
-            (
-                parsed.pid,
-                parsed.continuity,
-                parsed.has_payload,
-                parsed.discontinuity
-            ),
-            (0x100, 5, true, true)
-        );
+        assert_eq!((parsed.pid, parsed.continuity), (0x100, 5));
+        assert!(parsed.has_payload && parsed.discontinuity);
         assert_eq!(parsed.pcr, Some(Pcr(3 * 300 + 5)));
+    }
+
+    #[test]
+    fn an_impossible_pcr_is_none() {
+        let largest = with_pcr([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 43]); // extension 299
+        let last = Some(Pcr(Pcr::WRAP - 1));
+        assert_eq!(TsPacket::parse(&largest).unwrap().pcr, last);
+        let beyond = with_pcr([0xFF; 6]);
+        assert_eq!(TsPacket::parse(&beyond).unwrap().pcr, None);
+    }
+
+    #[test]
+    fn an_adaptation_field_that_does_not_fit_is_no_packet() {
+        let mut packet = with_pcr([0; 6]);
+        packet[4] = 184;
+        assert_eq!(TsPacket::parse(&packet), None);
+        packet[4] = 6; // the PCR flag, but no room for a PCR
+        assert_eq!(TsPacket::parse(&packet), None);
+        assert_eq!(TsPacket::parse(&packet[..187]), None);
     }
 
     #[test]
     fn pcr_differences_go_over_the_wrap() {
         assert_eq!(Pcr(5).since(Pcr(Pcr::WRAP - 5)), 10);
+        assert_eq!(Pcr::new(Pcr::WRAP + 301), Pcr(301));
+        assert_eq!((Pcr(301).base(), Pcr(301).extension()), (1, 1));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 180..200)) {
-            let _ = TsPacket::parse(&bytes);
+        fn any_bytes_are_survived(mut bytes in prop::collection::vec(any::<u8>(), 180..200), sync: bool) {
+            if sync {
+                bytes[0] = SYNC;
+                bytes.resize(PACKET, 0);
+            }
+            if let Some(packet) = TsPacket::parse(&bytes) {
+                prop_assert!(packet.pcr.is_none_or(|pcr| pcr.ticks() < Pcr::WRAP));
+                prop_assert!(packet.pid <= NULL_PID && packet.continuity < 16);
+            }
+        }
+
+        #[test]
+        fn differences_add_up(start in 0..Pcr::WRAP, step in 0..Pcr::WRAP) {
+            prop_assert_eq!(Pcr::new(start + step).since(Pcr(start)), step);
         }
     }
 }
