@@ -12,6 +12,11 @@ use crate::clock;
 /// Longest time a task runs before others get their turn.
 const PREEMPT: Duration = Duration::from_millis(1);
 
+/// Longest time the executor sleeps. It may go to sleep beside tasks that are ready: when one of its own events (preemption
+/// timer, wake from another thread) comes just before it looks for work, glommio-ng 0.12 takes that for having none. Any later
+/// event sets it going again, so there is always one soon.
+const SLEEP_MAX: Duration = Duration::from_millis(2);
+
 /// A running shard.
 #[derive(Debug)]
 pub struct ShardHandle<T: Send + 'static>(glommio::ExecutorJoinHandle<T>);
@@ -39,6 +44,11 @@ where
     let handle = builder
         .spawn(move || async move {
             let _ = up.send(());
+            spawn(async {
+                loop {
+                    sleep(SLEEP_MAX).await;
+                }
+            });
             main().await
         })
         .map_err(|error| cannot_start(core, &error))?;

@@ -108,7 +108,7 @@ impl Channel {
             None => self.take(ctx, id, deposit),
         };
         match verdict {
-            Verdict::Kept => {}
+            Verdict::Kept => self.deposited_again(ctx, epoch),
             Verdict::Refused(fault) => self.ignore(ctx, id, fault),
             Verdict::Differs => {
                 let channel = self.config.channel;
@@ -230,6 +230,25 @@ impl Channel {
         }
     }
 
+    /// Its run holds what was kept, but for an epoch after the one in use and not as next: a term ended between a deposit and
+    /// its acknowledgement. It is next, or both would wait for each other.
+    fn deposited_again(&mut self, ctx: &mut Ctx<'_>, epoch: Epoch) {
+        let later = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.epoch < epoch);
+        let kept = self
+            .others
+            .iter()
+            .position(|served| served.key.epoch == epoch);
+        if let (Some(index), None, true) = (kept, &self.next, later) {
+            self.next = Some(self.others.remove(index).key);
+            self.store(ctx);
+            let channel = self.config.channel;
+            ctx.event(AuthorityEvent::Prepared { channel, epoch });
+        }
+    }
+
     /// A root under a new number: current at once after a start of the server, else next.
     fn take(&mut self, ctx: &mut Ctx<'_>, id: ServerId, deposit: Deposit) -> Verdict {
         let channel = self.config.channel;
@@ -253,7 +272,12 @@ impl Channel {
             return Verdict::Refused(Fault::NumberNotGiven);
         }
         let owner = self.current.as_ref().map(|current| current.depositor);
-        if deposit.at_once && owner == Some(Some(by)) {
+        // A run that held too long lost its keys: it starts again.
+        let sends = self
+            .current
+            .as_ref()
+            .is_some_and(|current| self.reports(id, current.epoch));
+        if deposit.at_once && owner == Some(Some(by)) && sends {
             return Verdict::Refused(Fault::AlreadyStarted);
         }
         if !deposit.at_once && (owner.is_none() || self.announcement.is_some()) {

@@ -79,6 +79,10 @@ impl Channel {
             certificate,
         };
         ctx.send(link.conn, FromAuthority::CipherHalf(half));
+        // Whoever gets the next key during its announcement hears of the change at once.
+        if let (Slot::Next, Some(announcement)) = (slot, &mut self.announcement) {
+            announcement.sign_at = ctx.now;
+        }
         true
     }
 

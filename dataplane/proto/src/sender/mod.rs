@@ -339,6 +339,8 @@ impl Sender {
         } else if !self.holding {
             self.holding = true;
             self.stats.holds += 1;
+            // The authority may know of a change that did not reach us.
+            self.due.report = now;
             self.out.push_back(Output::Event(Event::Holding { epoch }));
         }
     }

@@ -30,6 +30,9 @@ pub fn read(bytes: &[u8]) -> (usize, u32, u32) {
     (usize::from(bytes[0]), run, number)
 }
 
+/// Packets in a row that a receiver may lose at the end.
+const LATELY: u32 = 100;
+
 /// No nonce is used twice, nothing leaves in clear (SEC-06, MD-39).
 #[derive(Debug, Default)]
 pub struct Wire {
@@ -115,6 +118,12 @@ impl Delivery {
     pub fn give_up(&mut self, epoch: u64) {
         self.forgive();
         self.epochs.insert(epoch, false);
+    }
+
+    /// Whether it delivered what this run sent lately, before its packet `number`.
+    pub fn is_up_to(&self, sender: usize, run: u32, number: u32) -> bool {
+        let last = self.last.get(&(sender, run));
+        last.is_some_and(|last| last + LATELY > number)
     }
 
     /// A missing key is reported once.
