@@ -281,3 +281,37 @@ fn a_deposit_waits_for_the_report_of_its_run() {
     );
     assert_eq!(world.ask(None).unwrap().current.root, root(50));
 }
+
+#[test]
+fn a_deposit_whose_acknowledgement_was_lost_with_its_term_becomes_next() {
+    let mut world = world();
+    let a = sending(&mut world, 1, 11, 50);
+    world.pass(ms(45_000));
+    let epoch = world.number(a, false).unwrap();
+    world.deposit(a, epoch, 51, false).unwrap();
+    let (peer, term, stored) = (world.peer(a).clone(), world.term(), world.disk.clone());
+    world.restart(stored);
+    let a = world.relink(peer, term);
+    world.report(a);
+    assert_eq!(world.channel().next, None, "nobody says that it holds it");
+    let again = world.deposit(a, epoch, 51, false).unwrap();
+    world.hold(a, &again, false);
+    assert_eq!(
+        (world.channel().next, world.channel().announced),
+        (Some(epoch), true)
+    );
+    world.pass(ms(20_000));
+    assert_eq!(world.peer(a).epochs().0, Some(epoch.0));
+}
+
+#[test]
+fn a_run_whose_keys_ran_out_starts_again() {
+    let mut world = world();
+    let a = sending(&mut world, 1, 11, 50);
+    world.peer(a).report.current = None;
+    world.report(a);
+    let epoch = world.number(a, true).unwrap();
+    let deposited = world.deposit(a, epoch, 51, true).unwrap();
+    assert!(deposited.certificate.is_some());
+    assert_eq!(world.channel().current, Some(epoch));
+}
