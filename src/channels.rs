@@ -12,7 +12,7 @@ use sealcast_dataplane::link::ChannelLink;
 use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::receive::ReceiveChannel;
 use sealcast_dataplane::rtp::RtpWriter;
-use sealcast_dataplane::send::SendChannel;
+use sealcast_dataplane::send::{SendChannel, SendEvent};
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_net::mailbox::Receiver as Stop;
 use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
@@ -140,7 +140,26 @@ pub fn sending(
     })
 }
 
-fn tell_sending(channel: &str, keylog: &KeyLog, event: sender::Event) {
+fn tell_sending(channel: &str, keylog: &KeyLog, event: SendEvent) {
+    let event = match event {
+        SendEvent::Protocol(event) => event,
+        SendEvent::Oversize {
+            longest,
+            payload_max,
+        } => {
+            return tracing::warn!(
+                channel,
+                "the input has payloads of up to {longest} bytes, but the path takes {payload_max}: longer ones are dropped and \
+                 counted; make them shorter (7 TS packets are 1316 bytes) or raise the MTU"
+            );
+        }
+        SendEvent::LegFailed { group, error } => {
+            return tracing::warn!(
+                channel,
+                "sending to {group} failed ({error}); failures are counted, the channel goes on"
+            );
+        }
+    };
     match event {
         sender::Event::KeyLog(line) => keylog.write(&line),
         sender::Event::Started { epoch } => {

@@ -32,10 +32,19 @@ pub struct Ingest {
 pub struct IngestCounts {
     /// Payloads longer than the path takes.
     pub oversize: u64,
+    /// Bytes of the longest of these.
+    pub longest: usize,
     /// Datagrams that are not what the input's URL promises.
     pub malformed: u64,
     /// Buffers that the kernel dropped.
     pub drops: u64,
+}
+
+impl IngestCounts {
+    fn too_long(&mut self, length: usize) {
+        self.oversize += 1;
+        self.longest = self.longest.max(length);
+    }
 }
 
 #[derive(Debug)]
@@ -103,6 +112,12 @@ impl Ingest {
             payload_max,
             counts: IngestCounts::default(),
         }
+    }
+
+    /// Bytes of the longest payload that is taken.
+    #[must_use]
+    pub fn payload_max(&self) -> usize {
+        self.payload_max
     }
 
     /// What was not taken so far.
@@ -200,7 +215,7 @@ fn payload<'a>(
         datagram
     };
     if payload.len() > max {
-        counts.oversize += 1;
+        counts.too_long(payload.len());
         return None;
     }
     (!payload.is_empty()).then_some(payload)
@@ -256,7 +271,7 @@ fn fill_from_feed(
                 return Filled::Some;
             }
             if payload.len() > max {
-                counts.oversize += 1;
+                counts.too_long(payload.len());
             } else if !payload.is_empty() && !batch.push(payload) {
                 return Filled::Some;
             }

@@ -1,6 +1,7 @@
 //! The sending channel: ingest, seal, multicast. A thin driver around [`sealcast_proto::sender::Sender`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_lite::future::or;
@@ -38,7 +39,28 @@ pub struct SendChannel {
     /// that receivers get them from their first byte. `None`: live input is taken from the start.
     pub start_delay: Option<Duration>,
     /// Gets what should be told to people.
-    pub on_event: Box<dyn FnMut(Event)>,
+    pub on_event: Box<dyn FnMut(SendEvent)>,
+}
+
+/// What should be told to people.
+#[derive(Debug)]
+pub enum SendEvent {
+    /// A word of the protocol's.
+    Protocol(Event),
+    /// The first payload that is longer than the path takes. It and others like it are dropped and counted.
+    Oversize {
+        /// Bytes of the longest so far.
+        longest: usize,
+        /// Bytes of the longest payload that can be sent.
+        payload_max: usize,
+    },
+    /// The first error of a group's socket. Further ones are counted; the other group goes on.
+    LegFailed {
+        /// The group.
+        group: SocketAddr,
+        /// The kernel's word.
+        error: io::Error,
+    },
 }
 
 impl std::fmt::Debug for SendChannel {
@@ -75,6 +97,7 @@ impl SendChannel {
         let mut batch = SealBatch::default();
         let mut publish = Time(0);
         let mut errors = [0; 2];
+        let mut oversize_told = false;
         let mut begin = if self.start_delay.is_some() {
             Begin::WaitsForKey
         } else {
@@ -91,6 +114,7 @@ impl SendChannel {
             begin = self.begin(begin, now);
             if publish <= now {
                 publish = now.after(PUBLISH_INTERVAL);
+                self.tell_oversize(&mut oversize_told);
                 self.status.publish(self.snapshot(now, errors, false));
             }
             match wake {
@@ -105,6 +129,7 @@ impl SendChannel {
             shard::yield_if_needed().await;
         };
         self.send_outputs(now(), &mut errors).await;
+        self.tell_oversize(&mut oversize_told);
         self.status.publish_last(self.snapshot(now(), errors, true));
         why
     }
@@ -169,10 +194,11 @@ impl SendChannel {
         while let Some(output) = self.sender.poll_output() {
             match output {
                 Output::Link(message) => self.link.send(now, message),
-                Output::Event(event) => (self.on_event)(event),
+                Output::Event(event) => (self.on_event)(SendEvent::Protocol(event)),
                 Output::Multicast(datagram) => {
                     for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
-                        *errors += u64::from(leg.send_one(&datagram).await.is_err());
+                        let sent = leg.send_one(&datagram).await;
+                        note(sent, leg.peer(), errors, &mut self.on_event);
                     }
                 }
             }
@@ -191,7 +217,8 @@ impl SendChannel {
             // Never in clear: what cannot be sealed now is counted and dropped (MD-39).
             if self.sender.seal(now(), 0, buffer, spans).is_ok() {
                 for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
-                    *errors += u64::from(send_runs(leg, batch).await.is_err());
+                    let sent = send_runs(leg, batch).await;
+                    note(sent, leg.peer(), errors, &mut self.on_event);
                 }
             }
             if matches!(filled, Filled::End(_)) {
@@ -199,6 +226,16 @@ impl SendChannel {
             }
         }
         Filled::Some
+    }
+
+    fn tell_oversize(&mut self, told: &mut bool) {
+        let longest = self.ingest.counts().longest;
+        if longest > 0 && !std::mem::replace(told, true) {
+            (self.on_event)(SendEvent::Oversize {
+                longest,
+                payload_max: self.ingest.payload_max(),
+            });
+        }
     }
 
     fn snapshot(&self, now: Time, leg_errors: [u64; 2], finished: bool) -> SendStatus {
@@ -217,6 +254,21 @@ impl SendChannel {
             leg_errors,
             finished,
         }
+    }
+}
+
+/// Counts a leg's failures and tells the first.
+fn note(
+    sent: io::Result<()>,
+    group: SocketAddr,
+    errors: &mut u64,
+    tell: &mut dyn FnMut(SendEvent),
+) {
+    if let Err(error) = sent {
+        if *errors == 0 {
+            tell(SendEvent::LegFailed { group, error });
+        }
+        *errors += 1;
     }
 }
 
