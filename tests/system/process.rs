@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,17 @@ pub struct Program {
 
 /// Starts `sealcast` with `args` on a host (`None`: here), output to files in `folder`.
 pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) -> Program {
+    sealcast_reading(Stdio::null(), host, folder, name, args)
+}
+
+/// As [`sealcast`], with `input` as its standard input.
+pub fn sealcast_reading(
+    input: Stdio,
+    host: Option<&str>,
+    folder: &Path,
+    name: &str,
+    args: &[&str],
+) -> Program {
     let binary = env!("CARGO_BIN_EXE_sealcast");
     let mut command = match host {
         Some(host) => {
@@ -37,7 +48,7 @@ pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) ->
     let child = command
         .args(args)
         .env("SEALCAST_LOG", "info")
-        .stdin(std::process::Stdio::null())
+        .stdin(input)
         .stdout(File::create(&out).expect("a file for output"))
         .stderr(File::create(&err).expect("a file for errors"))
         .spawn()
@@ -58,6 +69,16 @@ impl Program {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    /// Its standard input, if it was piped.
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("standard input is a pipe")
+    }
+
+    /// What it wrote to standard output.
+    pub fn written(&self) -> Vec<u8> {
+        fs::read(&self.out).unwrap_or_default()
     }
 
     /// What it said on standard error.

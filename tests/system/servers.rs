@@ -12,7 +12,7 @@ use crate::sample::{assert_same, rtp_packets, ts};
 use crate::streams::{assert_clean, keys, receiver, sender};
 
 /// Sends packets to `to`, evenly over `length`; calls `at_half` when half of them are gone.
-fn feed(
+pub fn feed(
     socket: &UdpSocket,
     to: &str,
     packets: &[Vec<u8>],
