@@ -154,7 +154,7 @@ fn udp_in_and_rtp_out() {
     chain.stop();
     let got = collected.join().unwrap();
     assert_eq!(got.len(), payloads.len());
-    let sequence = |packet: &[u8]| u16::from_be_bytes([packet[2], packet[3]]);
+    let sequence = |packet: &[u8]| u16::from_be_bytes(*packet[2..].first_chunk().unwrap());
     for (packet, payload) in got.iter().zip(&payloads) {
         assert_eq!(&packet[..2], &[0x80, 33]);
         assert!(packet[12..] == payload[..]);
