@@ -79,7 +79,7 @@ impl Requester {
             }
             return false;
         }
-        if self.pending.len() == PENDING_MAX {
+        if self.pending.len() == PENDING_MAX && !self.displace_older(wanted) {
             return false;
         }
         self.last_number += 1;
@@ -91,6 +91,22 @@ impl Requester {
             tries: 0,
         });
         true
+    }
+
+    /// Drops the request for the oldest epoch if `wanted` is newer. After a long outage the answer to old ones is that they
+    /// are over; they must not keep a device from asking for what is sent now.
+    fn displace_older(&mut self, wanted: Option<Epoch>) -> bool {
+        let named = self.pending.iter().enumerate();
+        let oldest = named
+            .filter_map(|(index, pending)| Some((pending.wanted?, index)))
+            .min();
+        match oldest.filter(|&(oldest, _)| wanted.is_none_or(|wanted| wanted > oldest)) {
+            Some((_, index)) => {
+                self.pending.swap_remove(index);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Plans a request at an unknown key id, after a short random pause.
@@ -236,6 +252,26 @@ mod tests {
             (12..=20).contains(&numbers.len()),
             "backs off to 5 s: {} tries in a minute",
             numbers.len()
+        );
+    }
+
+    #[test]
+    fn a_newer_epoch_displaces_the_oldest_request_and_an_older_one_does_not() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut requester = Requester::new(ChannelId(1));
+        requester.plan(None, Time(0));
+        for epoch in 10..20 {
+            assert!(requester.demand(Epoch(epoch), Time(0), &mut rng));
+        }
+        assert!(!requester.demand(Epoch(9), Time(0), &mut rng));
+        let mut wanted: Vec<_> = sent(&mut requester, Time(1 << 40), &mut rng)
+            .into_iter()
+            .map(|wanted| wanted.epoch)
+            .collect();
+        wanted.sort();
+        assert_eq!(
+            wanted,
+            [None, Some(Epoch(17)), Some(Epoch(18)), Some(Epoch(19))]
         );
     }
 
