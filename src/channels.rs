@@ -143,6 +143,7 @@ pub fn sending(
 fn tell_sending(channel: &str, keylog: &KeyLog, event: SendEvent) {
     let event = match event {
         SendEvent::Protocol(event) => event,
+        SendEvent::Input(warning) => return tracing::warn!(channel, "{warning}"),
         SendEvent::Oversize {
             longest,
             payload_max,

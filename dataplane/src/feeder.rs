@@ -7,7 +7,7 @@ use std::thread;
 
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
 
-use crate::source::{Due, PayloadSource};
+use crate::source::{Due, PayloadSource, Warning};
 
 /// Payloads of one chunk, at most.
 const CHUNK: usize = 48;
@@ -51,6 +51,8 @@ impl Chunk {
 pub enum Fed {
     /// Payloads.
     Chunk(Chunk),
+    /// What people should know of the source.
+    Warning(Warning),
     /// The source has ended; why, if it failed.
     End(Option<String>),
 }
@@ -82,6 +84,9 @@ impl Feed {
                 let end = fill(source.as_mut(), &mut chunk);
                 if filled_in.send_blocking(Fed::Chunk(chunk)).is_err() {
                     return;
+                }
+                while let Some(warning) = source.take_warning() {
+                    let _ = filled_in.send_blocking(Fed::Warning(warning));
                 }
                 if let Some(end) = end {
                     let _ = filled_in.send_blocking(Fed::End(end));

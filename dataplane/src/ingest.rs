@@ -1,11 +1,13 @@
 //! Where a sending channel's payloads come from: a socket, or a feeder.
 
+use std::collections::VecDeque;
+
 use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
 
 use crate::batch::SealBatch;
 use crate::feeder::{Chunk, Fed, Feed};
 use crate::rtp;
-use crate::source::Due;
+use crate::source::{Due, Warning};
 
 /// Buffers of one receive call.
 const FRAMES: usize = 8;
@@ -56,12 +58,19 @@ enum From {
         rtp: bool,
         at: Cursor,
     },
-    Feed {
-        feed: Feed,
-        chunk: Option<Chunk>,
-        start: u64,
-        end: Option<Option<String>>,
-    },
+    Feed(FeedInput),
+}
+
+/// Payloads of a feeder, each when it is due.
+#[derive(Debug)]
+struct FeedInput {
+    feed: Feed,
+    chunk: Option<Chunk>,
+    /// Boot clock at the source's time 0.
+    start: u64,
+    /// Why the source ended, if it has.
+    end: Option<Option<String>>,
+    warnings: VecDeque<Warning>,
 }
 
 /// Where in the receive batch the next payload lies.
@@ -101,12 +110,13 @@ impl Ingest {
     /// From a feeder; its time starts now.
     #[must_use]
     pub fn feed(feed: Feed, payload_max: usize) -> Self {
-        let from = From::Feed {
+        let from = From::Feed(FeedInput {
             feed,
             chunk: None,
             start: clock::boottime(),
             end: None,
-        };
+            warnings: VecDeque::new(),
+        });
         Self {
             from,
             payload_max,
@@ -125,7 +135,7 @@ impl Ingest {
     pub fn counts(&self) -> IngestCounts {
         let drops = match &self.from {
             From::Udp { socket, .. } => socket.drops(),
-            From::Feed { .. } => 0,
+            From::Feed(_) => 0,
         };
         IngestCounts {
             drops,
@@ -135,8 +145,16 @@ impl Ingest {
 
     /// Time is counted from now on: sending could not begin before.
     pub fn restart_clock(&mut self) {
-        if let From::Feed { start, .. } = &mut self.from {
-            *start = clock::boottime();
+        if let From::Feed(input) = &mut self.from {
+            input.start = clock::boottime();
+        }
+    }
+
+    /// What people should know of the source, each once.
+    pub fn take_warning(&mut self) -> Option<Warning> {
+        match &mut self.from {
+            From::Udp { .. } => None,
+            From::Feed(input) => input.warnings.pop_front(),
         }
     }
 
@@ -147,17 +165,7 @@ impl Ingest {
                 // An error shows itself again in `fill`.
                 let _ = socket.readable().await;
             }
-            From::Feed {
-                feed,
-                chunk,
-                start,
-                end,
-            } => match chunk.as_ref().and_then(Chunk::front) {
-                Some((_, Due::At(due))) => shard::sleep_until(*start + due).await,
-                Some((_, Due::Now)) => {}
-                None if end.is_some() => {}
-                None => feed.ready().await,
-            },
+            From::Feed(input) => input.ready().await,
         }
     }
 
@@ -183,12 +191,7 @@ impl Ingest {
                 }
                 Filled::Some
             }
-            From::Feed {
-                feed,
-                chunk,
-                start,
-                end,
-            } => fill_from_feed(feed, chunk, end, *start, batch, max, counts),
+            From::Feed(input) => input.fill(batch, max, counts),
         }
     }
 }
@@ -247,38 +250,44 @@ fn take_datagrams<'a>(
     true
 }
 
-fn fill_from_feed(
-    feed: &mut Feed,
-    chunk: &mut Option<Chunk>,
-    end: &mut Option<Option<String>>,
-    start: u64,
-    batch: &mut SealBatch,
-    max: usize,
-    counts: &mut IngestCounts,
-) -> Filled {
-    let now = clock::boottime();
-    loop {
-        if chunk.is_none() {
-            match feed.try_recv() {
-                Some(Fed::Chunk(next)) => *chunk = Some(next),
-                Some(Fed::End(why)) => *end = Some(why),
-                None => return end.clone().map_or(Filled::Some, Filled::End),
-            }
+impl FeedInput {
+    async fn ready(&mut self) {
+        match self.chunk.as_ref().and_then(Chunk::front) {
+            Some((_, Due::At(due))) => shard::sleep_until(self.start + due).await,
+            Some((_, Due::Now)) => {}
+            None if self.end.is_some() => {}
+            None => self.feed.ready().await,
         }
-        let Some(current) = chunk else { continue };
-        while let Some((payload, due)) = current.front() {
-            if matches!(due, Due::At(due) if start + due > now) {
-                return Filled::Some;
+    }
+
+    fn fill(&mut self, batch: &mut SealBatch, max: usize, counts: &mut IngestCounts) -> Filled {
+        let now = clock::boottime();
+        loop {
+            if self.chunk.is_none() {
+                match self.feed.try_recv() {
+                    Some(Fed::Chunk(next)) => self.chunk = Some(next),
+                    Some(Fed::Warning(warning)) => self.warnings.push_back(warning),
+                    Some(Fed::End(why)) => self.end = Some(why),
+                    None => return self.end.clone().map_or(Filled::Some, Filled::End),
+                }
             }
-            if payload.len() > max {
-                counts.too_long(payload.len());
-            } else if !payload.is_empty() && !batch.push(payload) {
-                return Filled::Some;
+            let Some(current) = &mut self.chunk else {
+                continue;
+            };
+            while let Some((payload, due)) = current.front() {
+                if matches!(due, Due::At(due) if self.start + due > now) {
+                    return Filled::Some;
+                }
+                if payload.len() > max {
+                    counts.too_long(payload.len());
+                } else if !payload.is_empty() && !batch.push(payload) {
+                    return Filled::Some;
+                }
+                current.advance();
             }
-            current.advance();
-        }
-        if let Some(done) = chunk.take() {
-            feed.recycle(done);
+            if let Some(done) = self.chunk.take() {
+                self.feed.recycle(done);
+            }
         }
     }
 }

@@ -1,18 +1,22 @@
-//! UDP payloads out of a capture (pcap or pcapng, read by the crate `pcap-parser`): Ethernet with VLAN tags, Linux cooked,
+//! UDP datagrams out of a capture (pcap or pcapng, read by the crate `pcap-parser`): Ethernet with VLAN tags, Linux cooked,
 //! raw IP, loopback; IPv4 and IPv6.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError as ParserError, create_reader};
 
+use frame::{Link, Skip};
+
+mod frame;
+
 /// Bytes buffered: larger than any packet a capture holds.
 const BUFFER: usize = 1 << 20;
-const UDP: u8 = 17;
+const NS: u64 = 1_000_000_000;
 
 /// Why a capture cannot be read (on).
 #[derive(Debug, thiserror::Error)]
@@ -21,19 +25,51 @@ pub enum PcapError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It is no capture.
-    #[error("this is no pcap or pcapng file")]
+    #[error("this is no pcap or pcapng file (a compressed one has to be unpacked first)")]
     NotACapture,
     /// It is damaged.
-    #[error("the capture is damaged or cut off")]
+    #[error("the capture is damaged")]
     Damaged,
+    /// It ends inside a packet.
+    #[error("the capture is cut off: its last packet is not all there")]
+    CutOff,
     /// Its packets have a header that is not known here.
     #[error(
         "link type {0} is not supported: capture on Ethernet, Linux cooked (any), raw IP or loopback"
     )]
     LinkType(i32),
     /// It holds nothing of use.
-    #[error("no UDP datagram{0} in the capture")]
-    Nothing(String),
+    #[error("no UDP datagram{to} in the capture, {elsewhere} to other addresses")]
+    Nothing {
+        /// The address asked for, as ` to ADDRESS`.
+        to: String,
+        /// Datagrams to others.
+        elsewhere: u64,
+    },
+}
+
+/// Where and when a datagram was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Datagram {
+    /// Nanoseconds, of the capture's clock.
+    pub time: u64,
+    /// From.
+    pub src: SocketAddr,
+    /// To.
+    pub dst: SocketAddr,
+}
+
+/// Packets that were passed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PcapCounts {
+    /// No UDP.
+    pub other: u64,
+    /// To another address than the one asked for.
+    pub elsewhere: u64,
+    /// Pieces of IP packets.
+    pub fragments: u64,
+    /// Captured in part only.
+    pub short: u64,
 }
 
 /// A capture that is being read.
@@ -43,7 +79,7 @@ pub struct PcapReader {
     /// Link type and time units per second, per interface.
     interfaces: Vec<(Linktype, u64)>,
     taken: u64,
-    fragments: u64,
+    counts: PcapCounts,
 }
 
 impl fmt::Debug for PcapReader {
@@ -55,12 +91,8 @@ impl fmt::Debug for PcapReader {
     }
 }
 
-/// What one block held.
-enum Found {
-    /// A datagram: time, and length appended.
-    Datagram(u64),
-    Other,
-}
+/// A captured frame: interface, time in its units, bytes.
+type Frame<'a> = (usize, u64, &'a [u8]);
 
 impl PcapReader {
     /// Opens a capture; `dst` takes only datagrams to that address.
@@ -75,312 +107,125 @@ impl PcapReader {
             dst,
             interfaces: Vec::new(),
             taken: 0,
-            fragments: 0,
+            counts: PcapCounts::default(),
         })
     }
 
-    /// IP fragments seen: they are passed over.
+    /// What was passed over so far.
     #[must_use]
-    pub fn fragments(&self) -> u64 {
-        self.fragments
+    pub fn counts(&self) -> PcapCounts {
+        self.counts
     }
 
-    /// Appends the next datagram's payload to `out` and gives its time, nanoseconds; `None` at the end.
+    /// Appends the next datagram's payload to `out`; `None` at the end.
     ///
     /// # Errors
     /// [`PcapError`] when the capture is damaged, or ends without any datagram.
-    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, PcapError> {
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Datagram>, PcapError> {
         loop {
             match self.parser.next() {
                 Ok((offset, block)) => {
-                    let found = take(
-                        &mut self.interfaces,
-                        &mut self.fragments,
-                        self.dst,
-                        &block,
-                        out,
-                    );
+                    let found = match frame_of(&mut self.interfaces, &block) {
+                        Ok(Some(frame)) => {
+                            take(&self.interfaces, &mut self.counts, self.dst, frame, out)
+                        }
+                        Ok(None) => Ok(None),
+                        Err(error) => Err(error),
+                    };
                     self.parser.consume_noshift(offset);
-                    if let Found::Datagram(time) = found? {
+                    if let Some(datagram) = found? {
                         self.taken += 1;
-                        return Ok(Some(time));
+                        return Ok(Some(datagram));
                     }
                 }
                 Err(ParserError::Eof) if self.taken > 0 => return Ok(None),
-                Err(ParserError::Eof) => {
-                    let to = self
-                        .dst
-                        .map_or_else(String::new, |dst| format!(" to {dst}"));
-                    return Err(PcapError::Nothing(to));
-                }
+                Err(ParserError::Eof) => return Err(self.nothing()),
                 Err(ParserError::Incomplete(_)) => {
                     self.parser.refill().map_err(|_| PcapError::Damaged)?
                 }
+                Err(ParserError::UnexpectedEof) => return Err(PcapError::CutOff),
                 Err(_) => return Err(PcapError::Damaged),
             }
         }
     }
+
+    fn nothing(&self) -> PcapError {
+        let to = self
+            .dst
+            .map_or_else(String::new, |dst| format!(" to {dst}"));
+        let elsewhere = self.counts.elsewhere;
+        PcapError::Nothing { to, elsewhere }
+    }
 }
 
-fn take(
+/// The frame in a block; blocks that describe interfaces are noted.
+fn frame_of<'a>(
     interfaces: &mut Vec<(Linktype, u64)>,
-    fragments: &mut u64,
-    dst: Option<SocketAddr>,
-    block: &PcapBlockOwned<'_>,
-    out: &mut Vec<u8>,
-) -> Result<Found, PcapError> {
-    let (interface, ticks, data) = match block {
+    block: &'a PcapBlockOwned<'_>,
+) -> Result<Option<Frame<'a>>, PcapError> {
+    match block {
         PcapBlockOwned::LegacyHeader(header) => {
             let units = if header.is_nanosecond_precision() {
-                1_000_000_000
+                NS
             } else {
                 1_000_000
             };
             interfaces.push((header.network, units));
-            return Ok(Found::Other);
+            Ok(None)
         }
         PcapBlockOwned::Legacy(packet) => {
             let units = interfaces.first().map_or(1_000_000, |&(_, units)| units);
-            (
-                0,
-                u64::from(packet.ts_sec) * units + u64::from(packet.ts_usec),
-                packet.data,
-            )
+            let ticks = u64::from(packet.ts_sec) * units + u64::from(packet.ts_usec);
+            Ok(Some((0, ticks, packet.data)))
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => {
             interfaces.clear();
-            return Ok(Found::Other);
+            Ok(None)
         }
         PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-            interfaces.push((
-                interface.linktype,
-                interface.ts_resolution().unwrap_or(1_000_000).max(1),
-            ));
-            return Ok(Found::Other);
+            let units = interface.ts_resolution().unwrap_or(1_000_000).max(1);
+            interfaces.push((interface.linktype, units));
+            Ok(None)
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-            let data = packet
-                .data
-                .get(..packet.caplen as usize)
-                .ok_or(PcapError::Damaged)?;
-            (
-                packet.if_id as usize,
-                u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low),
-                data,
-            )
+            let captured = packet.data.get(..packet.caplen as usize);
+            let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+            let data = captured.ok_or(PcapError::Damaged)?;
+            Ok(Some((packet.if_id as usize, ticks, data)))
         }
-        PcapBlockOwned::NG(_) => return Ok(Found::Other),
-    };
-    let &(link, units) = interfaces.get(interface).ok_or(PcapError::Damaged)?;
-    let time =
-        u64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(units)).unwrap_or(u64::MAX);
-    let Some((to, payload)) = network(link, data)?.and_then(|packet| udp(packet, fragments)) else {
-        return Ok(Found::Other);
-    };
-    if dst.is_some_and(|dst| dst != to) {
-        return Ok(Found::Other);
+        PcapBlockOwned::NG(_) => Ok(None),
     }
-    out.extend_from_slice(payload);
-    Ok(Found::Datagram(time))
 }
 
-/// The IP packet inside a frame; `None` when the frame carries something else.
-fn network(link: Linktype, frame: &[u8]) -> Result<Option<&[u8]>, PcapError> {
-    const VLAN: [u16; 3] = [0x8100, 0x88A8, 0x9100];
-    let ip_at = |mut at: usize| {
-        let kind = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
-        while VLAN.contains(&kind(at)?) {
-            at += 4;
+/// Appends the payload of the datagram in a frame, if there is one to `dst`.
+fn take(
+    interfaces: &[(Linktype, u64)],
+    counts: &mut PcapCounts,
+    dst: Option<SocketAddr>,
+    (interface, ticks, data): Frame<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Datagram>, PcapError> {
+    let &(Linktype(number), units) = interfaces.get(interface).ok_or(PcapError::Damaged)?;
+    // The upper half may tell of a frame check sequence.
+    let link = Link::new(number & 0xFFFF).ok_or(PcapError::LinkType(number))?;
+    let time = u64::try_from(u128::from(ticks) * u128::from(NS) / u128::from(units));
+    let counter = match frame::datagram(link, data) {
+        Ok(udp) if dst.is_none_or(|dst| dst == udp.dst) => {
+            out.extend_from_slice(udp.payload);
+            return Ok(Some(Datagram {
+                time: time.unwrap_or(u64::MAX),
+                src: udp.src,
+                dst: udp.dst,
+            }));
         }
-        matches!(kind(at)?, 0x0800 | 0x86DD)
-            .then(|| frame.get(at + 2..))
-            .flatten()
+        Ok(_) => &mut counts.elsewhere,
+        Err(Skip::Other) => &mut counts.other,
+        Err(Skip::Fragment) => &mut counts.fragments,
+        Err(Skip::Short) => &mut counts.short,
     };
-    Ok(match link.0 {
-        1 => ip_at(12),
-        113 => ip_at(14),
-        // Linux cooked, version 2: the protocol comes first.
-        276 => match frame {
-            [0x08, 0x00, ..] | [0x86, 0xDD, ..] => frame.get(20..),
-            _ => None,
-        },
-        0 | 108 => frame.get(4..),
-        12 | 14 | 101 | 228 | 229 => Some(frame),
-        other => return Err(PcapError::LinkType(other)),
-    })
-}
-
-/// Destination and payload of a UDP datagram in an IP packet.
-fn udp<'a>(packet: &'a [u8], fragments: &mut u64) -> Option<(SocketAddr, &'a [u8])> {
-    let (ip, datagram): (IpAddr, &[u8]) = match packet.first()? >> 4 {
-        4 => {
-            let header = usize::from(packet[0] & 0x0F) * 4;
-            let total = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
-            let fragment = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x3FFF;
-            if *packet.get(9)? != UDP {
-                return None;
-            }
-            if fragment != 0 {
-                *fragments += 1;
-                return None;
-            }
-            let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-            (Ipv4Addr::from(to).into(), packet.get(header..total)?)
-        }
-        6 => {
-            let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
-            if *packet.get(6)? != UDP {
-                return None;
-            }
-            let to: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
-            (Ipv6Addr::from(to).into(), packet.get(40..40 + length)?)
-        }
-        _ => return None,
-    };
-    let port = u16::from_be_bytes([*datagram.get(2)?, *datagram.get(3)?]);
-    let length = usize::from(u16::from_be_bytes([*datagram.get(4)?, *datagram.get(5)?]));
-    Some((SocketAddr::new(ip, port), datagram.get(8..length)?))
+    *counter += 1;
+    Ok(None)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn datagram(port: u16, payload: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(8 + payload.len()).unwrap();
-        [
-            &[0, 9][..],
-            &port.to_be_bytes(),
-            &length.to_be_bytes(),
-            &[0, 0],
-            payload,
-        ]
-        .concat()
-    }
-
-    fn ipv4(port: u16, payload: &[u8]) -> Vec<u8> {
-        let udp = datagram(port, payload);
-        let total = u16::try_from(20 + udp.len()).unwrap().to_be_bytes();
-        [
-            &[0x45, 0][..],
-            &total,
-            &[0, 0, 0, 0, 9, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1],
-            &udp,
-        ]
-        .concat()
-    }
-
-    fn ipv6(port: u16, payload: &[u8]) -> Vec<u8> {
-        let udp = datagram(port, payload);
-        let length = u16::try_from(udp.len()).unwrap().to_be_bytes();
-        let to = "ff15::1".parse::<Ipv6Addr>().unwrap().octets();
-        [&[0x60, 0, 0, 0][..], &length, &[17, 9], &[0; 16], &to, &udp].concat()
-    }
-
-    fn capture(link: u32, frames: &[(u32, u32, Vec<u8>)]) -> Vec<u8> {
-        let mut file = Vec::new();
-        for word in [0xA1B2_C3D4_u32, 0x0004_0002, 0, 0, 65535, link] {
-            file.extend(word.to_le_bytes());
-        }
-        for (seconds, micros, frame) in frames {
-            let length = u32::try_from(frame.len()).unwrap();
-            for word in [*seconds, *micros, length, length] {
-                file.extend(word.to_le_bytes());
-            }
-            file.extend(frame);
-        }
-        file
-    }
-
-    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    }
-
-    fn read(bytes: &[u8], dst: Option<&str>) -> Result<Vec<(u64, Vec<u8>)>, PcapError> {
-        let file = file(bytes);
-        let dst = dst.and_then(|dst| dst.parse().ok());
-        let mut reader = PcapReader::open(file.path(), dst)?;
-        let mut found = Vec::new();
-        loop {
-            let mut payload = Vec::new();
-            match reader.next(&mut payload)? {
-                Some(time) => found.push((time, payload)),
-                None => return Ok(found),
-            }
-        }
-    }
-
-    #[test]
-    fn every_link_type_gives_its_datagrams() {
-        let ethernet = |kind: &[u8], ip: &[u8]| [&[0; 12][..], kind, ip].concat();
-        let frames = vec![
-            (1, 5, ethernet(&[8, 0], &ipv4(5000, b"one"))),
-            (1, 6, ethernet(&[0x81, 0, 0, 7, 8, 0], &ipv4(5000, b"two"))),
-            (1, 7, ethernet(&[0x86, 0xDD], &ipv6(5000, b"three"))),
-            (1, 8, ethernet(&[8, 6], &[0; 28])),
-        ];
-        let found = read(&capture(1, &frames), None).unwrap();
-        assert_eq!(found[0], (1_000_005_000, b"one".to_vec()));
-        assert_eq!(
-            (found[1].1.as_slice(), found[2].1.as_slice(), found.len()),
-            (&b"two"[..], &b"three"[..], 3)
-        );
-        let cooked = [&[0; 14][..], &[8, 0], &ipv4(5000, b"x")].concat();
-        let cooked_2 = [&[8, 0][..], &[0; 18], &ipv4(5000, b"x")].concat();
-        for (link, frame) in [
-            (113, cooked),
-            (276, cooked_2),
-            (101, ipv4(5000, b"x")),
-            (0, [&[2, 0, 0, 0][..], &ipv4(5000, b"x")].concat()),
-        ] {
-            assert_eq!(
-                read(&capture(link, &[(0, 0, frame)]), None).unwrap()[0].1,
-                b"x",
-                "link type {link}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_destination_can_be_chosen() {
-        let frames = vec![(0, 0, ipv4(5000, b"a")), (0, 1, ipv4(5001, b"b"))];
-        let found = read(&capture(101, &frames), Some("239.1.1.1:5001")).unwrap();
-        assert_eq!(found, [(1_000, b"b".to_vec())]);
-        let error = read(&capture(101, &frames), Some("239.1.1.1:7"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("239.1.1.1:7"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_capture_or_damaged_is_an_error() {
-        assert!(matches!(
-            read(b"no capture at all, just text", None),
-            Err(PcapError::NotACapture)
-        ));
-        assert!(matches!(
-            read(&capture(147, &[(0, 0, vec![0; 60])]), None),
-            Err(PcapError::LinkType(147))
-        ));
-        let whole = capture(101, &[(0, 0, ipv4(5000, b"a")), (0, 0, ipv4(5000, b"b"))]);
-        assert!(matches!(
-            read(&whole[..whole.len() - 5], None),
-            Err(PcapError::Damaged)
-        ));
-    }
-
-    proptest! {
-        #[test]
-        fn any_frame_is_survived(link in prop::sample::select(vec![0, 1, 101, 113, 276]), bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-            if let Ok(Some(packet)) = network(Linktype(link), &bytes) {
-                let _ = udp(packet, &mut 0);
-            }
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use sealcast_proto::sender::{Event, Output, Sender};
 use crate::batch::SealBatch;
 use crate::ingest::{Filled, Ingest};
 use crate::link::{ChannelLink, LinkEvent};
+use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
 
 /// Batches sealed in a row before the link and the clock are looked at again.
@@ -47,6 +48,8 @@ pub struct SendChannel {
 pub enum SendEvent {
     /// A word of the protocol's.
     Protocol(Event),
+    /// The source goes on, but something is wrong with it.
+    Input(Warning),
     /// The first payload that is longer than the path takes. It and others like it are dropped and counted.
     Oversize {
         /// Bytes of the longest so far.
@@ -114,7 +117,7 @@ impl SendChannel {
             begin = self.begin(begin, now);
             if publish <= now {
                 publish = now.after(PUBLISH_INTERVAL);
-                self.tell_oversize(&mut oversize_told);
+                self.tell_of_input(&mut oversize_told);
                 self.status.publish(self.snapshot(now, errors, false));
             }
             match wake {
@@ -129,7 +132,7 @@ impl SendChannel {
             shard::yield_if_needed().await;
         };
         self.send_outputs(now(), &mut errors).await;
-        self.tell_oversize(&mut oversize_told);
+        self.tell_of_input(&mut oversize_told);
         self.status.publish_last(self.snapshot(now(), errors, true));
         why
     }
@@ -228,9 +231,12 @@ impl SendChannel {
         Filled::Some
     }
 
-    fn tell_oversize(&mut self, told: &mut bool) {
+    fn tell_of_input(&mut self, oversize_told: &mut bool) {
+        while let Some(warning) = self.ingest.take_warning() {
+            (self.on_event)(SendEvent::Input(warning));
+        }
         let longest = self.ingest.counts().longest;
-        if longest > 0 && !std::mem::replace(told, true) {
+        if longest > 0 && !std::mem::replace(oversize_told, true) {
             (self.on_event)(SendEvent::Oversize {
                 longest,
                 payload_max: self.ingest.payload_max(),
