@@ -9,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_crypto::{SigningKey, Span};
 use sealcast_proto::authority::{self, Authority, ConnId, Stored};
-use sealcast_proto::discard::Discard;
 use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
@@ -17,6 +16,9 @@ use sealcast_proto::sender::{self, Hold, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
+
+#[path = "finish.rs"]
+mod finish;
 
 use super::scenario::{Fault, Scenario};
 use super::witness::{Delivery, Wire, payload, read};
@@ -640,91 +642,6 @@ impl World {
                 self.drain_receiver(index);
             }
         }
-    }
-
-    fn finish(mut self) -> Totals {
-        // Let what is under way arrive and wait out its time.
-        self.tick += 40;
-        while let Some((_, event)) = self.events.pop_first() {
-            if matches!(event, Event::Datagram { .. }) {
-                self.happen(event);
-            }
-        }
-        self.tick += 400;
-        for index in 0..self.receivers.len() {
-            self.receivers[index].asleep_until = 0;
-            self.poll_receiver(index);
-            let ReceiverNode {
-                machine, delivery, ..
-            } = &mut self.receivers[index];
-            machine.finish(&mut |bytes| delivery.deliver(bytes));
-            let (stats, discards) = (machine.stats(), machine.discards());
-            delivery.settle(&format!("receiver {index}: {stats:?} {discards:?}"));
-            let dropped: u64 = [
-                Discard::UnknownKey,
-                Discard::Uncertified,
-                Discard::BadTag,
-                Discard::Replay,
-                Discard::Duplicate,
-                Discard::Late,
-                Discard::SourceNotChosen,
-            ]
-            .map(|cause| discards.of(cause))
-            .iter()
-            .sum();
-            assert_eq!(
-                delivery.arrived,
-                stats.packets + dropped,
-                "every packet is delivered or counted once: {stats:?} {discards:?}"
-            );
-            if !self.scenario.numbers_may_return() {
-                assert_eq!(
-                    discards.of(Discard::BadTag),
-                    0,
-                    "nothing genuine fails to open"
-                );
-            }
-            // All faults are over for many epochs.
-            let runs = self.senders.iter().enumerate();
-            let mut latest = runs.map(|(id, node)| (id, node.run_of_sender, node.number));
-            assert!(
-                latest.any(|(id, run, number)| delivery.is_up_to(id, run, number)),
-                "receiver {index} delivers nothing any more: {stats:?} {discards:?}"
-            );
-            self.totals.packets += stats.packets;
-            self.totals.unknown_key += discards.of(Discard::UnknownKey);
-            self.totals.parked += stats.unparked;
-        }
-        let now: Vec<_> = self
-            .senders
-            .iter()
-            .map(|node| {
-                (
-                    node.machine.is_holding(),
-                    node.machine.current(self.now(node.clock)),
-                )
-            })
-            .collect();
-        let epochs: Vec<_> = now
-            .iter()
-            .filter_map(|(_, current)| current.map(|(epoch, _)| epoch.0))
-            .collect();
-        let (low, high) = (
-            epochs.iter().min().expect("senders send"),
-            epochs.iter().max().expect("senders send"),
-        );
-        assert!(
-            high - low <= 1,
-            "all senders are under the same epoch, or within one change: {epochs:?}"
-        );
-        let each = self.totals.switches / now.len() as u64;
-        assert!(each > 30, "key changes went on: {each} at each sender");
-        // Where all who knew an epoch forgot it, numbers go back.
-        assert!(
-            *high > 30 || self.scenario.numbers_may_return(),
-            "epochs went on: {epochs:?}"
-        );
-        self.totals
     }
 }
 
