@@ -15,7 +15,7 @@ const PREEMPT: Duration = Duration::from_millis(1);
 /// Longest time the executor sleeps. It may go to sleep beside tasks that are ready: when one of its own events (preemption
 /// timer, wake from another thread) comes just before it looks for work, glommio-ng 0.12 takes that for having none. Any later
 /// event sets it going again, so there is always one soon.
-const SLEEP_MAX: Duration = Duration::from_millis(2);
+const SLEEP_MAX: Duration = Duration::from_millis(5);
 
 /// A running shard.
 #[derive(Debug)]
