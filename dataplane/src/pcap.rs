@@ -100,8 +100,18 @@ impl PcapReader {
     /// # Errors
     /// [`PcapError`] when it cannot be opened or is no capture.
     pub fn open(path: &Path, dst: Option<SocketAddr>) -> Result<Self, PcapError> {
-        let file = File::open(path)?;
-        let parser = create_reader(BUFFER, file).map_err(|_| PcapError::NotACapture)?;
+        Self::new(File::open(path)?, dst)
+    }
+
+    /// As [`PcapReader::open`], from any bytes.
+    ///
+    /// # Errors
+    /// [`PcapError`] when they are no capture.
+    pub fn new(
+        input: impl io::Read + Send + 'static,
+        dst: Option<SocketAddr>,
+    ) -> Result<Self, PcapError> {
+        let parser = create_reader(BUFFER, input).map_err(|_| PcapError::NotACapture)?;
         Ok(Self {
             parser,
             dst,

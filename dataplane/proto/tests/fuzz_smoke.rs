@@ -1,11 +1,12 @@
 //! Hostile bytes: every parser takes thousands of mutated messages without a panic, and what it takes it writes back the same.
 //!
-//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others.
+//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The checks are those of the fuzz targets
+//! (`fuzz/`), which go on for as long as they are let.
 #![expect(clippy::print_stdout, reason = "says which seed was used")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
-use std::net::IpAddr;
-use std::time::Duration;
+#[path = "fuzz/checks.rs"]
+mod checks;
 
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -14,8 +15,6 @@ use sealcast_crypto::{EpochRoot, LaneSecret, SigningKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
 };
-use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified, sign};
 use sealcast_proto::wire::door::{
@@ -24,18 +23,14 @@ use sealcast_proto::wire::door::{
 };
 use sealcast_proto::wire::header::Header;
 use sealcast_proto::wire::link::{
-    CipherHalf, Deposit, Deposited, Frame, FromAuthority, Hello, Mode, NoticeRelay, Number,
-    NumberWanted, Ping, Report, ServerIdentity, ToAuthority, Welcome,
+    CipherHalf, Deposit, Deposited, FromAuthority, Hello, Mode, NoticeRelay, Number, NumberWanted,
+    Ping, Report, ServerIdentity, ToAuthority, Welcome,
 };
 
 const TERM: Term = Term {
     number: 3,
     instance: 4,
 };
-
-fn key() -> SigningKey {
-    SigningKey::from_seed(&[1; 32])
-}
 
 fn notice() -> Vec<u8> {
     let notice = Notice {
@@ -48,7 +43,7 @@ fn notice() -> Vec<u8> {
         revision: 2,
         remaining: Remaining(1234),
     };
-    sign(&notice, &key())
+    sign(&notice, &checks::key())
 }
 
 fn certificate() -> Vec<u8> {
@@ -58,19 +53,19 @@ fn certificate() -> Vec<u8> {
         group: GroupId(9),
         follows: Some(GroupId(8)),
         server: ServerId(1),
-        server_key: key().verifying_key(),
+        server_key: checks::key().verifying_key(),
         first_lane: Lane::new(2).unwrap(),
         lanes: 3,
         first_epoch: Epoch(4),
         last_epoch: Epoch(5),
     };
-    sign(&certificate, &key())
+    sign(&certificate, &checks::key())
 }
 
 fn to_authority() -> Vec<ToAuthority> {
     let identity = ServerIdentity {
         server: ServerId(1),
-        key: key().verifying_key(),
+        key: checks::key().verifying_key(),
     };
     let report = Report {
         channel: ChannelId(7),
@@ -127,8 +122,8 @@ fn from_authority() -> Vec<FromAuthority> {
         current: half(4),
         next: Some(half(5)),
         fetch_offset: Remaining(3),
-        authority: key().verifying_key(),
-        successor: Some(key().verifying_key()),
+        authority: checks::key().verifying_key(),
+        successor: Some(checks::key().verifying_key()),
         cookies: vec![Cookie(vec![1, 2, 3])],
     };
     let cipher = CipherHalf {
@@ -143,7 +138,7 @@ fn from_authority() -> Vec<FromAuthority> {
     vec![
         FromAuthority::Welcome(Welcome {
             term: TERM,
-            authority: key().verifying_key(),
+            authority: checks::key().verifying_key(),
             successor: None,
         }),
         FromAuthority::Pong(Ping { echo: Time(5) }),
@@ -214,36 +209,6 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// What parses is written back byte for byte.
-fn check<T: Wire>(bytes: &[u8]) {
-    if let Ok(message) = T::decode_all(bytes) {
-        assert_eq!(encoded(&message), bytes);
-    }
-}
-
-fn parse_everything(bytes: &[u8]) {
-    check::<Frame<ToAuthority>>(bytes);
-    check::<Frame<FromAuthority>>(bytes);
-    check::<ToAuthority>(bytes);
-    check::<FromAuthority>(bytes);
-    check::<Wanted>(bytes);
-    check::<Granted>(bytes);
-    let _ = Unverified::<Notice>::parse(bytes)
-        .map(|notice| notice.verify(&key().verifying_key()).is_ok());
-    let _ = Unverified::<LaneCertificate>::parse(bytes);
-    let _ =
-        KeyRequest::from_datagram(bytes).map(|request| assert_eq!(request.to_datagram(), bytes));
-    let _ = KeyReply::from_datagram(bytes).map(|reply| assert_eq!(reply.to_datagram(), bytes));
-    let _ = Refusal::from_datagram(bytes).map(|refusal| assert_eq!(refusal.to_datagram(), bytes));
-    if let Ok((header, length)) = Header::parse(bytes) {
-        let mut out = [0; 17];
-        assert_eq!(
-            (header.write(&mut out), &out[..length]),
-            (length, &bytes[..length])
-        );
-    }
-}
-
 #[test]
 fn every_message_comes_back_as_it_was() {
     for message in to_authority() {
@@ -255,13 +220,13 @@ fn every_message_comes_back_as_it_was() {
     assert!(
         Unverified::<Notice>::parse(&notice())
             .unwrap()
-            .verify(&key().verifying_key())
+            .verify(&checks::key().verifying_key())
             .is_ok()
     );
     assert!(
         Unverified::<LaneCertificate>::parse(&certificate())
             .unwrap()
-            .verify(&key().verifying_key())
+            .verify(&checks::key().verifying_key())
             .is_ok()
     );
     let other = SigningKey::from_seed(&[2; 32]).verifying_key();
@@ -294,42 +259,15 @@ fn mutated_messages_are_survived() {
         .collect();
     corpus.extend([notice(), certificate()]);
     corpus.extend(door());
-    let times = Duration::from_secs;
-    let timing = Timing::new(times(60), times(20), times(10), times(2)).unwrap();
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut receiver = Receiver::new(
-        ReceiverConfig::new(ChannelId(7), timing),
-        ParkingBudget::default(),
-        Time(0),
-    );
-    let welcome = Welcome {
-        term: TERM,
-        authority: key().verifying_key(),
-        successor: None,
-    };
-    receiver.handle_link(
-        Time(0),
-        FromAuthority::Welcome(welcome),
-        &mut rng,
-        &mut |_| {},
-    );
+    let mut device = checks::Device::new(seed);
     let mut pick = ChaCha8Rng::seed_from_u64(seed + 1);
-    for round in 0..rounds {
+    for _ in 0..rounds {
         let mut choose = || usize::try_from(pick.next_u64() % corpus.len() as u64).unwrap();
         let (mut bytes, other) = (corpus[choose()].clone(), corpus[choose()].clone());
         mutate(&mut bytes, &other, &mut pick);
-        parse_everything(&bytes);
+        checks::everything(&bytes);
         let segment = 1 + usize::try_from(pick.next_u64() % 300).unwrap();
-        let from = IpAddr::from([10, 0, 0, 1]);
-        receiver.handle_batch(
-            Time(round * 1_000_000),
-            from,
-            0,
-            &mut bytes,
-            segment,
-            &mut rng,
-            &mut |_| {},
-        );
+        device.take(&mut bytes, segment);
     }
 }
 
@@ -360,6 +298,6 @@ proptest! {
 
     #[test]
     fn random_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        parse_everything(&bytes);
+        checks::everything(&bytes);
     }
 }

@@ -1,0 +1,8 @@
+//! Messages of the key door.
+#![no_main]
+
+#[path = "../../dataplane/proto/tests/fuzz/checks.rs"]
+#[allow(dead_code, reason = "each target uses some of the checks")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::door(bytes));

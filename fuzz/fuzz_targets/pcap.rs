@@ -1,0 +1,8 @@
+//! Captures.
+#![no_main]
+
+#[path = "../../dataplane/tests/fuzz/checks.rs"]
+#[allow(dead_code, reason = "each target uses some of the checks")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::pcap(bytes));
