@@ -518,3 +518,6 @@ fn certificate_fits(
         && certificate.lanes == config.lanes
         && certificate.covers(certificate.first_lane, epoch)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! An authority that says what a test wants, a sender, a receiver.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use sealcast_crypto::{EpochRoot, SigningKey, Span};
+use sealcast_proto::ids::{
+    ChannelId, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
+};
+use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
+use sealcast_proto::receiver::{FetchOn, ParkingBudget, Receiver, ReceiverConfig};
+use sealcast_proto::sender::{self, Hold, NotSending, Output, Sender, SenderConfig};
+use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
+use sealcast_proto::wire::door::{DecipherHalf, Granted};
+use sealcast_proto::wire::link::{
+    CipherHalf, Frame, FromAuthority, Mode, NoticeRelay, Report, ToAuthority, Welcome,
+};
+
+pub(crate) const CHANNEL: ChannelId = ChannelId(3);
+pub(crate) const RUN: RunId = RunId(8);
+pub(crate) const TERM: Term = Term {
+    number: 1,
+    instance: 1,
+};
+pub(crate) const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+pub(crate) fn at(ms: u64) -> Time {
+    Time(ms * 1_000_000)
+}
+
+pub(crate) fn timing() -> Timing {
+    let ms = Duration::from_millis;
+    Timing::new(ms(10_000), ms(4_000), ms(2_000), ms(500)).unwrap()
+}
+
+pub(crate) fn root(epoch: u64) -> EpochRoot {
+    EpochRoot::from_bytes([u8::try_from(epoch).unwrap(); 32])
+}
+
+/// An authority that says what a test wants, a sender, a receiver.
+pub(crate) struct Bench {
+    pub(crate) authority: SigningKey,
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) delivered: Vec<Vec<u8>>,
+    /// What the sender said to the authority.
+    pub(crate) said: Vec<ToAuthority>,
+    pub(crate) events: Vec<sender::Event>,
+    pub(crate) multicast: Vec<Vec<u8>>,
+}
+
+pub(crate) const SENDER_SEED: [u8; 32] = [9; 32];
+
+impl Bench {
+    pub(crate) fn new(hold: Hold, fetch_on: FetchOn) -> Self {
+        let config = SenderConfig {
+            channel: CHANNEL,
+            server: ServerId(1),
+            run: RUN,
+            mode: Mode::Authority,
+            lanes: 1,
+            timing: timing(),
+            hold,
+            payload_max: 1444,
+            keylog: false,
+        };
+        let receiving = ReceiverConfig {
+            fetch_on,
+            ..ReceiverConfig::new(CHANNEL, timing())
+        };
+        let mut bench = Self {
+            authority: SigningKey::from_seed(&[7; 32]),
+            sender: Sender::new(config, &SENDER_SEED),
+            receiver: Receiver::new(receiving, ParkingBudget::default(), at(0)),
+            rng: ChaCha8Rng::seed_from_u64(1),
+            delivered: Vec::new(),
+            said: Vec::new(),
+            events: Vec::new(),
+            multicast: Vec::new(),
+        };
+        let welcome = Welcome {
+            term: TERM,
+            authority: bench.authority.verifying_key(),
+            successor: None,
+        };
+        bench.sender.link_up(at(0));
+        bench.tell_sender(0, FromAuthority::Welcome(welcome.clone()));
+        bench.receiver.link_up();
+        bench.tell_receiver(0, FromAuthority::Welcome(welcome));
+        bench
+    }
+
+    pub(crate) fn tell_sender(&mut self, ms: u64, message: FromAuthority) {
+        self.sender.handle_link(
+            at(ms),
+            Frame {
+                sent: at(ms),
+                message,
+            },
+            &mut self.rng,
+        );
+        self.drain(ms);
+    }
+
+    pub(crate) fn tell_receiver(&mut self, ms: u64, message: FromAuthority) {
+        let delivered = &mut self.delivered;
+        let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
+        self.receiver
+            .handle_link(at(ms), message, &mut self.rng, deliver);
+    }
+
+    pub(crate) fn drain(&mut self, _ms: u64) {
+        while let Some(output) = self.sender.poll_output() {
+            match output {
+                Output::Link(message) => self.said.push(message),
+                Output::Multicast(datagram) => self.multicast.push(datagram),
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    pub(crate) fn poll(&mut self, ms: u64) {
+        self.sender.poll(at(ms), &mut self.rng);
+        self.drain(ms);
+        let delivered = &mut self.delivered;
+        let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
+        self.receiver.poll(at(ms), &mut self.rng, deliver);
+    }
+
+    pub(crate) fn certificate(&self, epoch: u64, group: u64) -> Vec<u8> {
+        let certificate = LaneCertificate {
+            channel: CHANNEL,
+            term: TERM,
+            group: GroupId(group),
+            follows: None,
+            server: ServerId(1),
+            server_key: SigningKey::from_seed(&SENDER_SEED).verifying_key(),
+            first_lane: Lane::new(1).unwrap(),
+            lanes: 1,
+            first_epoch: Epoch(epoch),
+            last_epoch: Epoch(epoch),
+        };
+        sign(&certificate, &self.authority)
+    }
+
+    /// Gives the sender its half of `epoch`, which ends `remaining` ms from now.
+    pub(crate) fn cipher(&mut self, ms: u64, epoch: u64, remaining: u32, at_once: bool) {
+        let kid = Kid::new(Lane::new(1).unwrap(), CHANNEL, Epoch(epoch));
+        let half = CipherHalf {
+            channel: CHANNEL,
+            run: RUN,
+            epoch: Epoch(epoch),
+            lanes: vec![root(epoch).prk().lane_secret(kid.value())],
+            remaining: Remaining(remaining),
+            at_once,
+            certificate: self.certificate(epoch, 5),
+        };
+        self.tell_sender(ms, FromAuthority::CipherHalf(half));
+        self.poll(ms);
+    }
+
+    pub(crate) fn notice(&self, current: u64, remaining: u32, key: &SigningKey) -> Vec<u8> {
+        sign(&self.unsigned_notice(current, remaining), key)
+    }
+
+    /// A change from `current` to the epoch after it.
+    pub(crate) fn unsigned_notice(&self, current: u64, remaining: u32) -> Notice {
+        let commitment = |epoch: u64| Some(root(epoch).prk().commitment(CHANNEL.0, epoch));
+        Notice {
+            channel: CHANNEL,
+            term: TERM,
+            current: Epoch(current),
+            next: Epoch(current + 1),
+            current_commitment: commitment(current),
+            next_commitment: commitment(current + 1),
+            revision: u32::try_from(current).unwrap(),
+            remaining: Remaining(remaining),
+        }
+    }
+
+    pub(crate) fn announce(&mut self, ms: u64, current: u64, remaining: u32) {
+        let datagram = self.notice(current, remaining, &self.authority);
+        self.tell_sender(ms, FromAuthority::Notice(NoticeRelay { datagram }));
+    }
+
+    /// The requests a receiver has for the authority: which epoch each wants.
+    pub(crate) fn requests(&mut self) -> Vec<(u64, Option<Epoch>)> {
+        let mut wanted = Vec::new();
+        while let Some(message) = self.receiver.poll_link() {
+            if let ToAuthority::KeyRequest(request) = message {
+                wanted.push((request.number, request.epoch));
+            }
+        }
+        wanted
+    }
+
+    pub(crate) fn grant(
+        &mut self,
+        ms: u64,
+        number: u64,
+        current: (u64, u32),
+        next: Option<(u64, u32)>,
+    ) {
+        let half = |(epoch, remaining): (u64, u32)| DecipherHalf {
+            epoch: Epoch(epoch),
+            root: root(epoch),
+            remaining: Remaining(remaining),
+        };
+        let granted = Granted {
+            number,
+            channel: CHANNEL,
+            current: half(current),
+            next: next.map(half),
+            fetch_offset: Remaining(300),
+            authority: self.authority.verifying_key(),
+            successor: None,
+            cookies: Vec::new(),
+        };
+        self.tell_receiver(ms, FromAuthority::Granted(granted));
+    }
+
+    pub(crate) fn seal(&mut self, ms: u64, content: &[u8]) -> Result<Vec<u8>, NotSending> {
+        let mut packet = vec![0; content.len() + OVERHEAD];
+        packet[HEADER_LEN..HEADER_LEN + content.len()].copy_from_slice(content);
+        let mut spans = [Span {
+            offset: 0,
+            header_len: HEADER_LEN,
+            payload_len: content.len(),
+            ctr: 0,
+        }];
+        let sealed = self.sender.seal(at(ms), 0, &mut packet, &mut spans);
+        self.drain(ms);
+        sealed.map(|()| packet)
+    }
+
+    pub(crate) fn arrive(&mut self, ms: u64, datagram: &[u8]) {
+        let mut bytes = datagram.to_vec();
+        let segment = bytes.len();
+        let delivered = &mut self.delivered;
+        let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
+        self.receiver.handle_batch(
+            at(ms),
+            SERVER,
+            0,
+            &mut bytes,
+            segment,
+            &mut self.rng,
+            deliver,
+        );
+    }
+
+    /// Sender and receiver both under epoch 1, which ends at 10,000 ms.
+    pub(crate) fn started(hold: Hold, fetch_on: FetchOn) -> Self {
+        let mut bench = Self::new(hold, fetch_on);
+        bench.cipher(0, 1, 10_000, true);
+        let certificate = bench.certificate(1, 5);
+        bench.arrive(1, &certificate);
+        bench.poll(2);
+        let (number, wanted) = bench.requests()[0];
+        assert_eq!(
+            wanted, None,
+            "MD-06: a device asks for the current key at its start"
+        );
+        bench.grant(3, number, (1, 10_000), None);
+        bench
+    }
+
+    pub(crate) fn last_report(&self) -> &Report {
+        let reports = self.said.iter().rev().find_map(|message| match message {
+            ToAuthority::Report(report) => Some(report),
+            _ => None,
+        });
+        reports.expect("a sender reports")
+    }
+}
