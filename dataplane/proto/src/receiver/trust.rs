@@ -230,3 +230,37 @@ impl Trust {
             .retain(|(certificate, _)| certificate.last_epoch >= oldest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sealcast_crypto::SigningKey;
+
+    use super::*;
+    use crate::ids::ServerId;
+
+    /// SEC-10: members of the authority's own making are bounded, too; the oldest go.
+    #[test]
+    fn certificates_are_bounded_and_the_oldest_go_first() {
+        let mut trust = Trust::new(ChannelId(1));
+        let lane = Lane::new(1).expect("not zero");
+        for epoch in 1..=CERTIFICATES_MAX as u64 + 10 {
+            let certificate = LaneCertificate {
+                channel: ChannelId(1),
+                term: Term::NONE,
+                group: GroupId(5),
+                follows: None,
+                server: ServerId(1),
+                server_key: SigningKey::from_seed(&[9; 32]).verifying_key(),
+                first_lane: lane,
+                lanes: 1,
+                first_epoch: Epoch(epoch),
+                last_epoch: Epoch(epoch),
+            };
+            let inserted = trust.insert(certificate, Box::default());
+            assert_eq!(inserted, Ok(News::Certificate));
+        }
+        assert_eq!(trust.certificates.len(), CERTIFICATES_MAX);
+        assert!(trust.lookup(lane, 10).is_none());
+        assert!(trust.lookup(lane, 11).is_some());
+    }
+}

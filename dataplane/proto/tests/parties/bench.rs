@@ -132,13 +132,18 @@ impl Bench {
     }
 
     pub(crate) fn certificate(&self, epoch: u64, group: u64) -> Vec<u8> {
+        self.certificate_of(epoch, group, &SENDER_SEED)
+    }
+
+    /// A certificate of the delivery server whose key has this seed.
+    pub(crate) fn certificate_of(&self, epoch: u64, group: u64, server: &[u8; 32]) -> Vec<u8> {
         let certificate = LaneCertificate {
             channel: CHANNEL,
             term: TERM,
             group: GroupId(group),
             follows: None,
             server: ServerId(1),
-            server_key: SigningKey::from_seed(&SENDER_SEED).verifying_key(),
+            server_key: SigningKey::from_seed(server).verifying_key(),
             first_lane: Lane::new(1).unwrap(),
             lanes: 1,
             first_epoch: Epoch(epoch),
@@ -149,8 +154,14 @@ impl Bench {
 
     /// Gives the sender its half of `epoch`, which ends `remaining` ms from now.
     pub(crate) fn cipher(&mut self, ms: u64, epoch: u64, remaining: u32, at_once: bool) {
+        let half = self.cipher_half(epoch, remaining, at_once);
+        self.tell_sender(ms, FromAuthority::CipherHalf(half));
+        self.poll(ms);
+    }
+
+    pub(crate) fn cipher_half(&self, epoch: u64, remaining: u32, at_once: bool) -> CipherHalf {
         let kid = Kid::new(Lane::new(1).unwrap(), CHANNEL, Epoch(epoch));
-        let half = CipherHalf {
+        CipherHalf {
             channel: CHANNEL,
             run: RUN,
             epoch: Epoch(epoch),
@@ -158,9 +169,7 @@ impl Bench {
             remaining: Remaining(remaining),
             at_once,
             certificate: self.certificate(epoch, 5),
-        };
-        self.tell_sender(ms, FromAuthority::CipherHalf(half));
-        self.poll(ms);
+        }
     }
 
     pub(crate) fn notice(&self, current: u64, remaining: u32, key: &SigningKey) -> Vec<u8> {

@@ -19,7 +19,7 @@ fn events(bench: &mut Bench) -> Vec<Event> {
     std::iter::from_fn(|| bench.receiver.poll_event()).collect()
 }
 
-/// SEC-07, SEC-08 of the table of causes: each packet that is not delivered is counted once, under its cause.
+/// Each packet that is not delivered is counted once, under its cause.
 #[test]
 fn every_packet_that_is_not_delivered_is_counted_under_its_cause() {
     let mut bench = Bench::started(Hold::Hold, FetchOn::default());
@@ -177,4 +177,18 @@ fn md_10_a_device_counts_down_by_itself_when_nothing_arrives() {
     assert_eq!(bench.requests(), []);
     bench.poll(18_350);
     assert_eq!(bench.requests().len(), 1);
+}
+
+/// SEC-05: lanes that are certified for another server's key are not sent under.
+#[test]
+fn sec_05_a_sender_takes_no_lanes_of_another_servers_key() {
+    let mut bench = Bench::new(Hold::Hold, FetchOn::default());
+    let mut half = bench.cipher_half(1, 10_000, true);
+    half.certificate = bench.certificate_of(1, 5, &[10; 32]);
+    bench.tell_sender(0, FromAuthority::CipherHalf(half));
+    assert!(bench.sender.current(at(1)).is_none());
+    let rejected = sender::Event::Rejected {
+        why: Rejection::Certificate,
+    };
+    assert!(bench.events.contains(&rejected));
 }
