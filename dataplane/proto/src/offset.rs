@@ -32,6 +32,11 @@ impl ClockOffset {
             round_trip: now.since(sent),
             offset: i128::from(parent.0) - middle,
         };
+        // Each sample is right within half its round trip. One that the new one contradicts was taken before a clock stepped.
+        self.samples.retain(|old| {
+            let apart = (old.offset - sample.offset).unsigned_abs();
+            apart <= (old.round_trip + sample.round_trip).as_nanos() / 2 + 1
+        });
         if self.samples.len() < SAMPLES {
             self.samples.push(sample);
         } else {
@@ -75,5 +80,17 @@ mod tests {
             Duration::ZERO,
             "never in the future"
         );
+    }
+
+    #[test]
+    fn sec_12_a_clock_that_steps_is_noticed_with_the_next_ping() {
+        let mut offset = ClockOffset::default();
+        for sent in [0, 1_000, 2_000] {
+            offset.pong(Time(sent), Time(sent + 1_000_010), Time(sent + 20));
+        }
+        // Ours jumps ahead by 500,000; this ping is slower than all before.
+        offset.pong(Time(503_000), Time(1_003_030), Time(503_060));
+        let age = offset.age(Time(1_003_030), Time(503_060));
+        assert_eq!(age, Duration::from_nanos(30));
     }
 }

@@ -90,6 +90,8 @@ impl Sender {
             FromAuthority::Notice(relay) if age > NOTICE_AGE_MAX => {
                 drop(relay);
                 self.reject(Rejection::OldNotice);
+                // It was under way for long, or a clock stepped: a ping tells.
+                self.due.ping = now;
             }
             FromAuthority::Notice(relay) => self.notice(now, spoken, relay.datagram),
             FromAuthority::Number(number) => self.numbered(now, &number, rng),

@@ -14,6 +14,8 @@ pub enum Fault {
     SenderRestarts(usize),
     /// A node's link breaks for so many ticks: senders first, then receivers.
     LinkBreaks { node: usize, ticks: u64 },
+    /// A node's clock steps forward by so many ticks, as when a virtual machine was paused: senders first, then receivers.
+    ClockSteps { node: usize, ticks: u64 },
     /// A receiver sleeps for so many ticks; its clock goes on.
     ReceiverSleeps { receiver: usize, ticks: u64 },
 }
@@ -90,7 +92,7 @@ impl Scenario {
         };
         for _ in 0..below(12) {
             let at = 800 + below(scenario.ticks - 3_000);
-            let fault = match below(4) {
+            let fault = match below(5) {
                 // Below hold_max (10 lifetimes of 120 ticks).
                 0 => Fault::AuthorityGone {
                     ticks: 20 + below(700),
@@ -98,6 +100,11 @@ impl Scenario {
                 },
                 1 => Fault::SenderRestarts(usize::try_from(below(senders as u64)).expect("few")),
                 2 => Fault::LinkBreaks {
+                    node: usize::try_from(below((senders + receivers) as u64)).expect("few"),
+                    ticks: 1 + below(400),
+                },
+                // Together with an absent authority still below hold_max.
+                3 => Fault::ClockSteps {
                     node: usize::try_from(below((senders + receivers) as u64)).expect("few"),
                     ticks: 1 + below(400),
                 },

@@ -586,6 +586,16 @@ impl World {
                 self.unlink(node);
                 self.links[node].down_until = self.tick + ticks;
             }
+            Fault::ClockSteps { node, ticks } if node < self.senders.len() => {
+                self.senders[node].clock += ticks * TICK;
+            }
+            Fault::ClockSteps { node, ticks } => {
+                // Graces and pauses end early: what was under way may be late.
+                let node = &mut self.receivers[node - self.senders.len()];
+                node.clock += ticks * TICK;
+                node.asleep_until = node.asleep_until.max(self.tick);
+                node.delivery.forgive();
+            }
             Fault::ReceiverSleeps { receiver, ticks } => {
                 let node = &mut self.receivers[receiver];
                 node.asleep_until = self.tick + ticks;
