@@ -218,7 +218,8 @@ impl fmt::Display for Input {
             }
             Self::Stdin => f.write_str("-"),
             Self::Pcap { path, dst, repeat } => {
-                let dst = dst.map(|dst| format!("dst={dst}"));
+                // The scope of an IPv6 address stands behind a percent sign.
+                let dst = dst.map(|dst| format!("dst={dst}").replace('%', "%25"));
                 write!(f, "pcap:{}{}", UrlPath(path), query(&[dst, again(*repeat)]))
             }
             Self::Generated {

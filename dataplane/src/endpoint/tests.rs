@@ -272,6 +272,12 @@ fn any_output() -> impl Strategy<Value = Output> {
     ]
 }
 
+#[test]
+fn a_scope_is_shown_so_that_it_is_read_again() {
+    let scoped = input("pcap:x.pcap?dst=[fe80::1%2512]:5000");
+    assert_eq!(input(&scoped.to_string()), scoped);
+}
+
 proptest! {
     #[test]
     fn what_is_shown_is_what_is_parsed(input in any_input(), output in any_output(), group in any_udp()) {
