@@ -1,74 +1,100 @@
-//! Hostile files and URLs: thousands of mutations without a panic. The seed is fixed; `SEALCAST_FUZZ_SEED` and
-//! `SEALCAST_FUZZ_ROUNDS` try others. The checks are those of the fuzz targets (`fuzz/`).
+//! Hostile bytes: captures, URLs, TS and RTP take thousands of mutations without a panic.
+//!
+//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The checks stand in `fuzz/checks.rs`; the
+//! workspace's `fuzz/` runs the same ones with cargo-fuzz, guided by coverage (CONTRIBUTING.md).
 #![expect(clippy::print_stdout, reason = "says which seed was used")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+#[expect(unreachable_pub, reason = "fuzz/ makes a library of it")]
 #[path = "fuzz/checks.rs"]
 mod checks;
+#[path = "../proto/tests/fuzz/mutate.rs"]
+mod mutate;
 
+use mutate::{mutate, settings};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use sealcast_dataplane::ts::generate::TsGenerator;
+use sealcast_dataplane::rtp::RtpWriter;
+use sealcast_dataplane::ts::packet::PACKET;
 
-const URLS: [&str; 5] = [
-    "udp://239.1.1.1:5000?iface=eth0&ttl=4&source=10.0.0.5&dscp=34&loop=1&buffer=8M",
-    "rtp://@[ff15::1]:5000?header=strip",
-    "file:///a%20b.ts?loop=1",
-    "pcap:x.pcap?dst=239.1.1.1:5000&loop=1",
-    "gen:?rate=1.5M&seconds=3&seed=9",
-];
-
-/// Raw IP: one datagram.
-fn capture() -> Vec<u8> {
-    let words = |words: &[u32]| {
-        words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect::<Vec<_>>()
-    };
-    let packet = [
-        &[
-            0x45, 0, 0, 32, 0, 0, 0, 0, 9, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1,
-        ][..],
-        &[15, 160, 19, 136, 0, 12, 0, 0, 1, 2, 3, 4],
-    ]
-    .concat();
-    let head = words(&[0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_535, 101, 7, 5, 32, 32]);
-    [head, packet].concat()
+fn survived(check: fn(&[u8]), corpus: &[Vec<u8>], rounds: u64) {
+    let (seed, rounds) = settings(rounds);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    corpus.iter().for_each(|bytes| check(bytes));
+    for _ in 0..rounds {
+        let mut choose = || usize::try_from(rng.next_u64() % corpus.len() as u64).unwrap();
+        let (mut bytes, other) = (corpus[choose()].clone(), corpus[choose()].clone());
+        mutate(&mut bytes, &other, &mut rng);
+        check(&bytes);
+    }
 }
 
-fn mutated(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let mut below = |limit: usize| usize::try_from(rng.next_u64() % limit.max(1) as u64).unwrap();
-    for _ in 0..1 + below(4) {
-        let (at, with) = (below(bytes.len()), u8::try_from(below(256)).unwrap());
-        match below(4) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << (with % 8),
-            1 if !bytes.is_empty() => bytes[at] = with,
-            2 => bytes.truncate(at),
-            _ => bytes.insert(at, with),
-        }
-    }
-    bytes
+/// A UDP datagram in IPv4.
+fn datagram() -> Vec<u8> {
+    [
+        &[0x45, 0, 0, 32, 0, 0, 0, 0, 9, 17, 0, 0][..], // 32 bytes, UDP
+        &[10, 0, 0, 1, 239, 1, 1, 1],
+        &[0, 9, 0x13, 0x88, 0, 12, 0, 0, 1, 2, 3, 4],
+    ]
+    .concat()
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 #[test]
-fn mutated_files_and_urls_are_survived() {
-    let setting = |name: &str, default| {
-        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+fn mutated_captures_are_survived() {
+    let ethernet = [&[0; 12][..], &[8, 0], &datagram()].concat();
+    let pcap = |link: u32, frame: &[u8]| {
+        let length = u32::try_from(frame.len()).unwrap();
+        let mut file = words(&[0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_535, link]);
+        for seconds in 0..3 {
+            file.extend(words(&[seconds, 5, length, length]));
+            file.extend(frame);
+        }
+        file
     };
-    let (seed, rounds) = (
-        setting("SEALCAST_FUZZ_SEED", 1),
-        setting("SEALCAST_FUZZ_ROUNDS", 5_000),
+    let pcapng = [
+        words(&[0x0A0D_0D0A, 28, 0x1A2B_3C4D, 1, u32::MAX, u32::MAX, 28]),
+        words(&[1, 20, 101, 65_535, 20]), // interface: raw IP
+        words(&[6, 64, 0, 0, 9, 32, 32]),
+        datagram(),
+        words(&[64]),
+    ]
+    .concat();
+    let corpus = [pcap(1, &ethernet), pcap(101, &datagram()), pcapng];
+    survived(checks::pcap, &corpus, 3_000);
+}
+
+#[test]
+fn mutated_urls_are_survived() {
+    let corpus = [
+        "udp://239.1.1.1:5000?iface=eth0&ttl=4&source=10.0.0.5&dscp=34&loop=1&buffer=8M",
+        "udp://@[ff15::1]:5000?iface=::1&source=fe80::5",
+        "rtp://239.1.1.1:5000?header=strip",
+        "file:/a/b.ts?repeat=1",
+        "file:///a.ts",
+        "/a/b?c.ts",
+        "pcap:x.pcap?dst=[ff15::1%252]:5000",
+        "gen:?rate=4M&seconds=3&seed=9",
+        "-",
+    ];
+    survived(
+        checks::endpoint,
+        &corpus.map(|text| text.as_bytes().to_vec()),
+        50_000,
     );
-    println!("seed {seed}, {rounds} rounds");
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (mut generator, mut ts) = (TsGenerator::new(4_000_000, seed), Vec::new());
-    (0..4).for_each(|_| generator.next_payload(&mut ts));
-    for round in 0..rounds {
-        let url = URLS[usize::try_from(round).unwrap() % URLS.len()];
-        checks::endpoint(&mutated(url.as_bytes(), &mut rng));
-        checks::pcap(&mutated(&capture(), &mut rng));
-        checks::ts(&mutated(&ts, &mut rng));
-    }
+}
+
+#[test]
+fn mutated_streams_are_survived() {
+    let payload = |pcr: u8| {
+        let mut packet = [0xFF; PACKET];
+        packet[..12].copy_from_slice(&[0x47, 1, 0, 0x35, 7, 0x10, 0, 0, pcr, 0, 0x7E, 5]);
+        [&[4][..], &packet].concat()
+    };
+    let rtp = [&[7][..], &RtpWriter::new(9).header(5), &[0x47; PACKET]].concat();
+    let stream = (0..5).flat_map(|pcr| payload(pcr * 3)).collect();
+    survived(checks::ts, &[payload(1), rtp, stream], 20_000);
 }

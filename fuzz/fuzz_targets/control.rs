@@ -1,8 +1,6 @@
-//! Notices and lane certificates.
 #![no_main]
 
-#[path = "../../dataplane/proto/tests/fuzz/checks.rs"]
-#[allow(dead_code, reason = "each target uses some of the checks")]
-mod checks;
+use libfuzzer_sys::fuzz_target;
+use sealcast_fuzz::proto;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::control(bytes));
+fuzz_target!(|bytes: &[u8]| proto::control(bytes));

@@ -1,8 +1,6 @@
-//! TS and RTP.
 #![no_main]
 
-#[path = "../../dataplane/tests/fuzz/checks.rs"]
-#[allow(dead_code, reason = "each target uses some of the checks")]
-mod checks;
+use libfuzzer_sys::fuzz_target;
+use sealcast_fuzz::dataplane;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::ts(bytes));
+fuzz_target!(|bytes: &[u8]| dataplane::ts(bytes));

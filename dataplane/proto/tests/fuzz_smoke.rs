@@ -1,21 +1,26 @@
 //! Hostile bytes: every parser takes thousands of mutated messages without a panic, and what it takes it writes back the same.
 //!
-//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The checks are those of the fuzz targets
-//! (`fuzz/`), which go on for as long as they are let.
+//! The seed is fixed; `SEALCAST_FUZZ_SEED` and `SEALCAST_FUZZ_ROUNDS` try others. The checks stand in `fuzz/checks.rs`; the
+//! workspace's `fuzz/` runs the same ones with cargo-fuzz, guided by coverage (CONTRIBUTING.md).
 #![expect(clippy::print_stdout, reason = "says which seed was used")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+#[expect(unreachable_pub, reason = "fuzz/ makes a library of it")]
 #[path = "fuzz/checks.rs"]
 mod checks;
+#[path = "fuzz/mutate.rs"]
+mod mutate;
 
+use std::time::Duration;
+
+use checks::{Device, TERM, encoded, key};
+use mutate::{mutate, settings};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, LaneSecret, SigningKey};
-use sealcast_proto::ids::{
-    ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
-};
-use sealcast_proto::wire::Wire;
+use sealcast_proto::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Time};
+use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified, sign};
 use sealcast_proto::wire::door::{
     Cookie, DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Reason, Refusal,
@@ -25,11 +30,6 @@ use sealcast_proto::wire::header::Header;
 use sealcast_proto::wire::link::{
     CipherHalf, Deposit, Deposited, FromAuthority, Hello, Mode, NoticeRelay, Number, NumberWanted,
     Ping, Report, ServerIdentity, ToAuthority, Welcome,
-};
-
-const TERM: Term = Term {
-    number: 3,
-    instance: 4,
 };
 
 fn notice() -> Vec<u8> {
@@ -43,7 +43,7 @@ fn notice() -> Vec<u8> {
         revision: 2,
         remaining: Remaining(1234),
     };
-    sign(&notice, &checks::key())
+    sign(&notice, &key())
 }
 
 fn certificate() -> Vec<u8> {
@@ -53,19 +53,19 @@ fn certificate() -> Vec<u8> {
         group: GroupId(9),
         follows: Some(GroupId(8)),
         server: ServerId(1),
-        server_key: checks::key().verifying_key(),
+        server_key: key().verifying_key(),
         first_lane: Lane::new(2).unwrap(),
         lanes: 3,
         first_epoch: Epoch(4),
         last_epoch: Epoch(5),
     };
-    sign(&certificate, &checks::key())
+    sign(&certificate, &key())
 }
 
 fn to_authority() -> Vec<ToAuthority> {
     let identity = ServerIdentity {
         server: ServerId(1),
-        key: checks::key().verifying_key(),
+        key: key().verifying_key(),
     };
     let report = Report {
         channel: ChannelId(7),
@@ -122,8 +122,8 @@ fn from_authority() -> Vec<FromAuthority> {
         current: half(4),
         next: Some(half(5)),
         fetch_offset: Remaining(3),
-        authority: checks::key().verifying_key(),
-        successor: Some(checks::key().verifying_key()),
+        authority: key().verifying_key(),
+        successor: Some(key().verifying_key()),
         cookies: vec![Cookie(vec![1, 2, 3])],
     };
     let cipher = CipherHalf {
@@ -138,7 +138,7 @@ fn from_authority() -> Vec<FromAuthority> {
     vec![
         FromAuthority::Welcome(Welcome {
             term: TERM,
-            authority: checks::key().verifying_key(),
+            authority: key().verifying_key(),
             successor: None,
         }),
         FromAuthority::Pong(Ping { echo: Time(5) }),
@@ -187,26 +187,11 @@ fn door() -> Vec<Vec<u8>> {
     ]
 }
 
-fn encoded(message: &impl Wire) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode(&mut bytes);
-    bytes
-}
-
-/// Flips, cuts, splices, repeats.
-fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
-    let mut below = |limit: usize| usize::try_from(rng.next_u64() % limit.max(1) as u64).unwrap();
-    for _ in 0..1 + below(4) {
-        let (at, with) = (below(bytes.len()), u8::try_from(below(256)).unwrap());
-        match below(6) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << (with % 8),
-            1 if !bytes.is_empty() => bytes[at] = with,
-            2 => bytes.truncate(at),
-            3 => bytes.insert(at, with),
-            4 => bytes.extend_from_slice(&other[below(other.len())..]),
-            _ => bytes.extend(std::iter::repeat_n(with, below(40))),
-        }
-    }
+fn parse_everything(bytes: &[u8]) {
+    checks::header(bytes);
+    checks::control(bytes);
+    checks::door(bytes);
+    checks::link(bytes);
 }
 
 #[test]
@@ -220,13 +205,13 @@ fn every_message_comes_back_as_it_was() {
     assert!(
         Unverified::<Notice>::parse(&notice())
             .unwrap()
-            .verify(&checks::key().verifying_key())
+            .verify(&key().verifying_key())
             .is_ok()
     );
     assert!(
         Unverified::<LaneCertificate>::parse(&certificate())
             .unwrap()
-            .verify(&checks::key().verifying_key())
+            .verify(&key().verifying_key())
             .is_ok()
     );
     let other = SigningKey::from_seed(&[2; 32]).verifying_key();
@@ -244,14 +229,7 @@ fn every_message_comes_back_as_it_was() {
 
 #[test]
 fn mutated_messages_are_survived() {
-    let setting = |name: &str, default| {
-        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-    };
-    let (seed, rounds) = (
-        setting("SEALCAST_FUZZ_SEED", 1),
-        setting("SEALCAST_FUZZ_ROUNDS", 20_000),
-    );
-    println!("seed {seed}, {rounds} rounds");
+    let (seed, rounds) = settings(20_000);
     let mut corpus: Vec<_> = to_authority()
         .iter()
         .map(encoded)
@@ -259,15 +237,61 @@ fn mutated_messages_are_survived() {
         .collect();
     corpus.extend([notice(), certificate()]);
     corpus.extend(door());
-    let mut device = checks::Device::new(seed);
+    let mut device = Device::new(seed);
     let mut pick = ChaCha8Rng::seed_from_u64(seed + 1);
     for _ in 0..rounds {
         let mut choose = || usize::try_from(pick.next_u64() % corpus.len() as u64).unwrap();
         let (mut bytes, other) = (corpus[choose()].clone(), corpus[choose()].clone());
         mutate(&mut bytes, &other, &mut pick);
-        checks::everything(&bytes);
+        parse_everything(&bytes);
         let segment = 1 + usize::try_from(pick.next_u64() % 300).unwrap();
-        device.take(&mut bytes, segment);
+        device.wait(Duration::from_millis(1));
+        device.batch(0, segment, bytes);
+    }
+}
+
+/// A step of [`checks::receiver`] and [`checks::authority`]: the pause is 2^pause ms, less one.
+fn step(what: u8, pause: u8, data: &[u8]) -> Vec<u8> {
+    let data = &data[..data.len().min(255)];
+    [&[what, pause, u8::try_from(data.len()).unwrap()], data].concat()
+}
+
+#[test]
+fn the_checks_get_to_where_harm_could_be_done() {
+    let honest = [
+        step(2, 0, &[0, 1]),       // a certificate
+        step(5, 10, &[1, 2]),      // epochs 1 and 2 are granted
+        step(3, 0, &[0, 1, 0, 1]), // lane 1 sends two packets
+        step(4, 10, &[0, 1, 0]),   // and again
+        step(3, 10, &[1, 2, 9]),
+    ];
+    assert_eq!(checks::receiver(&honest.concat()), 3);
+    let report = step(8, 10, &[9, 9, 0, 0x40]); // five lanes wanted, none held
+    let steps = [&[0][..], &step(8, 0, &[]), &report, &report, &report].concat();
+    assert_eq!(checks::authority(&steps), 5);
+}
+
+/// Steps of hostile networks and nodes, made of messages that are nearly right.
+#[test]
+fn hostile_parties_are_survived() {
+    let (seed, rounds) = settings(20_000);
+    let messages: Vec<_> = to_authority()
+        .iter()
+        .map(encoded)
+        .chain(from_authority().iter().map(encoded))
+        .chain((1..9).map(|epoch| vec![epoch, epoch + 1, 1, 2, 3]))
+        .collect();
+    let mut pick = ChaCha8Rng::seed_from_u64(seed);
+    for _ in 0..rounds / 100 {
+        let mut bytes = Vec::new();
+        for _ in 0..pick.next_u64() % 64 {
+            let index = pick.next_u64() % messages.len() as u64;
+            let [what, pause, ..] = pick.next_u64().to_le_bytes();
+            let message = &messages[usize::try_from(index).unwrap()];
+            bytes.extend(step(what, pause % 14, message));
+        }
+        checks::receiver(&bytes);
+        checks::authority(&bytes);
     }
 }
 
@@ -298,6 +322,6 @@ proptest! {
 
     #[test]
     fn random_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        checks::everything(&bytes);
+        parse_everything(&bytes);
     }
 }

@@ -1,118 +1,480 @@
-//! What must hold for any bytes: nothing panics, and what parses is written back the same. Shared by the smoke run and the
-//! fuzz targets, one function each.
+//! What must hold for any bytes: shared by `fuzz_smoke.rs` (seeded mutations) and `fuzz/` (guided by coverage).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::SigningKey;
-use sealcast_proto::ids::{ChannelId, Term, Time};
+use sealcast_crypto::{EpochRoot, SealKey, SigningKey, Span};
+use sealcast_proto::authority::{Authority, ChannelConfig, Config, ConnId, Output, Stored};
+use sealcast_proto::ids::{
+    ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
+};
+use sealcast_proto::limits::{CTR_FIRST, HEADER_LEN, OVERHEAD, START_WAIT};
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire;
-use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified};
+use sealcast_proto::wire::control::{LaneCertificate, Notice, Signed, Unverified, sign};
 use sealcast_proto::wire::door::{
-    DoorMessage as _, Granted, KeyReply, KeyRequest, Refusal, Wanted,
+    DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Refusal, Wanted,
 };
-use sealcast_proto::wire::header::Header;
-use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority, Welcome};
+use sealcast_proto::wire::header::{Header, PacketHeader};
+use sealcast_proto::wire::link::{
+    Frame, FromAuthority, Held, Hello, Mode, Report, ServerIdentity, ToAuthority, Welcome,
+};
 
-/// The authority's key in these checks.
-pub(crate) fn key() -> SigningKey {
+pub const CHANNEL: ChannelId = ChannelId(7);
+pub const TERM: Term = Term {
+    number: 3,
+    instance: 4,
+};
+
+/// The authority's.
+pub fn key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
-fn written_back<T: Wire>(bytes: &[u8]) {
+pub fn encoded(message: &impl Wire) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// What parses is written back byte for byte.
+fn comes_back<T: Wire>(bytes: &[u8]) {
     if let Ok(message) = T::decode_all(bytes) {
-        let mut again = Vec::new();
-        message.encode(&mut again);
-        assert_eq!(again, bytes);
+        assert_eq!(encoded(&message), bytes);
     }
 }
 
-/// RFC 9605 headers.
-pub(crate) fn header(bytes: &[u8]) {
+pub fn header(bytes: &[u8]) {
     if let Ok((header, length)) = Header::parse(bytes) {
         let mut out = [0; 17];
-        let written = header.write(&mut out);
-        assert_eq!((written, &out[..length]), (length, &bytes[..length]));
+        assert_eq!(
+            (header.write(&mut out), &out[..length]),
+            (length, &bytes[..length])
+        );
+    }
+    if let Some(header) = PacketHeader::parse(bytes) {
+        let mut out = [0; HEADER_LEN];
+        header.write(&mut out);
+        assert_eq!(out, bytes[..HEADER_LEN]);
     }
 }
 
-/// Control datagrams.
-pub(crate) fn control(bytes: &[u8]) {
-    let key = key().verifying_key();
-    let _ = Unverified::<Notice>::parse(bytes).map(|notice| notice.verify(&key).is_ok());
-    let _ = Unverified::<LaneCertificate>::parse(bytes).map(|lanes| lanes.verify(&key).is_ok());
+pub fn control(bytes: &[u8]) {
+    signed::<Notice>(bytes);
+    signed::<LaneCertificate>(bytes);
 }
 
-/// Messages of the key door.
-pub(crate) fn door(bytes: &[u8]) {
-    written_back::<Wanted>(bytes);
-    written_back::<Granted>(bytes);
+/// Ed25519 signs one content in one way: what verifies is what would be signed.
+fn signed<T: Signed>(bytes: &[u8]) {
+    if let Ok(unverified) = Unverified::<T>::parse(bytes) {
+        let datagram = sign(unverified.claimed(), &key());
+        let verified = unverified.verify(&key().verifying_key()).is_ok();
+        assert_eq!(verified, datagram == bytes);
+    }
+    if let Ok(content) = T::decode_all(bytes)
+        && let Ok(unverified) = Unverified::<T>::parse(&sign(&content, &key()))
+    {
+        assert!(unverified.verify(&key().verifying_key()).is_ok());
+    }
+}
+
+pub fn door(bytes: &[u8]) {
     let _ =
         KeyRequest::from_datagram(bytes).map(|request| assert_eq!(request.to_datagram(), bytes));
     let _ = KeyReply::from_datagram(bytes).map(|reply| assert_eq!(reply.to_datagram(), bytes));
     let _ = Refusal::from_datagram(bytes).map(|refusal| assert_eq!(refusal.to_datagram(), bytes));
+    comes_back::<Granted>(bytes);
+    comes_back::<Wanted>(bytes);
 }
 
-/// Messages of the node link.
-pub(crate) fn link(bytes: &[u8]) {
-    written_back::<Frame<ToAuthority>>(bytes);
-    written_back::<Frame<FromAuthority>>(bytes);
-    written_back::<ToAuthority>(bytes);
-    written_back::<FromAuthority>(bytes);
+pub fn link(bytes: &[u8]) {
+    comes_back::<Frame<ToAuthority>>(bytes);
+    comes_back::<Frame<FromAuthority>>(bytes);
+    comes_back::<ToAuthority>(bytes);
+    comes_back::<FromAuthority>(bytes);
 }
 
-/// All of them.
-pub(crate) fn everything(bytes: &[u8]) {
-    [header, control, door, link]
-        .into_iter()
-        .for_each(|check| check(bytes));
+/// Bytes as a run of steps: what happens, after how many milliseconds, with which data.
+fn steps(mut bytes: &[u8]) -> impl Iterator<Item = (u8, Duration, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[what, pause, length], rest) = bytes.split_first_chunk()?;
+        let (data, rest) = rest.split_at(rest.len().min(usize::from(length)));
+        bytes = rest;
+        let pause = Duration::from_millis((1 << (pause % 17)) - 1);
+        Some((what, pause, data))
+    })
 }
 
-/// A receiver that gets whatever comes, a millisecond apart.
-pub(crate) struct Device {
+/// A receiver whose network and authority are hostile, but know no key except through what honest servers sealed.
+#[derive(Debug)]
+pub struct Device {
     receiver: Receiver,
     rng: ChaCha8Rng,
-    now: u64,
+    now: Time,
+    /// Packets that the servers of the channel sealed; the payload of each is its index.
+    sealed: Vec<Vec<u8>>,
+    delivered: BTreeSet<usize>,
+    /// The last KeyRequest.
+    asked: u64,
 }
 
 impl Device {
-    pub(crate) fn new(seed: u64) -> Self {
-        let seconds = Duration::from_secs;
-        let timing =
-            Timing::new(seconds(60), seconds(20), seconds(10), seconds(2)).expect("they fit");
-        let config = ReceiverConfig::new(ChannelId(7), timing);
+    pub fn new(seed: u64) -> Self {
+        let times = Duration::from_secs;
+        let timing = Timing::new(times(60), times(20), times(10), times(2)).expect("they fit");
+        let config = ReceiverConfig::new(CHANNEL, timing);
         let mut device = Self {
             receiver: Receiver::new(config, ParkingBudget::default(), Time(0)),
             rng: ChaCha8Rng::seed_from_u64(seed),
-            now: 0,
+            now: Time(0),
+            sealed: Vec::new(),
+            delivered: BTreeSet::new(),
+            asked: 0,
         };
-        let welcome = FromAuthority::Welcome(Welcome {
-            term: Term {
-                number: 3,
-                instance: 4,
-            },
+        device.receiver.link_up();
+        device.hear(FromAuthority::Welcome(Welcome {
+            term: TERM,
             authority: key().verifying_key(),
             successor: None,
-        });
-        let Self { receiver, rng, .. } = &mut device;
-        receiver.handle_link(Time(0), welcome, rng, &mut |_| {});
+        }));
         device
     }
 
-    /// One buffer of datagrams. Nothing in it opens.
-    pub(crate) fn take(&mut self, bytes: &mut [u8], segment: usize) {
-        self.now += 1_000_000;
-        let (now, from) = (Time(self.now), IpAddr::from([10, 0, 0, 1]));
-        let before = self.receiver.stats().datagrams;
-        let count = bytes.len().div_ceil(segment.max(1)) as u64;
-        let deliver = &mut |_: &[u8]| panic!("bytes that nobody sealed came out");
-        self.receiver
-            .handle_batch(now, from, 0, bytes, segment, &mut self.rng, deliver);
-        self.receiver.poll(now, &mut self.rng, deliver);
-        assert_eq!(self.receiver.stats().datagrams, before + count);
+    fn act(
+        &mut self,
+        act: impl FnOnce(&mut Receiver, Time, &mut ChaCha8Rng, &mut dyn FnMut(&[u8])),
+    ) {
+        let (sealed, delivered) = (self.sealed.len(), &mut self.delivered);
+        act(
+            &mut self.receiver,
+            self.now,
+            &mut self.rng,
+            &mut |payload| {
+                let index = u32::from_be_bytes(payload.try_into().expect("no other was sealed"));
+                let index = usize::try_from(index).expect("an index");
+                assert!(index < sealed, "nobody sealed this");
+                assert!(delivered.insert(index), "delivered twice");
+            },
+        );
     }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, pause: Duration) {
+        self.now = self.now.after(pause);
+        self.act(|receiver, now, rng, deliver| receiver.poll(now, rng, deliver));
+        while let Some(message) = self.receiver.poll_link() {
+            if let ToAuthority::KeyRequest(wanted) = message {
+                self.asked = wanted.number;
+            }
+        }
+        while self.receiver.poll_event().is_some() {}
+        let stats = self.receiver.stats();
+        assert_eq!(
+            (stats.packets, stats.bytes),
+            (self.delivered.len() as u64, 4 * self.delivered.len() as u64)
+        );
+    }
+
+    /// A buffer off the socket.
+    pub fn batch(&mut self, leg: usize, segment: usize, mut bytes: Vec<u8>) {
+        let from = IpAddr::from([10, 0, 0, 1]);
+        self.act(|receiver, now, rng, deliver| {
+            receiver.handle_batch(now, from, leg, &mut bytes, segment, rng, deliver);
+        });
+    }
+
+    fn datagram(&mut self, bytes: Vec<u8>) {
+        self.batch(0, bytes.len(), bytes);
+    }
+
+    fn hear(&mut self, message: FromAuthority) {
+        self.act(|receiver, now, rng, deliver| receiver.handle_link(now, message, rng, deliver));
+    }
+
+    /// Server 1 to 4 seals packets on one of its eight lanes.
+    fn seal(&mut self, lane: u8, epoch: u8, ctrs: &[u8]) {
+        let Some(lane) = Lane::new(1 + lane % 32) else {
+            return;
+        };
+        let kid = Kid::new(lane, CHANNEL, Epoch(epoch.into()));
+        let secret = root(epoch).prk().lane_secret(kid.value());
+        let key = SealKey::new(&secret);
+        for &ctr in ctrs {
+            // Every number once: no server seals two packets under one nonce.
+            let index = u32::try_from(self.sealed.len()).expect("few packets");
+            let ctr = Ctr(CTR_FIRST + (u64::from(ctr) << 10 | u64::from(index)));
+            let mut packet = vec![0; OVERHEAD + 4];
+            PacketHeader { kid, ctr }.write(&mut packet);
+            packet[HEADER_LEN..HEADER_LEN + 4].copy_from_slice(&index.to_be_bytes());
+            let span = Span {
+                offset: 0,
+                header_len: HEADER_LEN,
+                payload_len: 4,
+                ctr: ctr.0,
+            };
+            key.seal(&mut packet, &[span]);
+            self.sealed.push(packet);
+        }
+    }
+
+    /// Any of the packets sealed, in any order, as often as wanted.
+    fn replay(&mut self, leg: usize, indexes: &[u8]) {
+        let packets = indexes
+            .iter()
+            .filter_map(|&index| self.sealed.get(usize::from(index)));
+        let buffer = packets.flatten().copied().collect();
+        self.batch(leg, OVERHEAD + 4, buffer);
+    }
+
+    fn grant(&mut self, current: u8, next: u8) {
+        let half = |epoch: u8| DecipherHalf {
+            epoch: Epoch(epoch.into()),
+            root: root(epoch),
+            remaining: Remaining(60_000),
+        };
+        self.hear(FromAuthority::Granted(Granted {
+            number: self.asked,
+            channel: CHANNEL,
+            current: half(current),
+            next: (next > current).then(|| half(next)),
+            fetch_offset: Remaining(u32::from(next)),
+            authority: key().verifying_key(),
+            successor: None,
+            cookies: Vec::new(),
+        }));
+    }
+
+    fn step(&mut self, what: u8, data: &[u8]) {
+        let leg = usize::from(what >> 7);
+        match (what & 7, data) {
+            (0, &[segment, ref bytes @ ..]) => {
+                self.batch(leg, 1 + usize::from(segment), bytes.to_vec())
+            }
+            (1, data) => {
+                if let Ok(notice) = Notice::decode_all(data) {
+                    self.datagram(sign(&notice, &key()));
+                }
+            }
+            (2, &[server, first, ..]) => self.datagram(certificate(server % 4, first)),
+            (3, &[lane, epoch, ref ctrs @ ..]) if self.sealed.len() + ctrs.len() < 1024 => {
+                let first = self.sealed.len();
+                self.seal(lane, epoch, ctrs);
+                let buffer = self.sealed[first..].concat();
+                self.batch(leg, OVERHEAD + 4, buffer);
+            }
+            (4, indexes) => self.replay(leg, indexes),
+            (5, &[current, next, ..]) => self.grant(current.max(1), next),
+            (6, data) => {
+                if let Ok(message) = FromAuthority::decode_all(data) {
+                    self.hear(message);
+                }
+            }
+            (7, []) => self.receiver.link_down(),
+            (7, _) => self.receiver.link_up(),
+            _ => {}
+        }
+    }
+}
+
+fn root(epoch: u8) -> EpochRoot {
+    EpochRoot::from_bytes([epoch; 32])
+}
+
+/// The certificate of server 0 to 3 from an epoch on.
+fn certificate(server: u8, first: u8) -> Vec<u8> {
+    let certificate = LaneCertificate {
+        channel: CHANNEL,
+        term: TERM,
+        group: GroupId(1 + u64::from(server)),
+        follows: None,
+        server: ServerId(server.into()),
+        server_key: key().verifying_key(),
+        first_lane: Lane::new(1 + server * 8).expect("above 0"),
+        lanes: 8,
+        first_epoch: Epoch(first.max(1).into()),
+        last_epoch: Epoch(255),
+    };
+    sign(&certificate, &key())
+}
+
+/// Only what was sealed comes out, and only once. Returns how many packets did.
+pub fn receiver(bytes: &[u8]) -> usize {
+    let mut device = Device::new(1);
+    for (what, pause, data) in steps(bytes) {
+        device.wait(pause);
+        device.step(what, data);
+    }
+    device.act(|receiver, _, _, deliver| receiver.finish(deliver));
+    device.wait(Duration::ZERO);
+    device.delivered.len()
+}
+
+/// An authority among hostile nodes, and what it must never do again.
+struct Master {
+    authority: Authority,
+    rng: ChaCha8Rng,
+    now: Time,
+    stored: Stored,
+    /// Lanes that were handed out, as their servers would report them.
+    offers: Vec<Held>,
+    owners: BTreeMap<Vec<u8>, (ServerId, RunId)>,
+    revision: (Term, u32),
+}
+
+impl Master {
+    fn new(mode: Mode) -> Self {
+        let channel = ChannelConfig {
+            channel: CHANNEL,
+            mode,
+            timing: Timing::default(),
+        };
+        let config = Config {
+            key: key(),
+            successor: None,
+            channels: vec![channel],
+            start_wait: START_WAIT,
+            known_servers: Vec::new(),
+        };
+        Self {
+            authority: Authority::start(config, Stored::default(), Time(0)),
+            rng: ChaCha8Rng::seed_from_u64(1),
+            now: Time(0),
+            stored: Stored::default(),
+            offers: Vec::new(),
+            owners: BTreeMap::new(),
+            revision: (Term::NONE, 0),
+        }
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Authority, Time, &mut ChaCha8Rng, &mut Vec<Output>)) {
+        let mut out = Vec::new();
+        act(&mut self.authority, self.now, &mut self.rng, &mut out);
+        for output in out {
+            match output {
+                Output::Store => self.stored = self.authority.stored().clone(),
+                Output::Send(_, message) => self.sent(&message),
+                Output::Event(_) => {}
+            }
+        }
+        assert!(
+            self.stored == *self.authority.stored(),
+            "a change without Output::Store"
+        );
+    }
+
+    fn sent(&mut self, message: &FromAuthority) {
+        comes_back::<FromAuthority>(&encoded(message));
+        match message {
+            FromAuthority::CipherHalf(half) => {
+                let certificate: LaneCertificate = verified(&half.certificate);
+                let owner = (certificate.server, half.run);
+                for lane in &half.lanes {
+                    let known = self.owners.entry(lane.key().to_vec()).or_insert(owner);
+                    assert_eq!(*known, owner, "SEC-06: a lane was handed out twice");
+                }
+                self.offers.push(Held {
+                    epoch: half.epoch,
+                    term: certificate.term,
+                    group: certificate.group,
+                    first_lane: certificate.first_lane,
+                    remaining: half.remaining,
+                });
+            }
+            FromAuthority::Notice(relay) => {
+                let notice: Notice = verified(&relay.datagram);
+                assert!(notice.term != self.revision.0 || notice.revision >= self.revision.1);
+                self.revision = (notice.term, notice.revision);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a well-behaved server says: its Hello, or a report of lanes that were handed out.
+    fn plausible(&self, server: u8, mode: Mode, data: &[u8]) -> ToAuthority {
+        let server = Some(ServerIdentity {
+            server: ServerId(server.into()),
+            key: key().verifying_key(),
+        });
+        let &[current, next, run, flags, ..] = data else {
+            return ToAuthority::Hello(Hello {
+                server,
+                term: self.stored.term,
+                other_master: !data.is_empty(),
+            });
+        };
+        let held = |index: u8| self.offers.get(usize::from(index)).copied();
+        ToAuthority::Report(Report {
+            channel: CHANNEL,
+            run: RunId(1 + u64::from(run)),
+            mode,
+            lanes: 1 + (flags >> 4),
+            current: held(current),
+            next: held(next),
+            notice: None,
+            wants_next: flags & 1 != 0,
+            early: None,
+            new_group: flags & 2 != 0,
+        })
+    }
+
+    /// No group has number 0: here it stands for lanes that were really handed out.
+    fn complete(&self, held: &mut Option<Held>) {
+        if let Some(held) = held.as_mut().filter(|held| held.group.0 == 0)
+            && let Some(count) = u32::try_from(self.offers.len())
+                .ok()
+                .filter(|&count| count > 0)
+        {
+            *held = self.offers[(held.remaining.0 % count) as usize];
+        }
+    }
+}
+
+fn verified<T: Signed>(datagram: &[u8]) -> T {
+    let unverified = Unverified::parse(datagram).expect("what we say is well formed");
+    let verified = unverified.verify(&key().verifying_key()).ok();
+    verified.expect("the signature is the authority's")
+}
+
+/// Every change is stored, no lane is handed out twice, no revision comes back. Returns how many lanes were handed out.
+pub fn authority(bytes: &[u8]) -> usize {
+    let (&[mode], bytes) = bytes.split_first_chunk().unwrap_or((&[0], &[]));
+    let mode = [Mode::Authority, Mode::DeliveryServer][usize::from(mode & 1)];
+    let mut master = Master::new(mode);
+    let mut links = [0, 1, 2, 3];
+    for (what, pause, data) in steps(bytes) {
+        master.now = master.now.after(pause);
+        master.act(|authority, now, rng, out| authority.poll(now, rng, out));
+        let link = &mut links[usize::from(what & 3)];
+        let conn = ConnId(*link);
+        let message = match what >> 5 {
+            0..4 => Ok(master.plausible(what & 3, mode, data)),
+            _ => ToAuthority::decode_all(data),
+        };
+        match (what >> 2 & 7, message) {
+            (0, _) => {
+                // A new link has a new number.
+                *link += 4;
+                master.act(|authority, _, _, _| authority.disconnected(conn));
+            }
+            (1, _) => master.act(|authority, now, rng, out| {
+                let _ = authority.early(now, CHANNEL, rng, out);
+            }),
+            (_, Ok(mut message)) => {
+                if let ToAuthority::Report(report) = &mut message {
+                    master.complete(&mut report.current);
+                    master.complete(&mut report.next);
+                }
+                master.act(|authority, now, rng, out| {
+                    authority.handle(now, conn, message, rng, out);
+                });
+            }
+            _ => {}
+        }
+    }
+    comes_back::<Stored>(&encoded(master.authority.stored()));
+    master.owners.len()
 }

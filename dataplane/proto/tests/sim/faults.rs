@@ -18,6 +18,9 @@ impl World {
                 let node = &mut self.senders[index];
                 (node.machine, node.run) = (machine, run);
                 node.run_of_sender += 1;
+                if self.authority.is_none() {
+                    self.unfollowed.push((index, node.run_of_sender));
+                }
                 node.number = 0;
             }
             Fault::LinkBreaks { node, ticks } => {

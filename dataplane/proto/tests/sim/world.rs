@@ -119,6 +119,8 @@ pub struct World {
     tick: u64,
     authority: Option<Authority>,
     authority_clock: u64,
+    /// Runs (sender, run) that began while the authority was away: a later term does not know which run they follow.
+    unfollowed: Vec<(usize, u32)>,
     authority_back: Option<(u64, bool)>,
     copies: Vec<Stored>,
     senders: Vec<SenderNode>,
@@ -140,6 +142,7 @@ impl World {
             tick: 1,
             authority: None,
             authority_clock: 3_000_000_000,
+            unfollowed: Vec::new(),
             authority_back: None,
             copies: vec![Stored::default()],
             senders: Vec::new(),
@@ -402,7 +405,9 @@ impl World {
         // What a killed run sent last may arrive behind the first packet of the run that took over.
         let over =
             matches!(content, Some((sender, run, _)) if run != self.senders[sender].run_of_sender);
-        let owed = self.scenario.every_arrival_counts() && !joins && !over && settled;
+        let follows =
+            content.is_none_or(|(sender, run, _)| !self.unfollowed.contains(&(sender, run)));
+        let owed = self.scenario.every_arrival_counts() && !joins && !over && settled && follows;
         let ReceiverNode {
             machine, delivery, ..
         } = &mut self.receivers[index];

@@ -1,0 +1,8 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sealcast_fuzz::proto;
+
+fuzz_target!(|bytes: &[u8]| {
+    proto::authority(bytes);
+});
