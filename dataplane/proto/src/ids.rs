@@ -135,6 +135,28 @@ pub struct ServerId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RunId(pub u64);
 
+macro_rules! random_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:032x})"), u128::from_be_bytes(self.0))
+            }
+        }
+    )*};
+}
+random_id!(
+    /// A person or household that pays and owns devices: 128 bits, a label and never a proof (SEC-02).
+    AccountId,
+    /// A device of an account: 128 bits, a label and never a proof (SEC-02).
+    DeviceId,
+    /// One session of a device with the key doors: 128 random bits.
+    SessionId,
+);
+
 /// Fences masters: of two terms the one with the higher number leads; the same number with two instances is a conflict.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Term {

@@ -10,7 +10,7 @@
 //! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
 //! | [`discard`] | why a datagram came to nothing |
 //! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
-//! | [`sender`], [`receiver`], [`authority`] | the three parties |
+//! | [`sender`], [`receiver`], [`authority`], [`door`] | the parties: who seals, who opens, who owns the keys, who hands them out |
 //!
 //! Hostile bytes end in a [`discard::Discard`] that is counted, never in a panic or an allocation of their size.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@
 
 pub mod authority;
 pub mod discard;
+pub mod door;
 pub mod ids;
 pub mod limits;
 mod notice;

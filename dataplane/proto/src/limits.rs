@@ -49,8 +49,10 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a starting master collects reports.
 pub const START_WAIT: Duration = Duration::from_secs(2);
-/// Times a key's life that a sender may go on past its end.
+/// Times a key's life that a sender may go on past its end, unless the channel says otherwise.
 pub const HOLD_LIFETIMES: u32 = 10;
+/// The most that a channel may say.
+pub const HOLD_LIFETIMES_MAX: u32 = 1000;
 
 /// Signature checks on multicast control per channel and second.
 pub const SIGNATURE_CHECKS_PER_SECOND: u32 = 20;
@@ -87,8 +89,20 @@ pub const CONTROL_MAX: usize = 1200;
 pub const FRAME_MAX: usize = 64 << 10;
 /// Longest cookie in a KeyRequest.
 pub const COOKIE_MAX: usize = 512;
-/// Cookies in one KeyReply.
+/// Cookies in one KeyReply, and in stock at a device.
 pub const COOKIES_MAX: usize = 8;
+/// Channels that one session is entitled to.
+pub const SESSION_CHANNELS_MAX: usize = 32;
+/// A ticket key seals cookies this long, and opens them for as long again.
+pub const TICKET_PERIOD: Duration = Duration::from_secs(3600);
+/// Requests that a session may send at once, after a pause.
+pub const SESSION_BURST: u32 = 128;
+/// Requests per second that a session may go on sending.
+pub const SESSION_RATE: u32 = 64;
+/// Plain refusals per second to one source network, and to all together.
+pub const HINTS_PER_SOURCE: u32 = 4;
+/// See [`HINTS_PER_SOURCE`].
+pub const HINTS_PER_SECOND: u32 = 2000;
 
 const _: () = {
     assert!(HEADER_LEN == 1 + 6 + 5 && OVERHEAD == 28);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::limits::HOLD_LIFETIMES;
+use crate::limits::{HOLD_LIFETIMES, HOLD_LIFETIMES_MAX};
+use crate::wire::codec::{Malformed, Wire};
 
 /// Key life, presets and grace of one channel. Only valid combinations exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,7 @@ pub struct Timing {
     prepare_ahead: Duration,
     fetch_ahead: Duration,
     grace: Duration,
+    hold_lifetimes: u32,
 }
 
 /// Which relation does not hold.
@@ -50,6 +52,11 @@ pub enum TimingError {
     /// Remaining times travel as 32 bits of milliseconds.
     #[error("lifetime ({0:?}) is too long: at most 24 days")]
     LifetimeTooLong(Duration),
+    /// A sender that never holds is set to stop instead; one that holds for ever is none.
+    #[error(
+        "hold_max ({0} lifetimes) must be 1 to {HOLD_LIFETIMES_MAX}; to stop at the end of a key at once, set hold = \"stop\" at the delivery server"
+    )]
+    HoldOutOfRange(u32),
 }
 
 impl Timing {
@@ -90,7 +97,23 @@ impl Timing {
             prepare_ahead,
             fetch_ahead,
             grace,
+            hold_lifetimes: HOLD_LIFETIMES,
         })
+    }
+
+    /// The same times with another bound on holding, in lives of a key (default 10).
+    ///
+    /// # Errors
+    /// [`TimingError::HoldOutOfRange`].
+    pub fn with_hold_max(self, lifetimes: u32) -> Result<Self, TimingError> {
+        if (1..=HOLD_LIFETIMES_MAX).contains(&lifetimes) {
+            Ok(Self {
+                hold_lifetimes: lifetimes,
+                ..self
+            })
+        } else {
+            Err(TimingError::HoldOutOfRange(lifetimes))
+        }
     }
 
     /// How long a key is in use.
@@ -126,7 +149,13 @@ impl Timing {
     /// How long a sender may go on under a key past its end.
     #[must_use]
     pub fn hold_max(&self) -> Duration {
-        self.lifetime * HOLD_LIFETIMES
+        self.lifetime * self.hold_lifetimes
+    }
+
+    /// The same in lives of a key.
+    #[must_use]
+    pub fn hold_lifetimes(&self) -> u32 {
+        self.hold_lifetimes
     }
 
     /// A device drops any key at the latest this long after the key's end.
@@ -145,7 +174,34 @@ impl Default for Timing {
             prepare_ahead: seconds(20),
             fetch_ahead: seconds(10),
             grace: seconds(2),
+            hold_lifetimes: HOLD_LIFETIMES,
         }
+    }
+}
+
+/// Four times in milliseconds, then the bound on holding.
+impl Wire for Timing {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for time in [
+            self.lifetime,
+            self.prepare_ahead,
+            self.fetch_ahead,
+            self.grace,
+        ] {
+            u32::try_from(time.as_millis())
+                .expect("checked when made")
+                .encode(out);
+        }
+        self.hold_lifetimes.encode(out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
+        let mut time =
+            || u32::decode(input).map(|time| Duration::from_millis(u64::from(time)));
+        let timing = Self::new(time()?, time()?, time()?, time()?).map_err(|_| Malformed)?;
+        timing
+            .with_hold_max(u32::decode(input)?)
+            .map_err(|_| Malformed)
     }
 }
 
@@ -197,5 +253,26 @@ mod tests {
             Ok(default)
         );
         assert_eq!(default.deadline(), Duration::from_secs(15));
+        assert_eq!(default.hold_max(), Duration::from_secs(600));
+        assert_eq!(
+            default.with_hold_max(3).unwrap().hold_max(),
+            Duration::from_secs(180)
+        );
+        for lifetimes in [0, HOLD_LIFETIMES_MAX + 1] {
+            assert_eq!(
+                default.with_hold_max(lifetimes),
+                Err(TimingError::HoldOutOfRange(lifetimes))
+            );
+        }
+    }
+
+    #[test]
+    fn times_travel_and_what_cannot_be_is_refused() {
+        let times = Timing::default().with_hold_max(3).unwrap();
+        let mut bytes = Vec::new();
+        times.encode(&mut bytes);
+        assert_eq!(Timing::decode_all(&bytes), Ok(times));
+        bytes[..4].fill(0);
+        assert_eq!(Timing::decode_all(&bytes), Err(Malformed));
     }
 }

@@ -9,7 +9,7 @@ use super::start::Collected;
 use super::stored::{StoredChannel, StoredEpoch};
 use super::{ChannelConfig, Ctx};
 use crate::ids::{Epoch, Time};
-use crate::wire::control::{Notice, Unverified};
+use crate::wire::control::Notice;
 use crate::wire::link::{Held, Mode};
 
 /// What the reports and the stored announcement say about one channel.
@@ -32,7 +32,15 @@ impl Channel {
         ctx: &mut Ctx<'_>,
     ) -> Self {
         let evidence = Evidence::new(config, &stored, reports, ctx);
-        let highest = evidence.highest().max(stored.highest);
+        let seen = evidence.highest();
+        if seen > stored.highest {
+            ctx.event(AuthorityEvent::OldChannel {
+                channel: config.channel,
+                stored: stored.highest,
+                seen,
+            });
+        }
+        let highest = seen.max(stored.highest);
         let revision = evidence
             .notices
             .iter()
@@ -118,16 +126,12 @@ impl Evidence {
         reports: &[&Collected],
         ctx: &Ctx<'_>,
     ) -> Self {
-        let authority = ctx.key.verifying_key();
         let counts = |collected: &&&Collected| {
             collected.report.mode == config.mode && is_plausible(&collected.report, stored.highest)
         };
         let reports = || reports.iter().filter(counts);
         let verified = |datagram: &Vec<u8>| {
-            let notice = Unverified::<Notice>::parse(datagram)
-                .ok()?
-                .verify(&authority)
-                .ok()?;
+            let notice = ctx.keys.verify::<Notice>(datagram)?;
             (notice.channel == config.channel && is_near(notice.next, stored.highest))
                 .then_some(notice)
         };

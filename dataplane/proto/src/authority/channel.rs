@@ -9,6 +9,7 @@ use sealcast_crypto::{Commitment, EpochRoot, VerifyingKey};
 use super::deposit::Numbering;
 use super::events::{AuthorityEvent, Fault};
 use super::grants::{Grants, Groups};
+use super::serve::Fingerprint;
 use super::stored::{Depositor, StoredChannel, StoredEpoch};
 use super::{ChannelConfig, ConnId, Ctx};
 use crate::ids::{ChannelId, Epoch, ServerId, Term, Time};
@@ -137,6 +138,8 @@ pub(super) struct Channel {
     advanced: Time,
     /// Differs from what is stored.
     dirty: bool,
+    /// What the doors were told last.
+    pub(super) served: Option<Fingerprint>,
 }
 
 impl Channel {
@@ -155,6 +158,7 @@ impl Channel {
             alarms: BTreeSet::new(),
             advanced: Time(0),
             dirty: true,
+            served: None,
         }
     }
 

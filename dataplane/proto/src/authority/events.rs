@@ -11,6 +11,24 @@ pub enum AuthorityEvent {
         /// Its term.
         term: Term,
     },
+    /// An alarm: delivery servers have seen a later term than the stored one. What is stored is an old copy (a restored
+    /// backup), or another master led in the meantime; what was changed since the copy was made is gone.
+    OldCopy {
+        /// The last term stored.
+        stored: Term,
+        /// The highest term number reported.
+        seen: u64,
+    },
+    /// An alarm: delivery servers have used later epochs of this channel than the highest one stored: see
+    /// [`AuthorityEvent::OldCopy`].
+    OldChannel {
+        /// The channel.
+        channel: ChannelId,
+        /// The highest epoch stored.
+        stored: Epoch,
+        /// The highest epoch reported.
+        seen: Epoch,
+    },
     /// An alarm: another master led in the meantime, or chose the same number: this one stops leading.
     Deposed {
         /// The term that is given up.

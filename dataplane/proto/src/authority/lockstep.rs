@@ -239,7 +239,7 @@ impl Channel {
         };
         announcement.notice.remaining = current.end.remaining(ctx.now);
         announcement.sign_at = ctx.now.after(NOTICE_INTERVAL);
-        let datagram = sign(&announcement.notice, ctx.key);
+        let datagram = sign(&announcement.notice, &ctx.keys.signing);
         for link in self.servers.values().filter_map(|server| server.link) {
             ctx.send(
                 link.conn,
@@ -262,7 +262,7 @@ impl Channel {
         ctx.send(
             conn,
             FromAuthority::Notice(NoticeRelay {
-                datagram: sign(&notice, ctx.key),
+                datagram: sign(&notice, &ctx.keys.signing),
             }),
         );
     }

@@ -10,7 +10,8 @@
 //! | `deposit` | numbers and deposits, mode A |
 //! | `channel`, `lockstep` | what a channel is; prepare, acknowledge, announce, switch |
 //! | `grants`, `offer` | lanes and stripe groups; cipher halves |
-//! | `serve` | what a device gets |
+//! | `serve` | what devices may have, for the key doors |
+//! | `settings` | channels that come, change and go; the authority's own keys |
 //! | `stored` | what must be durable |
 //! | `events`, `status` | what people are told |
 //!
@@ -27,6 +28,7 @@ mod nodes;
 mod offer;
 mod report;
 mod serve;
+mod settings;
 mod start;
 mod status;
 mod stored;
@@ -37,14 +39,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use sealcast_crypto::{EpochRoot, SigningKey, VerifyingKey};
+use sealcast_crypto::EpochRoot;
 use zeroize::Zeroizing;
 
 use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::timing::Timing;
+use crate::door::Update;
 use crate::wire::link::{Early, FromAuthority, Hello, Mode, ToAuthority};
 use channel::Channel;
 pub use events::{AuthorityEvent, Cause, Fault};
+pub use settings::Keys;
 use start::Collection;
 pub use status::{ChannelStatus, Lead, ServerStatus, Status};
 pub use stored::{Depositor, Stored, StoredChannel, StoredEpoch};
@@ -67,10 +71,8 @@ pub struct ChannelConfig {
 /// Settings of an authority.
 #[derive(Debug)]
 pub struct Config {
-    /// The authority key: signs Notices and lane certificates.
-    pub key: SigningKey,
-    /// The key that will replace it, if one is chosen.
-    pub successor: Option<VerifyingKey>,
+    /// What signs Notices and lane certificates, and what nodes and devices are told of it.
+    pub keys: Keys,
     /// Its channels.
     pub channels: Vec<ChannelConfig>,
     /// How long a starting master collects reports ([`crate::limits::START_WAIT`]).
@@ -80,12 +82,14 @@ pub struct Config {
 }
 
 /// What the driver has to do, in this order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Output {
     /// Make [`Authority::stored`], as it is when the call returns, durable before any output that follows is carried out.
     Store,
-    /// Send this over that link; the driver stamps it with the time of its sending.
+    /// Send this over that link; the driver stamps it with the time of the call that it comes from.
     Send(ConnId, FromAuthority),
+    /// Tell every key door.
+    Door(Update),
     /// Tell people.
     Event(AuthorityEvent),
 }
@@ -130,7 +134,7 @@ enum Phase {
 struct Ctx<'a> {
     now: Time,
     term: Term,
-    key: &'a SigningKey,
+    keys: &'a Keys,
     rng: &'a mut dyn CryptoRng,
     out: &'a mut Vec<Output>,
     /// [`Output::Store`] is among the outputs of this call.
@@ -182,10 +186,6 @@ impl Authority {
         match message {
             ToAuthority::Hello(hello) => self.hello(now, conn, hello, out),
             ToAuthority::Ping(ping) => out.push(Output::Send(conn, FromAuthority::Pong(ping))),
-            ToAuthority::KeyRequest(wanted) => {
-                let answer = self.key_request(now, &wanted, rng);
-                out.push(Output::Send(conn, answer));
-            }
             ToAuthority::Report(report) => self.report(now, conn, report, rng, out),
             ToAuthority::NumberWanted(wanted) => {
                 self.on_channel(
@@ -229,7 +229,7 @@ impl Authority {
                 let mut ctx = Ctx {
                     now,
                     term,
-                    key: &self.config.key,
+                    keys: &self.config.keys,
                     rng,
                     out,
                     stored: false,
@@ -237,7 +237,7 @@ impl Authority {
                 self.channels
                     .values_mut()
                     .for_each(|channel| channel.advance(&mut ctx));
-                self.settle();
+                self.settle(out);
             }
         }
     }
@@ -287,22 +287,25 @@ impl Authority {
         let mut ctx = Ctx {
             now,
             term,
-            key: &self.config.key,
+            keys: &self.config.keys,
             rng,
             out,
             stored: false,
         };
         channel.end_early(&mut ctx, Cause::Asked(Early::Operator));
         channel.advance(&mut ctx);
-        self.settle();
+        self.settle(out);
         Ok(())
     }
 
-    /// Brings what is stored up to date at the end of a call.
-    fn settle(&mut self) {
+    /// Brings what is stored, and what the doors serve, up to date at the end of a call.
+    fn settle(&mut self, out: &mut Vec<Output>) {
         for (id, channel) in &mut self.channels {
             if let Some(stored) = channel.take_stored() {
                 self.stored.channels.insert(*id, stored);
+            }
+            if let Some(served) = channel.take_served(&self.config.keys) {
+                out.push(Output::Door(Update::Channel(Box::new(served))));
             }
         }
     }

@@ -151,5 +151,5 @@ pub(super) fn certificate(
         first_epoch: key.epoch,
         last_epoch: key.epoch,
     };
-    sign(&certificate, ctx.key)
+    sign(&certificate, &ctx.keys.signing)
 }

@@ -37,6 +37,10 @@ impl Channel {
         at: Time,
         report: Report,
     ) {
+        let known = self.servers.get(&id).and_then(|server| server.link);
+        if let Some(link) = link.filter(|link| known != Some(*link)) {
+            ctx.send(link.conn, self.config.settings());
+        }
         if report.mode != self.config.mode {
             return self.ignore(ctx, id, Fault::Mode);
         }

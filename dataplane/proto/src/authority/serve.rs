@@ -1,95 +1,62 @@
-//! Devices' requests: who asks for a key gets the root, what remains of it, and the next one once it is announced
-//! (MD-05, MD-21, MD-25, MD-37).
+//! What devices may have of a channel, for the key doors (MD-05, MD-21, MD-25). Nothing that is only prepared is among it.
 
-use std::time::Duration;
-
-use rand_core::CryptoRng;
-use sealcast_crypto::VerifyingKey;
-
+use super::Keys;
 use super::channel::{Channel, EpochKey};
-use crate::ids::{Epoch, Remaining, Time};
-use crate::wire::door::{DecipherHalf, Granted, Reason, Wanted};
+use crate::door::{Served, ServedKey};
+use crate::ids::{Epoch, Time};
 
-/// Devices spread their requests over this share (percent) of the second preset (SEC-09).
-const SPREAD: u32 = 70;
+/// What tells two states apart, without roots: every epoch that is served or expected, its end, and whether it is served.
+pub(super) type Fingerprint = Vec<(Epoch, Time, bool)>;
 
 impl Channel {
-    /// The keys for `wanted`: the epoch in use, or an older one that is asked for and still served, and the one after it if
-    /// announced.
-    pub(super) fn grant(
-        &self,
-        now: Time,
-        wanted: &Wanted,
-        authority: VerifyingKey,
-        successor: Option<VerifyingKey>,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Granted, Reason> {
-        let in_use = self.current.as_ref().filter(|key| key.root.is_some());
-        let asked = match wanted.epoch {
-            Some(epoch) => Some(
-                self.served()
-                    .find(|key| key.epoch == epoch)
-                    .ok_or(Reason::EpochUnavailable)?,
-            ),
-            None => None,
-        };
-        let is_next = |key: &EpochKey| {
-            self.next
-                .as_ref()
-                .is_some_and(|next| next.epoch == key.epoch)
-        };
-        let first = match (asked, in_use) {
-            (Some(asked), Some(in_use)) if is_next(asked) => in_use,
-            (Some(asked), _) => asked,
-            (None, in_use) => in_use.ok_or(Reason::EpochUnavailable)?,
-        };
-        // What was opened by a former term beyond the epoch in use comes after nothing.
-        let follows = |key: &&EpochKey| {
-            let in_line = in_use.is_none_or(|in_use| key.epoch <= in_use.epoch || is_next(key));
-            key.epoch > first.epoch && in_line
-        };
-        let second = self.served().filter(follows).min_by_key(|key| key.epoch);
-        let half = |key: &EpochKey| {
-            let root = key.root.clone()?;
-            Some(DecipherHalf {
-                epoch: key.epoch,
-                root,
-                remaining: key.end.remaining(now),
-            })
-        };
-        Ok(Granted {
-            number: wanted.number,
-            channel: wanted.channel,
-            current: half(first).ok_or(Reason::EpochUnavailable)?,
-            next: second.and_then(half),
-            fetch_offset: self.fetch_offset(rng),
-            authority,
-            successor,
-            cookies: Vec::new(),
+    /// What the doors serve, if it changed since the last call.
+    pub(super) fn take_served(&mut self, keys: &Keys) -> Option<Served> {
+        let fingerprint = self.fingerprint();
+        if self.served.as_ref() == Some(&fingerprint) {
+            return None;
+        }
+        self.served = Some(fingerprint);
+        let announced = self.next.iter().filter(|_| self.announcement.is_some());
+        let known = [&self.current, &self.next];
+        Some(Served {
+            channel: self.config.channel,
+            timing: self.config.timing,
+            authority: keys.authority,
+            successor: keys.successor,
+            in_use: self.current.as_ref().and_then(served),
+            next: announced.into_iter().find_map(served),
+            others: self
+                .others
+                .iter()
+                .filter_map(|other| served(&other.key))
+                .collect(),
+            expected: known.into_iter().flatten().map(|key| key.epoch).collect(),
         })
     }
 
-    /// Everything that devices may have: never what is only prepared.
-    fn served(&self) -> impl Iterator<Item = &EpochKey> {
-        let others = self.others.iter().map(|served| &served.key);
-        let next = self.next.iter().filter(|_| self.announcement.is_some());
+    fn fingerprint(&self) -> Fingerprint {
+        let entry = |key: &EpochKey, given: bool| (key.epoch, key.end, given && key.root.is_some());
+        let others = self.others.iter().map(|other| entry(&other.key, true));
+        let current = self.current.iter().map(|key| entry(key, true));
+        let next = self
+            .next
+            .iter()
+            .map(|key| entry(key, self.announcement.is_some()));
+        // One in use and one among the others are not the same.
+        let mark = (Epoch(0), Time(0), false);
         others
-            .chain(&self.current)
+            .chain([mark])
+            .chain(current)
+            .chain([mark])
             .chain(next)
-            .filter(|key| key.root.is_some())
+            .collect()
     }
+}
 
-    /// Whether an epoch is known here, though it cannot be given (yet).
-    pub(super) fn is_expected(&self, epoch: Epoch) -> bool {
-        [&self.current, &self.next]
-            .into_iter()
-            .flatten()
-            .any(|key| key.epoch == epoch)
-    }
-
-    fn fetch_offset(&self, rng: &mut dyn CryptoRng) -> Remaining {
-        let spread: Duration = self.config.timing.fetch_ahead() * SPREAD / 100;
-        let ms = Remaining::from(spread).0;
-        Remaining(u32::try_from(rng.next_u64() % u64::from(ms.max(1))).expect("below a u32"))
-    }
+fn served(key: &EpochKey) -> Option<ServedKey> {
+    Some(ServedKey {
+        epoch: key.epoch,
+        root: key.root.clone()?,
+        end: key.end,
+    })
 }

@@ -6,7 +6,8 @@ use super::channel::{Channel, Link};
 use super::events::AuthorityEvent;
 use super::{Authority, ConnId, Ctx, Output, Phase, random_id};
 use crate::ids::{ChannelId, ServerId, Term, Time};
-use crate::wire::link::{Deposit, FromAuthority, Hello, Report, ToAuthority, Welcome};
+use crate::door::Update;
+use crate::wire::link::{Deposit, Hello, Report, ToAuthority};
 use rand_core::CryptoRng;
 
 /// Deposits kept while reports are collected; beyond that, servers deposit again at their next link.
@@ -108,11 +109,7 @@ impl Authority {
         if now < collection.until && !complete {
             return;
         }
-        let mut servers = self
-            .nodes
-            .values()
-            .filter(|hello| hello.server.is_some())
-            .peekable();
+        let mut servers = self.nodes.values().peekable();
         if collection.deposed
             && (servers.peek().is_none() || servers.any(|hello| hello.other_master))
         {
@@ -143,24 +140,25 @@ impl Authority {
         out: &mut Vec<Output>,
     ) {
         self.waiting_told = false;
-        self.stored.term = term;
+        let former = std::mem::replace(&mut self.stored.term, term);
         let mut ctx = Ctx {
             now,
             term,
-            key: &self.config.key,
+            keys: &self.config.keys,
             rng,
             out,
             stored: false,
         };
         ctx.store();
         ctx.event(AuthorityEvent::TermStarted { term });
+        if collection.number > former.number {
+            ctx.event(AuthorityEvent::OldCopy {
+                stored: former,
+                seen: collection.number,
+            });
+        }
         for conn in self.nodes.keys() {
-            let welcome = Welcome {
-                term,
-                authority: ctx.key.verifying_key(),
-                successor: self.config.successor,
-            };
-            ctx.send(*conn, FromAuthority::Welcome(welcome));
+            ctx.send(*conn, ctx.keys.welcome(term));
         }
         for config in &self.config.channels {
             let id = config.channel;
@@ -182,7 +180,8 @@ impl Authority {
         for channel in self.channels.values_mut() {
             channel.advance(&mut ctx);
         }
-        self.settle();
+        out.push(Output::Door(Update::Leads(true)));
+        self.settle(out);
         for (conn, deposit) in collection.deposits {
             self.handle(now, conn, ToAuthority::Deposit(deposit), rng, out);
         }
@@ -204,6 +203,7 @@ impl Authority {
     /// Stops leading: the lanes handed out are forgotten with the channels, and what follows is like a start.
     pub(super) fn depose(&mut self, now: Time, (own, seen): (Term, Term), out: &mut Vec<Output>) {
         out.push(Output::Event(AuthorityEvent::Deposed { own, seen }));
+        out.push(Output::Door(Update::Leads(false)));
         self.channels.clear();
         self.phase = Phase::Collecting(Collection::new(
             now.after(self.config.start_wait),
@@ -221,7 +221,7 @@ pub(super) fn terms_of(report: &Report) -> impl Iterator<Item = Term> + use<> {
         .map(|held| held.term)
 }
 
-/// The term that a delivery server has seen. A receiver's word is not worth a master's term.
+/// The term that a delivery server has seen.
 pub(super) fn term_of(hello: &Hello) -> impl Iterator<Item = Term> + use<> {
-    hello.server.as_ref().map(|_| hello.term).into_iter()
+    std::iter::once(hello.term)
 }

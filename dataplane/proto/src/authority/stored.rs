@@ -8,14 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sealcast_crypto::EpochRoot;
 
 use crate::ids::{ChannelId, Epoch, RunId, ServerId, Term};
-use crate::wire::codec::wire_struct;
 use crate::wire::control::Notice;
-use crate::wire::{Malformed, Wire};
 
-/// First byte of the encoding.
-const VERSION: u8 = 1;
-
-/// Everything that must be durable. [`Wire`] gives its encoding; it holds roots, so keep it as secret as they are.
+/// Everything that must be durable. It holds roots: keep it as secret as they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stored {
     /// The last term.
@@ -63,15 +58,6 @@ pub struct Depositor {
     pub run: RunId,
 }
 
-wire_struct!(Depositor { server, run });
-wire_struct!(StoredEpoch {
-    epoch,
-    term,
-    root,
-    opened,
-    depositor
-});
-
 impl Default for Stored {
     /// Nothing yet: a first start.
     fn default() -> Self {
@@ -91,58 +77,6 @@ impl Default for StoredChannel {
             announced: None,
             servers: BTreeSet::new(),
         }
-    }
-}
-
-impl Wire for StoredChannel {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.highest.encode(out);
-        self.revision.encode(out);
-        self.epochs.encode(out);
-        self.announced.encode(out);
-        self.servers.iter().copied().collect::<Vec<_>>().encode(out);
-    }
-
-    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        Ok(Self {
-            highest: Wire::decode(input)?,
-            revision: Wire::decode(input)?,
-            epochs: Wire::decode(input)?,
-            announced: Wire::decode(input)?,
-            servers: Vec::decode(input)?.into_iter().collect(),
-        })
-    }
-}
-
-impl Wire for Stored {
-    fn encode(&self, out: &mut Vec<u8>) {
-        VERSION.encode(out);
-        self.term.encode(out);
-        u32::try_from(self.channels.len())
-            .expect("a channel has 16 bits")
-            .encode(out);
-        for (id, channel) in &self.channels {
-            id.encode(out);
-            channel.encode(out);
-        }
-    }
-
-    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        if u8::decode(input)? != VERSION {
-            return Err(Malformed);
-        }
-        let term = Term::decode(input)?;
-        let count = u32::decode(input)?;
-        let mut channels = BTreeMap::new();
-        for _ in 0..count {
-            if channels
-                .insert(ChannelId::decode(input)?, StoredChannel::decode(input)?)
-                .is_some()
-            {
-                return Err(Malformed);
-            }
-        }
-        Ok(Self { term, channels })
     }
 }
 
@@ -199,32 +133,6 @@ mod tests {
         ]
         .into();
         Stored { term, channels }
-    }
-
-    #[test]
-    fn what_is_stored_comes_back() {
-        let mut bytes = Vec::new();
-        stored().encode(&mut bytes);
-        assert_eq!(Stored::decode_all(&bytes), Ok(stored()));
-    }
-
-    #[test]
-    fn damaged_bytes_are_refused() {
-        let mut bytes = Vec::new();
-        stored().encode(&mut bytes);
-        for len in 0..bytes.len() {
-            assert_eq!(
-                Stored::decode_all(&bytes[..len]),
-                Err(Malformed),
-                "cut at {len}"
-            );
-        }
-        bytes[0] = 9;
-        assert_eq!(
-            Stored::decode_all(&bytes),
-            Err(Malformed),
-            "another version"
-        );
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl KeyRing {
         }
     }
 
+    /// The channel's key times are these.
+    pub(crate) fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
     /// Takes a root in; false when it is held already or too old to be of use.
     pub(crate) fn install(
         &mut self,

@@ -1,8 +1,8 @@
 //! The receiver of one channel: from datagrams to payloads in order, holding previous, current and next key.
 //!
-//! [`Receiver::handle_batch`] takes what one or two legs brought, [`Receiver::handle_link`] what the authority says,
-//! [`Receiver::poll`] the passing of time. Payloads come out through a callback, requests and events through
-//! [`Receiver::poll_link`] and [`Receiver::poll_event`].
+//! [`Receiver::handle_batch`] takes what one or two legs brought, [`Receiver::handle_granted`] and [`Receiver::handle_refused`]
+//! what a key door answers, [`Receiver::poll`] the passing of time. Payloads come out through a callback, requests and events
+//! through [`Receiver::poll_request`] and [`Receiver::poll_event`].
 
 mod budget;
 mod keys;
@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use sealcast_crypto::EpochRoot;
+use sealcast_crypto::{EpochRoot, VerifyingKey};
 
 pub use order::GapCount;
 pub use parking::ParkingBudget;
@@ -29,8 +29,7 @@ use crate::discard::{Discard, Discards};
 use crate::ids::{ChannelId, Epoch, GroupId, Remaining, ServerId, Time};
 use crate::limits;
 use crate::timing::Timing;
-use crate::wire::door::{DecipherHalf, Granted, Reason};
-use crate::wire::link::{FromAuthority, Hello, ToAuthority};
+use crate::wire::door::{DecipherHalf, Granted, Reason, Refused, Wanted};
 use crate::wire::{Kind, kind};
 use keys::KeyRing;
 use open::Streams;
@@ -54,7 +53,7 @@ pub enum Merge {
 pub struct ReceiverConfig {
     /// The channel.
     pub channel: ChannelId,
-    /// The channel's key times.
+    /// The channel's key times until a key door says what they are.
     pub timing: Timing,
     /// When to ask for keys.
     pub fetch_on: FetchOn,
@@ -127,7 +126,7 @@ pub enum Event {
         /// The group now.
         to: GroupId,
     },
-    /// The authority refuses keys.
+    /// A key door refuses keys.
     Refused {
         /// Why.
         reason: Reason,
@@ -167,12 +166,11 @@ pub struct Receiver {
     parking: Parking,
     requester: Requester,
     fetch_offset: Remaining,
-    linked: bool,
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
     events: VecDeque<Event>,
-    link: VecDeque<ToAuthority>,
+    requests: VecDeque<Wanted>,
 }
 
 impl Receiver {
@@ -188,12 +186,11 @@ impl Receiver {
             parking: Parking::new(budget),
             requester,
             fetch_offset: Remaining(0),
-            linked: false,
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
             events: VecDeque::new(),
-            link: VecDeque::new(),
+            requests: VecDeque::new(),
             config,
         }
     }
@@ -307,63 +304,36 @@ impl Receiver {
         end.before(self.config.timing.fetch_ahead()).after(offset)
     }
 
-    /// The link is up (again): says who this is. What was asked for and not answered is asked again by the requester.
-    pub fn link_up(&mut self) {
-        self.linked = true;
-        self.link.clear();
-        self.link.push_back(ToAuthority::Hello(Hello {
-            server: None,
-            term: self.trust.term(),
-            other_master: false,
-        }));
+    /// The authority key and its successor, as enrolment told them.
+    pub fn set_authority(&mut self, authority: VerifyingKey, successor: Option<VerifyingKey>) {
+        self.trust.set_authority(authority, successor);
     }
 
-    /// The link is down: goes on with the keys that are held.
-    pub fn link_down(&mut self) {
-        self.linked = false;
-    }
-
-    /// Whether the link is up.
-    #[must_use]
-    pub fn is_linked(&self) -> bool {
-        self.linked
-    }
-
-    /// Takes a message of the authority.
-    pub fn handle_link(
-        &mut self,
-        now: Time,
-        message: FromAuthority,
-        rng: &mut dyn CryptoRng,
-        deliver: &mut dyn FnMut(&[u8]),
-    ) {
-        match message {
-            FromAuthority::Welcome(welcome) => {
-                self.trust
-                    .set_authority(welcome.authority, welcome.successor);
-            }
-            FromAuthority::Granted(granted) => self.granted(now, granted, deliver),
-            FromAuthority::Refused(refused) => {
-                if refused.channel == self.config.channel
-                    && self
-                        .requester
-                        .refused(refused.number, refused.retry_after, now, rng)
-                {
-                    self.events.push_back(Event::Refused {
-                        reason: refused.reason,
-                    });
-                }
-            }
-            // A receiver is never given a cipher half; what is not for it is ignored.
-            FromAuthority::Pong(_)
-            | FromAuthority::CipherHalf(_)
-            | FromAuthority::Notice(_)
-            | FromAuthority::Number(_)
-            | FromAuthority::Deposited(_) => self.discards.count(Discard::Unexpected),
+    /// A key door refused.
+    pub fn handle_refused(&mut self, now: Time, refused: &Refused, rng: &mut dyn CryptoRng) {
+        if refused.channel == self.config.channel
+            && self
+                .requester
+                .refused(refused.number, refused.retry_after, now, rng)
+        {
+            self.events.push_back(Event::Refused {
+                reason: refused.reason,
+            });
         }
     }
 
-    fn granted(&mut self, now: Time, granted: Granted, deliver: &mut dyn FnMut(&[u8])) {
+    /// The session with the key doors is a new one: what was refused is asked again.
+    pub fn session_renewed(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+        self.requester.retry(now, rng);
+    }
+
+    /// A key door gave keys.
+    pub fn handle_granted(
+        &mut self,
+        now: Time,
+        granted: Granted,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
         if granted.channel != self.config.channel {
             return self.discards.count(Discard::OtherChannel);
         }
@@ -373,6 +343,8 @@ impl Receiver {
         self.trust
             .set_authority(granted.authority, granted.successor);
         self.fetch_offset = granted.fetch_offset;
+        self.config.timing = granted.timing;
+        self.keys.set_timing(granted.timing);
         for half in [Some(granted.current), granted.next].into_iter().flatten() {
             self.install(now, sent, half, deliver);
         }
@@ -452,10 +424,10 @@ impl Receiver {
         if self.fetch_due().is_some_and(|due| due <= now) {
             self.requester.plan(None, now);
         }
-        let (link, stats) = (&mut self.link, &mut self.stats);
+        let (requests, stats) = (&mut self.requests, &mut self.stats);
         self.requester.poll(now, rng, |wanted| {
             stats.requests += 1;
-            link.push_back(ToAuthority::KeyRequest(wanted));
+            requests.push_back(wanted);
         });
     }
 
@@ -487,9 +459,9 @@ impl Receiver {
         .min()
     }
 
-    /// The next message for the authority.
-    pub fn poll_link(&mut self) -> Option<ToAuthority> {
-        self.link.pop_front()
+    /// The next request for a key door.
+    pub fn poll_request(&mut self) -> Option<Wanted> {
+        self.requests.pop_front()
     }
 
     /// The next event.

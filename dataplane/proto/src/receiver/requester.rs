@@ -37,6 +37,7 @@ impl Default for FetchOn {
 #[derive(Debug)]
 struct Pending {
     wanted: Option<Epoch>,
+    /// Random: one session asks for many channels, and over restarts. Drawn at the first try; 0 before.
     number: u64,
     /// When it is (re)sent.
     due: Time,
@@ -49,7 +50,6 @@ struct Pending {
 pub(crate) struct Requester {
     channel: ChannelId,
     pending: Vec<Pending>,
-    last_number: u64,
 }
 
 fn random_below(limit: Duration, rng: &mut dyn CryptoRng) -> Duration {
@@ -62,7 +62,6 @@ impl Requester {
         Self {
             channel,
             pending: Vec::with_capacity(PENDING_MAX),
-            last_number: 0,
         }
     }
 
@@ -82,10 +81,9 @@ impl Requester {
         if self.pending.len() == PENDING_MAX && !self.displace_older(wanted) {
             return false;
         }
-        self.last_number += 1;
         self.pending.push(Pending {
             wanted,
-            number: self.last_number,
+            number: 0,
             due,
             sent: None,
             tries: 0,
@@ -147,6 +145,9 @@ impl Requester {
         mut send: impl FnMut(Wanted),
     ) {
         for pending in self.pending.iter_mut().filter(|pending| pending.due <= now) {
+            if pending.tries == 0 {
+                pending.number = rng.next_u64().max(1);
+            }
             pending.sent = Some(now);
             let pause = (REQUEST_TIMEOUT * 2_u32.saturating_pow(pending.tries.min(16)))
                 .min(REQUEST_BACKOFF_MAX);
@@ -197,6 +198,15 @@ impl Requester {
         let pause = retry_after.duration().max(REQUEST_TIMEOUT);
         pending.due = now.after(pause + random_below(pause / 4, rng));
         true
+    }
+
+    /// What was tried before is tried again soon.
+    pub(crate) fn retry(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.tries > 0) {
+            let soon = now.after(random_below(DEMAND_JITTER, rng));
+            pending.due = pending.due.min(soon);
+            pending.tries = 1;
+        }
     }
 
     /// A request that rests forgets an epoch nobody sends any more.

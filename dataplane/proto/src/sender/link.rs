@@ -8,9 +8,9 @@ use crate::ids::Time;
 use crate::limits::{NOTICE_AGE_MAX, REPORT_INTERVAL};
 use crate::notice::Worth;
 use crate::schedule::Slot;
-use crate::wire::control::{LaneCertificate, Notice, Unverified};
+use crate::wire::control::{LaneCertificate, Notice, Signed, Unverified};
 use crate::wire::link::{
-    CipherHalf, Early, Frame, FromAuthority, Held, Hello, Report, ServerIdentity, ToAuthority,
+    CipherHalf, Early, Frame, FromAuthority, Held, Hello, Report, Sent, Settings, ToAuthority,
     Welcome,
 };
 
@@ -20,12 +20,9 @@ impl Sender {
         self.linked = true;
         self.offset.reset();
         self.out.retain(|output| !matches!(output, Output::Link(_)));
-        let server = Some(ServerIdentity {
+        let hello = Hello {
             server: self.config.server,
             key: self.signing.verifying_key(),
-        });
-        let hello = Hello {
-            server,
             term: self.announcement.term(),
             other_master: false,
         };
@@ -69,6 +66,10 @@ impl Sender {
             wants_next: self.wants_next(now),
             early: self.early,
             new_group: self.early == Some(Early::Numbers),
+            sent: Sent {
+                packets: self.stats.packets,
+                bytes: self.stats.bytes,
+            },
         };
         self.out
             .push_back(Output::Link(ToAuthority::Report(report)));
@@ -96,9 +97,18 @@ impl Sender {
             FromAuthority::Notice(relay) => self.notice(now, spoken, relay.datagram),
             FromAuthority::Number(number) => self.numbered(now, &number, rng),
             FromAuthority::Deposited(deposited) => self.deposited(now, deposited),
-            // Devices' business.
-            FromAuthority::Granted(_) | FromAuthority::Refused(_) => {}
+            FromAuthority::Settings(settings) => self.settings(&settings),
         }
+    }
+
+    fn settings(&mut self, settings: &Settings) {
+        if settings.channel != self.config.channel {
+            return;
+        }
+        if settings.mode != self.config.mode {
+            return self.reject(Rejection::Mode);
+        }
+        self.config.timing = settings.timing;
     }
 
     fn welcome(&mut self, now: Time, welcome: &Welcome) {
@@ -107,6 +117,7 @@ impl Sender {
         }
         self.announcement.saw_term(welcome.term);
         self.authority = Some(welcome.authority);
+        self.successor = welcome.successor;
         self.due.report = now;
     }
 
@@ -142,12 +153,17 @@ impl Sender {
         }
     }
 
+    /// Content that the authority or its successor signed.
+    fn verify<T: Signed>(&self, datagram: &[u8]) -> Option<T> {
+        let unverified = Unverified::<T>::parse(datagram).ok()?;
+        match unverified.verify(&self.authority?) {
+            Ok(content) => Some(content),
+            Err(unverified) => unverified.verify(&self.successor?).ok(),
+        }
+    }
+
     pub(super) fn verify_certificate(&mut self, datagram: &[u8]) -> Option<LaneCertificate> {
-        let verified = self.authority.and_then(|authority| {
-            Unverified::<LaneCertificate>::parse(datagram)
-                .ok()
-                .and_then(|unverified| unverified.verify(&authority).ok())
-        });
+        let verified = self.verify::<LaneCertificate>(datagram);
         if verified.is_none() {
             self.reject(Rejection::Certificate);
         }
@@ -156,11 +172,7 @@ impl Sender {
 
     /// A fresh Notice: forwarded at once, and obeyed (MD-26).
     fn notice(&mut self, now: Time, spoken: Time, datagram: Vec<u8>) {
-        let verified = self.authority.and_then(|authority| {
-            Unverified::<Notice>::parse(&datagram)
-                .ok()
-                .and_then(|unverified| unverified.verify(&authority).ok())
-        });
+        let verified = self.verify::<Notice>(&datagram);
         let Some(notice) = verified.filter(|notice| notice.channel == self.config.channel) else {
             return self.reject(Rejection::Certificate);
         };

@@ -49,7 +49,7 @@ pub struct SenderConfig {
     pub mode: Mode,
     /// Sending cores of this channel, 1..=255.
     pub lanes: u8,
-    /// The channel's key times.
+    /// The channel's key times until the authority says what they are.
     pub timing: Timing,
     /// What to do without a next key.
     pub hold: Hold,
@@ -118,6 +118,8 @@ pub enum Rejection {
     OldNotice,
     /// Another root stands under the number that was deposited.
     DepositDiffers,
+    /// The channel's keys are generated elsewhere than this delivery server is set to.
+    Mode,
 }
 
 /// Why nothing is sealed now.
@@ -155,6 +157,7 @@ pub struct Sender {
     config: SenderConfig,
     signing: SigningKey,
     authority: Option<VerifyingKey>,
+    successor: Option<VerifyingKey>,
     announcement: Announcement,
     /// Datagram of the last Notice that verified: proof for a new master.
     notice: Option<Vec<u8>>,
@@ -189,6 +192,7 @@ impl Sender {
             config,
             signing: SigningKey::from_seed(seed),
             authority: None,
+            successor: None,
             announcement: Announcement::default(),
             notice: None,
             offset: ClockOffset::default(),

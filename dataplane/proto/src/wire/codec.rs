@@ -1,9 +1,12 @@
 //! Reading and writing of control datagrams and link messages: big-endian, fixed order, no padding.
 
-use sealcast_crypto::{Commitment, EpochRoot, LaneSecret, Signature, VerifyingKey};
+use sealcast_crypto::{Commitment, EpochRoot, Signature, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term};
+use crate::ids::{
+    AccountId, ChannelId, DeviceId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId,
+    Term,
+};
 
 /// Bytes that are no message: too short, too long, or a value that cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -68,7 +71,9 @@ macro_rules! wire_newtype {
         }
     )*};
 }
-wire_newtype!(ChannelId, Epoch, GroupId, Remaining, RunId, ServerId);
+wire_newtype!(
+    AccountId, ChannelId, DeviceId, Epoch, GroupId, Remaining, RunId, ServerId, SessionId
+);
 
 /// The encoding of a struct is that of its fields in the order given.
 macro_rules! wire_struct {
@@ -102,24 +107,6 @@ macro_rules! wire_code {
     };
 }
 pub(crate) use wire_code;
-
-/// The encoding of an enum whose variants hold one value each: a byte that names the variant, then the value.
-macro_rules! wire_enum {
-    ($name:ident { $($code:literal => $variant:ident),* $(,)? }) => {
-        impl $crate::wire::codec::Wire for $name {
-            fn encode(&self, out: &mut Vec<u8>) {
-                match self { $( Self::$variant(value) => { out.push($code); value.encode(out); } ),* }
-            }
-            fn decode(input: &mut &[u8]) -> Result<Self, $crate::wire::codec::Malformed> {
-                match <u8 as $crate::wire::codec::Wire>::decode(input)? {
-                    $( $code => Ok(Self::$variant($crate::wire::codec::Wire::decode(input)?)), )*
-                    _ => Err($crate::wire::codec::Malformed),
-                }
-            }
-        }
-    };
-}
-pub(crate) use wire_enum;
 
 wire_struct!(Term { number, instance });
 
@@ -208,14 +195,3 @@ impl Wire for EpochRoot {
     }
 }
 
-impl Wire for LaneSecret {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.key());
-        out.extend_from_slice(self.salt());
-    }
-    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        let key = Zeroizing::new(take(input)?);
-        let salt = Zeroizing::new(take(input)?);
-        Ok(Self::from_parts(*key, *salt))
-    }
-}

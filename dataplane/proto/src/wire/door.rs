@@ -1,7 +1,6 @@
 //! The key door's messages (design: the NTS shape, RFC 8915): KeyRequest, KeyReply, Refusal.
 //!
-//! Outside: type, version, clear fields, a sealed part. Inside the sealed part: [`Wanted`] and [`Granted`], which also
-//! travel as they are over a link that is private already.
+//! Outside: type, version, clear fields, a sealed part. Inside the sealed part: [`Wanted`], [`Granted`], [`Refused`].
 
 use sealcast_crypto::{EpochRoot, VerifyingKey};
 
@@ -9,9 +8,13 @@ use super::codec::{Malformed, Wire, take, wire_code, wire_struct};
 use super::control::{ControlType, VERSION};
 use crate::ids::{ChannelId, Epoch, Remaining};
 use crate::limits::{CONTROL_MAX, COOKIE_MAX, COOKIES_MAX};
+use crate::timing::Timing;
 
 /// Bytes of the nonces of all three sealed layers (AES-256-GCM-SIV, RFC 8452).
 pub const NONCE_LEN: usize = 12;
+
+/// What a message costs besides its plaintext: type, version, echo or kind, nonce, length, tag.
+pub const REPLY_COST: usize = 2 + 1 + NONCE_LEN + NONCE_LEN + 2 + 16;
 
 /// What a device asks for. A retry has the same number (MD-37, MD-40).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +83,8 @@ pub struct Granted {
     pub authority: VerifyingKey,
     /// The key that will replace it, if one is chosen.
     pub successor: Option<VerifyingKey>,
+    /// The channel's key times.
+    pub timing: Timing,
     /// Fresh cookies, opaque.
     pub cookies: Vec<Cookie>,
 }
@@ -92,6 +97,7 @@ wire_struct!(Granted {
     fetch_offset,
     authority,
     successor,
+    timing,
     cookies
 });
 
@@ -126,9 +132,11 @@ pub enum Reason {
     EpochUnavailable,
     /// Too many requests, or the server is still starting: try again later.
     Busy,
+    /// The account's rights have changed since the session began: renew it.
+    RightsChanged,
 }
 
-wire_code!(Reason { CookieUnknown = 1, NotEntitled = 2, ChannelUnknown = 3, EpochUnavailable = 4, Busy = 5 });
+wire_code!(Reason { CookieUnknown = 1, NotEntitled = 2, ChannelUnknown = 3, EpochUnavailable = 4, Busy = 5, RightsChanged = 6 });
 
 /// A refusal of [`Wanted`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,21 +183,28 @@ wire_struct!(KeyRequest { cookie, sealed });
 /// Key door to device: [`Granted`] sealed under the session's second key, with the request's nonce as associated data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyReply {
+    /// Echo of the request's nonce: which request this answers.
+    pub request: [u8; NONCE_LEN],
     /// Sealed [`Granted`].
     pub sealed: Sealed,
 }
 
-wire_struct!(KeyReply { sealed });
+wire_struct!(KeyReply { request, sealed });
 
 /// Key door to device: no. Sealed if the cookie opened; a plain one is a hint that anybody could have sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// Sealed [`Refused`].
-    Sealed(Sealed),
-    /// Echo of the request's nonce, and a reason.
+    /// [`Refused`], sealed as in a [`KeyReply`].
+    Sealed {
+        /// Echo of the request's nonce.
+        request: [u8; NONCE_LEN],
+        /// Sealed [`Refused`].
+        sealed: Sealed,
+    },
+    /// A reason.
     Plain {
-        /// The request's nonce.
-        nonce: [u8; NONCE_LEN],
+        /// Echo of the request's nonce.
+        request: [u8; NONCE_LEN],
         /// Why.
         reason: Reason,
     },
@@ -198,13 +213,14 @@ pub enum Refusal {
 impl Wire for Refusal {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Sealed(sealed) => {
+            Self::Sealed { request, sealed } => {
                 out.push(1);
+                request.encode(out);
                 sealed.encode(out);
             }
-            Self::Plain { nonce, reason } => {
+            Self::Plain { request, reason } => {
                 out.push(0);
-                nonce.encode(out);
+                request.encode(out);
                 reason.encode(out);
             }
         }
@@ -212,10 +228,13 @@ impl Wire for Refusal {
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
         match u8::decode(input)? {
             0 => Ok(Self::Plain {
-                nonce: take(input)?,
+                request: take(input)?,
                 reason: Reason::decode(input)?,
             }),
-            1 => Ok(Self::Sealed(Sealed::decode(input)?)),
+            1 => Ok(Self::Sealed {
+                request: take(input)?,
+                sealed: Sealed::decode(input)?,
+            }),
             _ => Err(Malformed),
         }
     }

@@ -1,15 +1,14 @@
-//! Messages between a node (delivery server or receiver) and the authority, over a link that is reliable, ordered and
-//! private. Every frame also carries when it was sent on the sender's clock, so that the remaining times inside can be
-//! corrected by the offset that pings measure.
+//! Messages between a delivery server and the authority, over a link that is reliable, ordered and private. How they are
+//! encoded is the link's business. Every frame also carries when it was sent on the sender's clock, so that the remaining
+//! times inside can be corrected by the offset that pings measure.
 //!
 //! Delivery servers say where they stand ([`Report`]) and the authority brings them up to date: nothing depends on one
 //! message having arrived, so a link that breaks and comes back needs no special case (MD-40).
 
 use sealcast_crypto::{EpochRoot, LaneSecret, VerifyingKey};
 
-use super::codec::{Malformed, Wire, wire_code, wire_enum, wire_struct};
-use super::door::{Granted, Refused, Wanted};
 use crate::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time};
+use crate::timing::Timing;
 
 /// One message and the instant of its sending on the sender's own clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,19 +17,6 @@ pub struct Frame<M> {
     pub sent: Time,
     /// What it says.
     pub message: M,
-}
-
-impl<M: Wire> Wire for Frame<M> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.sent.0.encode(out);
-        self.message.encode(out);
-    }
-    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        Ok(Self {
-            sent: Time(u64::decode(input)?),
-            message: M::decode(input)?,
-        })
-    }
 }
 
 /// Where keys are generated.
@@ -42,34 +28,18 @@ pub enum Mode {
     Authority,
 }
 
-wire_code!(Mode { DeliveryServer = 1, Authority = 2 });
-
-/// Node to authority, once per link: who speaks.
+/// Delivery server to authority, once per link: who speaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
-    /// The delivery server's number and signing key; `None` for a receiver, which is never given a cipher half.
-    pub server: Option<ServerIdentity>,
+    /// The delivery server's number.
+    pub server: ServerId,
+    /// Its own verifying key, made at its start.
+    pub key: VerifyingKey,
     /// The highest term this node has seen.
     pub term: Term,
     /// Whether the node has a live link to another master.
     pub other_master: bool,
 }
-
-/// A delivery server as it presents itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerIdentity {
-    /// Its number.
-    pub server: ServerId,
-    /// Its own verifying key, made at its start.
-    pub key: VerifyingKey,
-}
-
-wire_struct!(ServerIdentity { server, key });
-wire_struct!(Hello {
-    server,
-    term,
-    other_master
-});
 
 /// Why a delivery server asks for an epoch before its time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,8 +51,6 @@ pub enum Early {
     /// The operator asked.
     Operator,
 }
-
-wire_code!(Early { Limit = 1, Numbers = 2, Operator = 3 });
 
 /// An epoch that a delivery server holds a cipher half of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,14 +66,6 @@ pub struct Held {
     /// Until the end of the epoch, by the delivery server's own countdown (0 while it holds).
     pub remaining: Remaining,
 }
-
-wire_struct!(Held {
-    epoch,
-    term,
-    group,
-    first_lane,
-    remaining
-});
 
 /// Delivery server to authority: where it stands on one channel. Sent at every link start, every second, and at every change. It is request (MD-16, MD-19), acknowledgement, and report in one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,20 +90,18 @@ pub struct Report {
     pub early: Option<Early>,
     /// The stripe group's numbers run out or the run is new: the next lanes must form a new group.
     pub new_group: bool,
+    /// What this run has sealed so far: the input of charging by volume (MD-33).
+    pub sent: Sent,
 }
 
-wire_struct!(Report {
-    channel,
-    run,
-    mode,
-    lanes,
-    current,
-    next,
-    notice,
-    wants_next,
-    early,
-    new_group
-});
+/// What a run has sealed since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+}
 
 /// Mode A, delivery server to authority: which number has my next epoch? (`at_once`: my first, after a start.)
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,12 +113,6 @@ pub struct NumberWanted {
     /// The epoch starts at once instead of after the current one.
     pub at_once: bool,
 }
-
-wire_struct!(NumberWanted {
-    channel,
-    run,
-    at_once
-});
 
 /// Mode A, delivery server to authority: the decipher half of an epoch it generated (MD-08, MD-09, MD-12).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -179,29 +131,11 @@ pub struct Deposit {
     pub at_once: bool,
 }
 
-wire_struct!(Deposit {
-    channel,
-    run,
-    epoch,
-    root,
-    remaining,
-    at_once
-});
-
 /// Ping and its echo: gives the offset between the two clocks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ping {
     /// The pinging side's clock at sending, echoed.
     pub echo: Time,
-}
-
-impl Wire for Ping {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.echo.0.encode(out);
-    }
-    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        u64::decode(input).map(|echo| Self { echo: Time(echo) })
-    }
 }
 
 /// Everything a node says.
@@ -217,11 +151,7 @@ pub enum ToAuthority {
     NumberWanted(NumberWanted),
     /// Mode A: a decipher half.
     Deposit(Deposit),
-    /// A device's request.
-    KeyRequest(Wanted),
 }
-
-wire_enum!(ToAuthority { 1 => Hello, 2 => Ping, 3 => Report, 4 => NumberWanted, 5 => Deposit, 6 => KeyRequest });
 
 /// Authority to node: under which term it speaks, and the key that signs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -233,12 +163,6 @@ pub struct Welcome {
     /// The key that will replace it, if one is chosen.
     pub successor: Option<VerifyingKey>,
 }
-
-wire_struct!(Welcome {
-    term,
-    authority,
-    successor
-});
 
 /// Mode B, authority to delivery server: the cipher half of one epoch (MD-17, MD-18, MD-20). Reveals neither the root nor another lane's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -259,24 +183,12 @@ pub struct CipherHalf {
     pub certificate: Vec<u8>,
 }
 
-wire_struct!(CipherHalf {
-    channel,
-    run,
-    epoch,
-    lanes,
-    remaining,
-    at_once,
-    certificate
-});
-
 /// Authority to delivery server: a freshly signed Notice to forward at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoticeRelay {
     /// The datagram.
     pub datagram: Vec<u8>,
 }
-
-wire_struct!(NoticeRelay { datagram });
 
 /// Mode A, authority to delivery server: the number asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -291,13 +203,6 @@ pub struct Number {
     pub at_once: bool,
 }
 
-wire_struct!(Number {
-    channel,
-    run,
-    epoch,
-    at_once
-});
-
 /// Mode A, authority to delivery server: the deposit is durable; its lanes are certified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deposited {
@@ -311,12 +216,16 @@ pub struct Deposited {
     pub certificate: Option<Vec<u8>>,
 }
 
-wire_struct!(Deposited {
-    channel,
-    run,
-    epoch,
-    certificate
-});
+/// Authority to delivery server, before anything else about a channel and whenever it changes: what the channel is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Who generates its keys.
+    pub mode: Mode,
+    /// Its key times.
+    pub timing: Timing,
+}
 
 /// Everything the authority says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -333,12 +242,7 @@ pub enum FromAuthority {
     Number(Number),
     /// Mode A: acknowledgement of a deposit.
     Deposited(Deposited),
-    /// Keys for a device.
-    Granted(Granted),
-    /// No keys for a device.
-    Refused(Refused),
+    /// What the channel is.
+    Settings(Settings),
 }
 
-wire_enum!(FromAuthority {
-    1 => Welcome, 2 => Pong, 3 => CipherHalf, 4 => Notice, 5 => Number, 6 => Deposited, 7 => Granted, 8 => Refused
-});
