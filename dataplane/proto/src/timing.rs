@@ -196,8 +196,7 @@ impl Wire for Timing {
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
-        let mut time =
-            || u32::decode(input).map(|time| Duration::from_millis(u64::from(time)));
+        let mut time = || u32::decode(input).map(|time| Duration::from_millis(u64::from(time)));
         let timing = Self::new(time()?, time()?, time()?, time()?).map_err(|_| Malformed)?;
         timing
             .with_hold_max(u32::decode(input)?)

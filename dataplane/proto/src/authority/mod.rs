@@ -42,9 +42,9 @@ use rand_core::CryptoRng;
 use sealcast_crypto::EpochRoot;
 use zeroize::Zeroizing;
 
+use crate::door::Update;
 use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::timing::Timing;
-use crate::door::Update;
 use crate::wire::link::{Early, FromAuthority, Hello, Mode, ToAuthority};
 use channel::Channel;
 pub use events::{AuthorityEvent, Cause, Fault};

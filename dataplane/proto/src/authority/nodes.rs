@@ -115,7 +115,6 @@ impl Authority {
         act(room, &mut ctx, server, Link { conn, key });
         self.settle(out);
     }
-
 }
 
 fn ignored(out: &mut Vec<Output>, channel: ChannelId, server: Option<ServerId>, fault: Fault) {

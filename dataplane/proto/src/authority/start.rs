@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::channel::{Channel, Link};
 use super::events::AuthorityEvent;
 use super::{Authority, ConnId, Ctx, Output, Phase, random_id};
-use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::door::Update;
+use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::wire::link::{Deposit, Hello, Report, ToAuthority};
 use rand_core::CryptoRng;
 

@@ -135,7 +135,11 @@ mod tests {
     #[test]
     fn a_session_has_a_burst_and_then_a_rate() {
         let (mut guard, session) = (guard(), SessionId([1; 16]));
-        let mut asked = |now| (0..1000).filter(|_| guard.may_ask(Time(now), &session)).count();
+        let mut asked = |now| {
+            (0..1000)
+                .filter(|_| guard.may_ask(Time(now), &session))
+                .count()
+        };
         assert_eq!(asked(SECOND), SESSION_BURST as usize);
         assert_eq!(asked(2 * SECOND), SESSION_RATE as usize);
         assert_eq!(asked(100 * SECOND), SESSION_BURST as usize);

@@ -336,8 +336,9 @@ impl Door {
         let fit = free / (2 + request.cookie.0.len().max(1));
         let cookies = usize::from(wanted.cookies).min(COOKIES_MAX).min(fit);
         let tickets = self.tickets.as_ref();
-        granted.cookies =
-            (0..cookies).filter_map(|_| tickets.and_then(|tickets| tickets.seal(ticket, rng))).collect();
+        granted.cookies = (0..cookies)
+            .filter_map(|_| tickets.and_then(|tickets| tickets.seal(ticket, rng)))
+            .collect();
         Ok(KeyReply {
             request: nonce,
             sealed: seal(&ticket.reply_key, &nonce, &granted, rng),

@@ -112,7 +112,10 @@ impl Served {
             let in_line = in_use.is_none_or(|in_use| key.epoch <= in_use.epoch || is_next(key));
             key.epoch > first.epoch && in_line
         };
-        Some((first, self.all().filter(follows).min_by_key(|key| key.epoch)))
+        Some((
+            first,
+            self.all().filter(follows).min_by_key(|key| key.epoch),
+        ))
     }
 
     fn fetch_offset(&self, rng: &mut dyn CryptoRng) -> Remaining {

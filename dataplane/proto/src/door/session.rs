@@ -148,9 +148,11 @@ impl Session {
         const REFUSAL: u8 = ControlType::Refusal as u8;
         match kind(datagram) {
             Kind::Control(REPLY) => {
-                let reply =
-                    KeyReply::from_datagram(datagram).map_err(|_| Discard::Malformed)?;
-                let granted: Granted = self.open(reply.request, reply.sealed, |granted: &Granted| granted.number)?;
+                let reply = KeyReply::from_datagram(datagram).map_err(|_| Discard::Malformed)?;
+                let granted: Granted =
+                    self.open(reply.request, reply.sealed, |granted: &Granted| {
+                        granted.number
+                    })?;
                 let stock = COOKIES_MAX.saturating_sub(self.cookies.len());
                 self.cookies
                     .extend(granted.cookies.iter().take(stock).cloned());
@@ -175,7 +177,10 @@ impl Session {
     }
 
     fn position(&self, nonce: &[u8; NONCE_LEN]) -> Result<usize, Discard> {
-        let position = self.pending.iter().position(|pending| pending.nonce == *nonce);
+        let position = self
+            .pending
+            .iter()
+            .position(|pending| pending.nonce == *nonce);
         position.ok_or(Discard::Known)
     }
 

@@ -328,12 +328,7 @@ impl Receiver {
     }
 
     /// A key door gave keys.
-    pub fn handle_granted(
-        &mut self,
-        now: Time,
-        granted: Granted,
-        deliver: &mut dyn FnMut(&[u8]),
-    ) {
+    pub fn handle_granted(&mut self, now: Time, granted: Granted, deliver: &mut dyn FnMut(&[u8])) {
         if granted.channel != self.config.channel {
             return self.discards.count(Discard::OtherChannel);
         }

@@ -194,4 +194,3 @@ impl Wire for EpochRoot {
         Ok(Self::from_bytes(*bytes))
     }
 }
-

@@ -245,4 +245,3 @@ pub enum FromAuthority {
     /// What the channel is.
     Settings(Settings),
 }
-
