@@ -5,19 +5,19 @@ mod mode_a;
 mod random;
 mod restart;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
-use sealcast_crypto::LaneSecret;
+use sealcast_crypto::{LaneSecret, SigningKey};
 
 use super::*;
+use crate::door::{Served, ServedKey};
 use crate::ids::{Epoch, Lane, Remaining, RunId};
+use crate::limits::NOTICE_INTERVAL;
 use crate::wire::control::{LaneCertificate, Notice, Unverified};
 use crate::wire::door::{Granted, Reason, Refused, Wanted};
-use crate::wire::link::{
-    CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, ServerIdentity,
-};
+use crate::wire::link::{CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, Sent};
 
 pub(super) const CHANNEL: ChannelId = ChannelId(7);
 /// Authority seeds: the channel's, and somebody else's.
@@ -127,24 +127,32 @@ pub(super) struct World {
     pub(super) now: Time,
     /// What was made durable.
     pub(super) disk: Stored,
+    /// What the doors know: whether there is a master, and what the devices of each channel may have.
+    pub(super) leads: bool,
+    pub(super) served: BTreeMap<ChannelId, Served>,
     pub(super) peers: BTreeMap<ConnId, Peer>,
     pub(super) events: Vec<AuthorityEvent>,
     /// Everything else that was sent.
     pub(super) sent: Vec<(ConnId, FromAuthority)>,
+    /// Links that were told what the channel is.
+    pub(super) settled: BTreeSet<ConnId>,
     /// Every Notice that was sent, in order.
     pub(super) notices: Vec<(Time, Notice)>,
     connections: u64,
 }
 
+pub(super) fn channel_config(channel: ChannelId, mode: Mode) -> ChannelConfig {
+    ChannelConfig {
+        channel,
+        mode,
+        timing: timing(),
+    }
+}
+
 pub(super) fn config(mode: Mode, known: &[u32]) -> Config {
     Config {
-        key: SigningKey::from_seed(&SEED),
-        successor: None,
-        channels: vec![ChannelConfig {
-            channel: CHANNEL,
-            mode,
-            timing: timing(),
-        }],
+        keys: Keys::single(SigningKey::from_seed(&SEED)),
+        channels: vec![channel_config(CHANNEL, mode)],
         start_wait: ms(2000),
         known_servers: known.iter().copied().map(ServerId).collect(),
     }
@@ -159,9 +167,12 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(1),
             now,
             disk: stored,
+            leads: false,
+            served: BTreeMap::new(),
             peers: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            settled: BTreeSet::new(),
             notices: Vec::new(),
             connections: 0,
         }
@@ -180,6 +191,7 @@ impl World {
         let mode = self.channel_mode();
         self.authority = Authority::start(config(mode, &[]), stored.clone(), self.now);
         self.disk = stored;
+        (self.leads, self.served) = (false, BTreeMap::new());
         self.events.clear();
         self.sent.clear();
     }
@@ -206,14 +218,11 @@ impl World {
 
     pub(super) fn hello(&mut self, conn: ConnId, id: u32, term: Term, other_master: bool) {
         let key = SigningKey::from_seed(&[u8::try_from(id).unwrap(); 32]).verifying_key();
-        let server = Some(ServerIdentity {
-            server: ServerId(id),
-            key,
-        });
         self.say(
             conn,
             ToAuthority::Hello(Hello {
-                server,
+                server: ServerId(id),
+                key,
                 term,
                 other_master,
             }),
@@ -234,6 +243,7 @@ impl World {
             wants_next: false,
             early: None,
             new_group: false,
+            sent: Sent::default(),
         };
         let peer = Peer {
             conn,
@@ -341,11 +351,12 @@ impl World {
     }
 
     /// Does what a driver does, and checks that nothing leaves before there is a term, or before what it depends on is durable.
-    fn carry_out(&mut self, out: Vec<Output>) {
+    pub(super) fn carry_out(&mut self, out: Vec<Output>) {
         for output in out {
             match output {
                 Output::Store => self.disk = self.authority.stored().clone(),
                 Output::Event(event) => self.events.push(event),
+                Output::Door(update) => self.update_doors(update),
                 Output::Send(conn, message) => {
                     self.check_durable(&message);
                     self.deliver(conn, message);
@@ -357,11 +368,42 @@ impl World {
             *self.authority.stored(),
             "a change without Output::Store"
         );
+        let leads = matches!(self.authority.status(self.now).lead, Lead::Leading(_));
+        assert_eq!(self.leads, leads, "the doors know who leads");
+    }
+
+    fn update_doors(&mut self, update: Update) {
+        match update {
+            Update::Leads(leads) => self.leads = leads,
+            Update::Channel(served) => {
+                let keys = [&served.in_use, &served.next].into_iter().flatten();
+                keys.chain(&served.others)
+                    .for_each(|key| self.check_served(served.channel, key));
+                self.served.insert(served.channel, *served);
+            }
+            Update::ChannelGone(channel) => {
+                self.served.remove(&channel);
+            }
+            Update::Tickets(_) | Update::RightsFloor { .. } => {
+                unreachable!("no business of an authority")
+            }
+        }
+    }
+
+    /// What devices may have is durable, and stored as opened: a restarted master knows that they may have it.
+    fn check_served(&self, channel: ChannelId, key: &ServedKey) {
+        let disk = self.disk.channels.get(&channel);
+        let durable = disk.is_some_and(|disk| {
+            disk.epochs
+                .iter()
+                .any(|stored| stored.epoch == key.epoch && stored.root == key.root && stored.opened)
+        });
+        assert!(durable, "{:?} is served before it is durable", key.epoch);
     }
 
     fn check_durable(&self, message: &FromAuthority) {
         let leads = matches!(self.authority.status(self.now).lead, Lead::Leading(_));
-        assert!(leads || matches!(message, FromAuthority::Pong(_) | FromAuthority::Refused(_)));
+        assert!(leads || matches!(message, FromAuthority::Pong(_)));
         let disk = self.disk.channels.get(&CHANNEL);
         let holds = |epoch: Epoch| {
             disk.is_some_and(|disk| disk.epochs.iter().any(|stored| stored.epoch == epoch))
@@ -387,8 +429,18 @@ impl World {
 
     fn deliver(&mut self, conn: ConnId, message: FromAuthority) {
         let now = self.now;
-        if let FromAuthority::Notice(relay) = &message {
-            self.notices.push((now, verified(&relay.datagram)));
+        match &message {
+            FromAuthority::Settings(settings) if settings.channel == CHANNEL => {
+                self.settled.insert(conn);
+            }
+            FromAuthority::Notice(relay) => {
+                self.notices.push((now, verified(&relay.datagram)));
+                assert!(self.settled.contains(&conn), "what the channel is, first");
+            }
+            FromAuthority::CipherHalf(_) => {
+                assert!(self.settled.contains(&conn), "what the channel is, first");
+            }
+            _ => {}
         }
         match (self.peers.get_mut(&conn), message) {
             (Some(peer), FromAuthority::CipherHalf(half)) => peer.take(now, half),
@@ -398,21 +450,25 @@ impl World {
         }
     }
 
-    /// A device asks.
+    /// A device asks, and is answered as by a door that took every update in.
     pub(super) fn ask(&mut self, epoch: Option<u64>) -> Result<Granted, Refused> {
-        let conn = ConnId(u64::MAX);
         let wanted = Wanted {
             number: 5,
             channel: CHANNEL,
             epoch: epoch.map(Epoch),
             cookies: 0,
         };
-        self.say(conn, ToAuthority::KeyRequest(wanted));
-        match self.sent.pop() {
-            Some((_, FromAuthority::Granted(granted))) => Ok(granted),
-            Some((_, FromAuthority::Refused(refused))) => Err(refused),
-            other => unreachable!("{other:?}"),
-        }
+        let (leads, now) = (self.leads, self.now);
+        let granted = match self.served.get(&CHANNEL).filter(|_| leads) {
+            None => Err((Reason::Busy, Remaining::from(NOTICE_INTERVAL))),
+            Some(served) => served.grant(now, &wanted, &mut self.rng),
+        };
+        granted.map_err(|(reason, retry_after)| Refused {
+            number: wanted.number,
+            channel: CHANNEL,
+            reason,
+            retry_after,
+        })
     }
 
     /// Takes the events of one kind out.

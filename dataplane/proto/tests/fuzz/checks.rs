@@ -1,5 +1,10 @@
 //! What must hold for any bytes: shared by `fuzz_smoke.rs` (seeded mutations) and `fuzz/` (guided by coverage).
 
+#[path = "doors.rs"]
+mod doors;
+#[path = "messages.rs"]
+mod messages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,7 +12,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, SealKey, SigningKey, Span};
-use sealcast_proto::authority::{Authority, ChannelConfig, Config, ConnId, Output, Stored};
+use sealcast_proto::authority::{Authority, ChannelConfig, Config, ConnId, Keys, Output, Stored};
+use sealcast_proto::door::{Served, ServedKey, SessionGrant, Update};
 use sealcast_proto::ids::{
     ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
 };
@@ -17,12 +23,13 @@ use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Signed, Unverified, sign};
 use sealcast_proto::wire::door::{
-    DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Refusal, Wanted,
+    DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Refusal, Refused, Wanted,
 };
 use sealcast_proto::wire::header::{Header, PacketHeader};
-use sealcast_proto::wire::link::{
-    Frame, FromAuthority, Held, Hello, Mode, Report, ServerIdentity, ToAuthority, Welcome,
-};
+use sealcast_proto::wire::link::{FromAuthority, Held, Hello, Mode, Report, Sent, ToAuthority};
+
+pub use doors::doors;
+pub use messages::{read, written};
 
 pub const CHANNEL: ChannelId = ChannelId(7);
 pub const TERM: Term = Term {
@@ -88,14 +95,14 @@ pub fn door(bytes: &[u8]) {
     let _ = KeyReply::from_datagram(bytes).map(|reply| assert_eq!(reply.to_datagram(), bytes));
     let _ = Refusal::from_datagram(bytes).map(|refusal| assert_eq!(refusal.to_datagram(), bytes));
     comes_back::<Granted>(bytes);
+    comes_back::<Refused>(bytes);
     comes_back::<Wanted>(bytes);
+    comes_back::<SessionGrant>(bytes);
 }
 
-pub fn link(bytes: &[u8]) {
-    comes_back::<Frame<ToAuthority>>(bytes);
-    comes_back::<Frame<FromAuthority>>(bytes);
-    comes_back::<ToAuthority>(bytes);
-    comes_back::<FromAuthority>(bytes);
+fn timing() -> Timing {
+    let times = Duration::from_secs;
+    Timing::new(times(60), times(20), times(10), times(2)).expect("they fit")
 }
 
 /// Bytes as a run of steps: what happens, after how many milliseconds, with which data.
@@ -109,7 +116,7 @@ fn steps(mut bytes: &[u8]) -> impl Iterator<Item = (u8, Duration, &[u8])> {
     })
 }
 
-/// A receiver whose network and authority are hostile, but know no key except through what honest servers sealed.
+/// A receiver whose network and key doors are hostile, but know no key except through what honest servers sealed.
 #[derive(Debug)]
 pub struct Device {
     receiver: Receiver,
@@ -124,9 +131,7 @@ pub struct Device {
 
 impl Device {
     pub fn new(seed: u64) -> Self {
-        let times = Duration::from_secs;
-        let timing = Timing::new(times(60), times(20), times(10), times(2)).expect("they fit");
-        let config = ReceiverConfig::new(CHANNEL, timing);
+        let config = ReceiverConfig::new(CHANNEL, timing());
         let mut device = Self {
             receiver: Receiver::new(config, ParkingBudget::default(), Time(0)),
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -135,12 +140,9 @@ impl Device {
             delivered: BTreeSet::new(),
             asked: 0,
         };
-        device.receiver.link_up();
-        device.hear(FromAuthority::Welcome(Welcome {
-            term: TERM,
-            authority: key().verifying_key(),
-            successor: None,
-        }));
+        device
+            .receiver
+            .set_authority(key().verifying_key(), None);
         device
     }
 
@@ -166,10 +168,8 @@ impl Device {
     pub fn wait(&mut self, pause: Duration) {
         self.now = self.now.after(pause);
         self.act(|receiver, now, rng, deliver| receiver.poll(now, rng, deliver));
-        while let Some(message) = self.receiver.poll_link() {
-            if let ToAuthority::KeyRequest(wanted) = message {
-                self.asked = wanted.number;
-            }
+        while let Some(wanted) = self.receiver.poll_request() {
+            self.asked = wanted.number;
         }
         while self.receiver.poll_event().is_some() {}
         let stats = self.receiver.stats();
@@ -191,8 +191,12 @@ impl Device {
         self.batch(0, bytes.len(), bytes);
     }
 
-    fn hear(&mut self, message: FromAuthority) {
-        self.act(|receiver, now, rng, deliver| receiver.handle_link(now, message, rng, deliver));
+    fn granted(&mut self, granted: Granted) {
+        self.act(|receiver, now, _, deliver| receiver.handle_granted(now, granted, deliver));
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        self.act(|receiver, now, rng, _| receiver.handle_refused(now, refused, rng));
     }
 
     /// Server 1 to 4 seals packets on one of its eight lanes.
@@ -236,7 +240,7 @@ impl Device {
             root: root(epoch),
             remaining: Remaining(60_000),
         };
-        self.hear(FromAuthority::Granted(Granted {
+        self.granted(Granted {
             number: self.asked,
             channel: CHANNEL,
             current: half(current),
@@ -244,8 +248,22 @@ impl Device {
             fetch_offset: Remaining(u32::from(next)),
             authority: key().verifying_key(),
             successor: None,
+            timing: timing(),
             cookies: Vec::new(),
-        }));
+        });
+    }
+
+    /// What a hostile door may say to what was asked last.
+    fn answer(&mut self, data: &[u8]) {
+        let number = self.asked;
+        if let Ok(granted) = Granted::decode_all(data) {
+            self.granted(granted.clone());
+            self.granted(Granted { number, ..granted });
+        }
+        if let Ok(refused) = Refused::decode_all(data) {
+            self.refused(&Refused { number, ..refused });
+            self.refused(&refused);
+        }
     }
 
     fn step(&mut self, what: u8, data: &[u8]) {
@@ -268,13 +286,13 @@ impl Device {
             }
             (4, indexes) => self.replay(leg, indexes),
             (5, &[current, next, ..]) => self.grant(current.max(1), next),
-            (6, data) => {
-                if let Ok(message) = FromAuthority::decode_all(data) {
-                    self.hear(message);
-                }
+            (6, data) => self.answer(data),
+            (7, []) => self.act(|receiver, now, rng, _| receiver.session_renewed(now, rng)),
+            (7, &[successor, ..]) => {
+                let successor = SigningKey::from_seed(&[successor; 32]).verifying_key();
+                self.receiver
+                    .set_authority(key().verifying_key(), Some(successor));
             }
-            (7, []) => self.receiver.link_down(),
-            (7, _) => self.receiver.link_up(),
             _ => {}
         }
     }
@@ -333,8 +351,7 @@ impl Master {
             timing: Timing::default(),
         };
         let config = Config {
-            key: key(),
-            successor: None,
+            keys: Keys::single(key()),
             channels: vec![channel],
             start_wait: START_WAIT,
             known_servers: Vec::new(),
@@ -357,6 +374,8 @@ impl Master {
             match output {
                 Output::Store => self.stored = self.authority.stored().clone(),
                 Output::Send(_, message) => self.sent(&message),
+                Output::Door(Update::Channel(served)) => self.serves(&served),
+                Output::Door(_) => {}
                 Output::Event(_) => {}
             }
         }
@@ -366,8 +385,19 @@ impl Master {
         );
     }
 
+    /// Devices are given nothing that a crash could make the authority forget.
+    fn serves(&self, served: &Served) {
+        let stored = self.stored.channels.get(&served.channel);
+        let stored = || stored.into_iter().flat_map(|stored| &stored.epochs);
+        let durable = |key: &ServedKey| {
+            stored().any(|one| (one.epoch, &one.root, one.opened) == (key.epoch, &key.root, true))
+        };
+        let keys = served.others.iter();
+        let mut keys = keys.chain(&served.in_use).chain(&served.next);
+        assert!(keys.all(durable), "served before it is durable");
+    }
+
     fn sent(&mut self, message: &FromAuthority) {
-        comes_back::<FromAuthority>(&encoded(message));
         match message {
             FromAuthority::CipherHalf(half) => {
                 let certificate: LaneCertificate = verified(&half.certificate);
@@ -395,13 +425,10 @@ impl Master {
 
     /// What a well-behaved server says: its Hello, or a report of lanes that were handed out.
     fn plausible(&self, server: u8, mode: Mode, data: &[u8]) -> ToAuthority {
-        let server = Some(ServerIdentity {
-            server: ServerId(server.into()),
-            key: key().verifying_key(),
-        });
         let &[current, next, run, flags, ..] = data else {
             return ToAuthority::Hello(Hello {
-                server,
+                server: ServerId(server.into()),
+                key: key().verifying_key(),
                 term: self.stored.term,
                 other_master: !data.is_empty(),
             });
@@ -418,6 +445,7 @@ impl Master {
             wants_next: flags & 1 != 0,
             early: None,
             new_group: flags & 2 != 0,
+            sent: Sent::default(),
         })
     }
 
@@ -451,8 +479,8 @@ pub fn authority(bytes: &[u8]) -> usize {
         let link = &mut links[usize::from(what & 3)];
         let conn = ConnId(*link);
         let message = match what >> 5 {
-            0..4 => Ok(master.plausible(what & 3, mode, data)),
-            _ => ToAuthority::decode_all(data),
+            0..4 => Some(master.plausible(what & 3, mode, data)),
+            _ => read(data),
         };
         match (what >> 2 & 7, message) {
             (0, _) => {
@@ -463,7 +491,7 @@ pub fn authority(bytes: &[u8]) -> usize {
             (1, _) => master.act(|authority, now, rng, out| {
                 let _ = authority.early(now, CHANNEL, rng, out);
             }),
-            (_, Ok(mut message)) => {
+            (_, Some(mut message)) => {
                 if let ToAuthority::Report(report) = &mut message {
                     master.complete(&mut report.current);
                     master.complete(&mut report.next);
@@ -475,6 +503,5 @@ pub fn authority(bytes: &[u8]) -> usize {
             _ => {}
         }
     }
-    comes_back::<Stored>(&encoded(master.authority.stored()));
     master.owners.len()
 }

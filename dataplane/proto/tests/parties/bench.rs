@@ -88,9 +88,10 @@ impl Bench {
             successor: None,
         };
         bench.sender.link_up(at(0));
-        bench.tell_sender(0, FromAuthority::Welcome(welcome.clone()));
-        bench.receiver.link_up();
-        bench.tell_receiver(0, FromAuthority::Welcome(welcome));
+        bench.tell_sender(0, FromAuthority::Welcome(welcome));
+        bench
+            .receiver
+            .set_authority(bench.authority.verifying_key(), None);
         bench
     }
 
@@ -106,11 +107,11 @@ impl Bench {
         self.drain(ms);
     }
 
-    pub(crate) fn tell_receiver(&mut self, ms: u64, message: FromAuthority) {
+    /// A key door gave the receiver keys.
+    pub(crate) fn give_receiver(&mut self, ms: u64, granted: Granted) {
         let delivered = &mut self.delivered;
         let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
-        self.receiver
-            .handle_link(at(ms), message, &mut self.rng, deliver);
+        self.receiver.handle_granted(at(ms), granted, deliver);
     }
 
     pub(crate) fn drain(&mut self, _ms: u64) {
@@ -196,15 +197,15 @@ impl Bench {
         self.tell_sender(ms, FromAuthority::Notice(NoticeRelay { datagram }));
     }
 
-    /// The requests a receiver has for the authority: which epoch each wants.
+    /// The requests a receiver has for the key doors: which epoch each wants.
     pub(crate) fn requests(&mut self) -> Vec<(u64, Option<Epoch>)> {
-        let mut wanted = Vec::new();
-        while let Some(message) = self.receiver.poll_link() {
-            if let ToAuthority::KeyRequest(request) = message {
-                wanted.push((request.number, request.epoch));
-            }
-        }
-        wanted
+        let requests = std::iter::from_fn(|| self.receiver.poll_request());
+        requests
+            .map(|wanted| {
+                assert_eq!(wanted.channel, CHANNEL);
+                (wanted.number, wanted.epoch)
+            })
+            .collect()
     }
 
     pub(crate) fn grant(
@@ -227,9 +228,10 @@ impl Bench {
             fetch_offset: Remaining(300),
             authority: self.authority.verifying_key(),
             successor: None,
+            timing: timing(),
             cookies: Vec::new(),
         };
-        self.tell_receiver(ms, FromAuthority::Granted(granted));
+        self.give_receiver(ms, granted);
     }
 
     pub(crate) fn seal(&mut self, ms: u64, content: &[u8]) -> Result<Vec<u8>, NotSending> {

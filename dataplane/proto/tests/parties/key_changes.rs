@@ -9,7 +9,7 @@ use sealcast_proto::sender::{self, Hold, NotSending};
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
 use sealcast_proto::wire::link::{Frame, FromAuthority, NoticeRelay};
 
-use crate::bench::{Bench, CHANNEL, SENDER_SEED, at, root};
+use crate::bench::{Bench, CHANNEL, SENDER_SEED, at, root, timing};
 
 fn of(packet: &[u8], discards: &Bench, cause: Discard) -> u64 {
     assert!(!packet.is_empty());
@@ -412,9 +412,10 @@ fn sec_10_a_root_that_is_not_the_committed_one_is_refused_with_an_alarm() {
         fetch_offset: Remaining(0),
         authority: bench.authority.verifying_key(),
         successor: None,
+        timing: timing(),
         cookies: Vec::new(),
     };
-    bench.tell_receiver(8_500, FromAuthority::Granted(granted));
+    bench.give_receiver(8_500, granted);
     assert_eq!(bench.receiver.next_epoch(), None);
     let events: Vec<_> = std::iter::from_fn(|| bench.receiver.poll_event()).collect();
     assert!(

@@ -9,7 +9,7 @@ use sealcast_proto::wire::control::sign;
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
 use sealcast_proto::wire::link::{FromAuthority, NoticeRelay, Welcome};
 
-use crate::bench::{Bench, CHANNEL, TERM, at, root};
+use crate::bench::{Bench, CHANNEL, TERM, at, root, timing};
 
 fn counted(bench: &Bench, cause: Discard) -> u64 {
     bench.receiver.discards().of(cause)
@@ -120,9 +120,10 @@ fn grant_of(bench: &mut Bench, ms: u64, number: u64, halves: [(u64, u64, u32); 2
         fetch_offset: Remaining(300),
         authority: bench.authority.verifying_key(),
         successor: None,
+        timing: timing(),
         cookies: Vec::new(),
     };
-    bench.tell_receiver(ms, FromAuthority::Granted(granted));
+    bench.give_receiver(ms, granted);
 }
 
 /// SEC-10: a root that is held already is dropped when the authority signs that it is another one, and fetched anew.

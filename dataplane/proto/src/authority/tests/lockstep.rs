@@ -482,32 +482,34 @@ fn of_two_links_the_older_gets_nothing_before_the_newer_reports() {
 }
 
 #[test]
-fn receivers_and_strangers_get_no_cipher_half() {
+fn strangers_get_no_cipher_half() {
     let mut world = world();
     let a = world.enter(1, 11, 1);
     let report = world.peer(a).report.clone();
-    let receiver = world.conn();
-    let hello = Hello {
-        server: None,
+    let silent = world.conn();
+    let later = Held {
         term: Term {
             number: 99,
             instance: 1,
         },
-        other_master: true,
+        ..report.current.unwrap()
     };
-    world.say(receiver, ToAuthority::Hello(hello));
-    assert!(
-        matches!(world.sent.pop(), Some((_, FromAuthority::Welcome(_)))),
-        "a receiver's word deposes nobody"
-    );
-    world.say(
-        receiver,
-        ToAuthority::Report(Report {
-            current: None,
-            run: RunId(5),
-            ..report.clone()
-        }),
-    );
+    world.sent.clear();
+    for current in [None, Some(later)] {
+        world.say(
+            silent,
+            ToAuthority::Report(Report {
+                current,
+                run: RunId(5),
+                ..report.clone()
+            }),
+        );
+        world.term();
+        assert!(
+            world.sent.is_empty(),
+            "the word of one that did not say who speaks deposes nobody"
+        );
+    }
     world.sent.clear();
     let stranger = world.conn();
     world.say(stranger, ToAuthority::Report(report.clone()));

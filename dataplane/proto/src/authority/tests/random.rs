@@ -41,12 +41,6 @@ impl Promises {
         if let Lead::Leading(term) = world.authority.status(world.now).lead {
             self.check_term(term, world);
         }
-        let mut bytes = Vec::new();
-        crate::wire::Wire::encode(&world.disk, &mut bytes);
-        assert_eq!(
-            crate::wire::Wire::decode_all(&bytes),
-            Ok(world.disk.clone())
-        );
         world.events.clear();
     }
 

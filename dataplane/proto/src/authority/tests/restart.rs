@@ -46,7 +46,7 @@ fn nothing_is_handed_out_before_there_is_a_term() {
     let refused = world.ask(None).unwrap_err();
     assert_eq!(
         (refused.reason, refused.retry_after),
-        (Reason::Busy, Remaining(2000))
+        (Reason::Busy, Remaining::from(NOTICE_INTERVAL))
     );
     assert_eq!(world.early(), Err(NotEarly::NotLeading));
     world.pass(ms(1999));
@@ -62,7 +62,11 @@ fn nothing_is_handed_out_before_there_is_a_term() {
         Some(1),
         "the report that waited is answered"
     );
-    assert!(matches!(world.sent[..], [(conn, FromAuthority::Welcome(_))] if conn == a));
+    assert!(matches!(
+        world.sent[..],
+        [(first, FromAuthority::Welcome(_)), (second, FromAuthority::Settings(_))]
+            if (first, second) == (a, a)
+    ));
 }
 
 #[test]
