@@ -13,13 +13,17 @@ mod mutate;
 
 use std::time::Duration;
 
-use checks::{Device, TERM, encoded, key};
+use checks::{Device, TERM, encoded, key, read, written};
 use mutate::{mutate, settings};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::{EpochRoot, LaneSecret, SigningKey};
-use sealcast_proto::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Time};
+use sealcast_crypto::{EpochRoot, SigningKey};
+use sealcast_proto::door::{SessionGrant, SessionKey};
+use sealcast_proto::ids::{
+    ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId, Time,
+};
+use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified, sign};
 use sealcast_proto::wire::door::{
@@ -28,8 +32,7 @@ use sealcast_proto::wire::door::{
 };
 use sealcast_proto::wire::header::Header;
 use sealcast_proto::wire::link::{
-    CipherHalf, Deposit, Deposited, FromAuthority, Hello, Mode, NoticeRelay, Number, NumberWanted,
-    Ping, Report, ServerIdentity, ToAuthority, Welcome,
+    Deposit, Early, Held, Hello, Mode, NumberWanted, Ping, Report, Sent, ToAuthority,
 };
 
 fn notice() -> Vec<u8> {
@@ -63,21 +66,28 @@ fn certificate() -> Vec<u8> {
 }
 
 fn to_authority() -> Vec<ToAuthority> {
-    let identity = ServerIdentity {
-        server: ServerId(1),
-        key: key().verifying_key(),
+    let held = Held {
+        epoch: Epoch(4),
+        term: TERM,
+        group: GroupId(9),
+        first_lane: Lane::new(2).unwrap(),
+        remaining: Remaining(77),
     };
     let report = Report {
         channel: ChannelId(7),
         run: RunId(5),
         mode: Mode::Authority,
         lanes: 1,
-        current: None,
+        current: Some(held),
         next: None,
         notice: Some(notice()),
         wants_next: true,
-        early: None,
+        early: Some(Early::Limit),
         new_group: false,
+        sent: Sent {
+            packets: 3,
+            bytes: 4000,
+        },
     };
     let deposit = Deposit {
         channel: ChannelId(7),
@@ -89,7 +99,8 @@ fn to_authority() -> Vec<ToAuthority> {
     };
     vec![
         ToAuthority::Hello(Hello {
-            server: Some(identity),
+            server: ServerId(1),
+            key: key().verifying_key(),
             term: TERM,
             other_master: false,
         }),
@@ -101,22 +112,43 @@ fn to_authority() -> Vec<ToAuthority> {
             at_once: false,
         }),
         ToAuthority::Deposit(deposit),
-        ToAuthority::KeyRequest(Wanted {
-            number: 1,
-            channel: ChannelId(7),
-            epoch: None,
-            cookies: 2,
-        }),
     ]
 }
 
-fn from_authority() -> Vec<FromAuthority> {
+fn wanted() -> Wanted {
+    Wanted {
+        number: 1,
+        channel: ChannelId(7),
+        epoch: None,
+        cookies: 2,
+    }
+}
+
+fn refused() -> Refused {
+    Refused {
+        number: 1,
+        channel: ChannelId(7),
+        reason: Reason::Busy,
+        retry_after: Remaining(5),
+    }
+}
+
+fn session() -> SessionGrant {
+    SessionGrant {
+        session: SessionId([8; 16]),
+        request_key: SessionKey::from_bytes([1; 32]),
+        reply_key: SessionKey::from_bytes([2; 32]),
+        cookies: vec![Cookie(vec![3; 40]); 3],
+    }
+}
+
+fn granted() -> Granted {
     let half = |epoch| DecipherHalf {
         epoch: Epoch(epoch),
         root: EpochRoot::from_bytes([6; 32]),
         remaining: Remaining(77),
     };
-    let granted = Granted {
+    Granted {
         number: 1,
         channel: ChannelId(7),
         current: half(4),
@@ -124,63 +156,44 @@ fn from_authority() -> Vec<FromAuthority> {
         fetch_offset: Remaining(3),
         authority: key().verifying_key(),
         successor: Some(key().verifying_key()),
+        timing: Timing::default(),
         cookies: vec![Cookie(vec![1, 2, 3])],
-    };
-    let cipher = CipherHalf {
-        channel: ChannelId(7),
-        run: RunId(5),
-        epoch: Epoch(4),
-        lanes: vec![LaneSecret::from_parts([1; 32], [2; 12]); 3],
-        remaining: Remaining(5),
-        at_once: false,
-        certificate: certificate(),
-    };
-    vec![
-        FromAuthority::Welcome(Welcome {
-            term: TERM,
-            authority: key().verifying_key(),
-            successor: None,
-        }),
-        FromAuthority::Pong(Ping { echo: Time(5) }),
-        FromAuthority::CipherHalf(cipher),
-        FromAuthority::Notice(NoticeRelay { datagram: notice() }),
-        FromAuthority::Number(Number {
-            channel: ChannelId(7),
-            run: RunId(5),
-            epoch: Epoch(6),
-            at_once: true,
-        }),
-        FromAuthority::Deposited(Deposited {
-            channel: ChannelId(7),
-            run: RunId(5),
-            epoch: Epoch(6),
-            certificate: None,
-        }),
-        FromAuthority::Granted(granted),
-        FromAuthority::Refused(Refused {
-            number: 1,
-            channel: ChannelId(7),
-            reason: Reason::Busy,
-            retry_after: Remaining(5),
-        }),
+    }
+}
+
+/// What stands in the sealed parts.
+fn inside() -> [Vec<u8>; 4] {
+    [
+        encoded(&wanted()),
+        encoded(&granted()),
+        encoded(&refused()),
+        encoded(&session()),
     ]
 }
 
-fn door() -> Vec<Vec<u8>> {
+fn door() -> [Vec<u8>; 4] {
     let sealed = || Sealed {
         nonce: [3; 12],
         ciphertext: vec![4; 60],
     };
-    vec![
+    [
         KeyRequest {
             cookie: Cookie(vec![9; 100]),
             sealed: sealed(),
         }
         .to_datagram(),
-        KeyReply { sealed: sealed() }.to_datagram(),
-        Refusal::Sealed(sealed()).to_datagram(),
+        KeyReply {
+            request: [5; 12],
+            sealed: sealed(),
+        }
+        .to_datagram(),
+        Refusal::Sealed {
+            request: [5; 12],
+            sealed: sealed(),
+        }
+        .to_datagram(),
         Refusal::Plain {
-            nonce: [3; 12],
+            request: [3; 12],
             reason: Reason::NotEntitled,
         }
         .to_datagram(),
@@ -191,16 +204,25 @@ fn parse_everything(bytes: &[u8]) {
     checks::header(bytes);
     checks::control(bytes);
     checks::door(bytes);
-    checks::link(bytes);
 }
 
 #[test]
 fn every_message_comes_back_as_it_was() {
     for message in to_authority() {
-        assert_eq!(ToAuthority::decode_all(&encoded(&message)), Ok(message));
+        assert_eq!(read(&written(&message)), Some(message));
     }
-    for message in from_authority() {
-        assert_eq!(FromAuthority::decode_all(&encoded(&message)), Ok(message));
+    assert_eq!(Wanted::decode_all(&encoded(&wanted())), Ok(wanted()));
+    assert_eq!(Granted::decode_all(&encoded(&granted())), Ok(granted()));
+    assert_eq!(Refused::decode_all(&encoded(&refused())), Ok(refused()));
+    let again = SessionGrant::decode_all(&encoded(&session()));
+    assert_eq!(again, Ok(session()));
+    let [request, reply, sealed, plain] = door();
+    let request = KeyRequest::from_datagram(&request).map(|message| message.to_datagram());
+    let reply_again = KeyReply::from_datagram(&reply).map(|message| message.to_datagram());
+    assert_eq!((request, reply_again), (Ok(door()[0].clone()), Ok(reply)));
+    for refusal in [sealed, plain] {
+        let again = Refusal::from_datagram(&refusal).map(|message| message.to_datagram());
+        assert_eq!(again, Ok(refusal));
     }
     assert!(
         Unverified::<Notice>::parse(&notice())
@@ -230,11 +252,7 @@ fn every_message_comes_back_as_it_was() {
 #[test]
 fn mutated_messages_are_survived() {
     let (seed, rounds) = settings(20_000);
-    let mut corpus: Vec<_> = to_authority()
-        .iter()
-        .map(encoded)
-        .chain(from_authority().iter().map(encoded))
-        .collect();
+    let mut corpus: Vec<_> = to_authority().iter().map(written).chain(inside()).collect();
     corpus.extend([notice(), certificate()]);
     corpus.extend(door());
     let mut device = Device::new(seed);
@@ -250,7 +268,7 @@ fn mutated_messages_are_survived() {
     }
 }
 
-/// A step of [`checks::receiver`] and [`checks::authority`]: the pause is 2^pause ms, less one.
+/// A step of [`checks::receiver`], [`checks::authority`] and [`checks::doors`]: the pause is 2^pause ms, less one.
 fn step(what: u8, pause: u8, data: &[u8]) -> Vec<u8> {
     let data = &data[..data.len().min(255)];
     [&[what, pause, u8::try_from(data.len()).unwrap()], data].concat()
@@ -269,6 +287,17 @@ fn the_checks_get_to_where_harm_could_be_done() {
     let report = step(8, 10, &[9, 9, 0, 0x40]); // five lanes wanted, none held
     let steps = [&[0][..], &step(8, 0, &[]), &report, &report, &report].concat();
     assert_eq!(checks::authority(&steps), 5);
+    let asked = [
+        step(1, 0, &[1, 0, 1]), // whatever is current
+        step(1, 0, &[1, 2, 2]), // the one after it, too
+        step(4, 0, &[0]),       // both answers come,
+        step(4, 0, &[1]),
+        step(4, 0, &[1]),        // one of them twice,
+        step(3, 0, &[0, 20, 1]), // and one altered
+        step(1, 0, &[5, 0, 3]),  // not this session's
+        step(4, 0, &[2]),
+    ];
+    assert_eq!(checks::doors(&asked.concat()), 2);
 }
 
 /// Steps of hostile networks and nodes, made of messages that are nearly right.
@@ -277,8 +306,9 @@ fn hostile_parties_are_survived() {
     let (seed, rounds) = settings(20_000);
     let messages: Vec<_> = to_authority()
         .iter()
-        .map(encoded)
-        .chain(from_authority().iter().map(encoded))
+        .map(written)
+        .chain(inside())
+        .chain(door())
         .chain((1..9).map(|epoch| vec![epoch, epoch + 1, 1, 2, 3]))
         .collect();
     let mut pick = ChaCha8Rng::seed_from_u64(seed);
@@ -292,6 +322,7 @@ fn hostile_parties_are_survived() {
         }
         checks::receiver(&bytes);
         checks::authority(&bytes);
+        checks::doors(&bytes);
     }
 }
 

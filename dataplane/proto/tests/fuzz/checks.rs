@@ -140,9 +140,7 @@ impl Device {
             delivered: BTreeSet::new(),
             asked: 0,
         };
-        device
-            .receiver
-            .set_authority(key().verifying_key(), None);
+        device.receiver.set_authority(key().verifying_key(), None);
         device
     }
 

@@ -1,7 +1,9 @@
 //! What nodes say to an authority, as bytes to be mutated: the link's own encoding is elsewhere.
 
 use sealcast_crypto::{EpochRoot, VerifyingKey};
-use sealcast_proto::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time};
+use sealcast_proto::ids::{
+    ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
+};
 use sealcast_proto::wire::Wire;
 use sealcast_proto::wire::link::{
     Deposit, Early, Held, Hello, Mode, NumberWanted, Ping, Report, Sent, ToAuthority,
@@ -26,8 +28,20 @@ macro_rules! as_on_the_wire {
     )*};
 }
 as_on_the_wire!(
-    bool, u8, u64, ChannelId, Epoch, EpochRoot, GroupId, Lane, Remaining, RunId, ServerId, Term,
-    Vec<u8>, VerifyingKey,
+    bool,
+    u8,
+    u64,
+    ChannelId,
+    Epoch,
+    EpochRoot,
+    GroupId,
+    Lane,
+    Remaining,
+    RunId,
+    ServerId,
+    Term,
+    Vec<u8>,
+    VerifyingKey,
 );
 
 impl Plain for Time {
@@ -85,15 +99,47 @@ macro_rules! variants {
 
 variants!(Mode { 1 => DeliveryServer, 2 => Authority });
 variants!(Early { 1 => Limit, 2 => Numbers, 3 => Operator });
-fields!(Hello { server, key, term, other_master });
+fields!(Hello {
+    server,
+    key,
+    term,
+    other_master
+});
 fields!(Ping { echo });
-fields!(Held { epoch, term, group, first_lane, remaining });
+fields!(Held {
+    epoch,
+    term,
+    group,
+    first_lane,
+    remaining
+});
 fields!(Sent { packets, bytes });
 fields!(Report {
-    channel, run, mode, lanes, current, next, notice, wants_next, early, new_group, sent
+    channel,
+    run,
+    mode,
+    lanes,
+    current,
+    next,
+    notice,
+    wants_next,
+    early,
+    new_group,
+    sent
 });
-fields!(NumberWanted { channel, run, at_once });
-fields!(Deposit { channel, run, epoch, root, remaining, at_once });
+fields!(NumberWanted {
+    channel,
+    run,
+    at_once
+});
+fields!(Deposit {
+    channel,
+    run,
+    epoch,
+    root,
+    remaining,
+    at_once
+});
 
 /// The message as bytes.
 pub fn written(message: &ToAuthority) -> Vec<u8> {

@@ -3,4 +3,6 @@
 use libfuzzer_sys::fuzz_target;
 use sealcast_fuzz::proto;
 
-fuzz_target!(|bytes: &[u8]| proto::link(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    proto::doors(bytes);
+});
