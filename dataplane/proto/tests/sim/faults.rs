@@ -7,7 +7,7 @@ impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::AuthorityGone { ticks, old_copy } => {
-                self.authority = None;
+                (self.authority, self.door) = (None, None);
                 self.authority_back = Some((self.tick + ticks, old_copy));
                 (0..self.links.len()).for_each(|node| self.unlink(node));
             }

@@ -10,7 +10,6 @@ use sealcast_proto::ids::{Epoch, GroupId, Lane, ServerId, Term, Time};
 use sealcast_proto::limits::SIGNATURE_CHECKS_PER_SECOND;
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::wire::control::{LaneCertificate, sign};
-use sealcast_proto::wire::link::{FromAuthority, Welcome};
 
 use super::world::{CHANNEL, forged, timing};
 
@@ -27,20 +26,7 @@ fn sec_10_a_flood_of_forged_notices_is_bounded_and_a_certificate_gets_through() 
         ParkingBudget::default(),
         Time(0),
     );
-    let welcome = Welcome {
-        term: Term {
-            number: 1,
-            instance: 1,
-        },
-        authority: authority.verifying_key(),
-        successor: None,
-    };
-    receiver.handle_link(
-        Time(0),
-        FromAuthority::Welcome(welcome),
-        &mut rng,
-        &mut |_| {},
-    );
+    receiver.set_authority(authority.verifying_key(), None);
     let certificate = LaneCertificate {
         channel: CHANNEL,
         term: Term {

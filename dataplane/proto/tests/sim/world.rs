@@ -1,4 +1,4 @@
-//! The world: one authority, senders, receivers, links that are reliable while they hold, and a multicast network that is not. Time goes in ticks of 5 ms; every node has a clock of its own.
+//! The world: one authority with its key door, senders, receivers, links that are reliable while they hold, and a multicast network that is not. Time goes in ticks of 5 ms; every node has a clock of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_crypto::{SigningKey, Span};
-use sealcast_proto::authority::{self, Authority, ConnId, Stored};
+use sealcast_proto::authority::{self, Authority, ConnId, Keys, Stored};
+use sealcast_proto::door::{Door, Session};
 use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
@@ -17,6 +18,8 @@ use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
+#[path = "door.rs"]
+mod door;
 #[path = "faults.rs"]
 mod faults;
 #[path = "finish.rs"]
@@ -90,6 +93,7 @@ struct SenderNode {
 
 struct ReceiverNode {
     machine: Receiver,
+    session: Session,
     clock: u64,
     delivery: Delivery,
     asleep_until: u64,
@@ -104,7 +108,9 @@ struct Link {
 
 enum Event {
     ToAuthority(ConnId, ToAuthority),
-    ToNode(ConnId, Frame<FromAuthority>),
+    ToSender(ConnId, Frame<FromAuthority>),
+    ToDoor(ConnId, Vec<u8>),
+    ToReceiver(ConnId, Vec<u8>),
     Datagram {
         receiver: usize,
         source: IpAddr,
@@ -118,6 +124,8 @@ pub struct World {
     rng: ChaCha8Rng,
     tick: u64,
     authority: Option<Authority>,
+    /// There as long as the authority is.
+    door: Option<Door>,
     authority_clock: u64,
     /// Runs (sender, run) that began while the authority was away: a later term does not know which run they follow.
     unfollowed: Vec<(usize, u32)>,
@@ -141,6 +149,7 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             tick: 1,
             authority: None,
+            door: None,
             authority_clock: 3_000_000_000,
             unfollowed: Vec::new(),
             authority_back: None,
@@ -155,7 +164,7 @@ impl World {
             wire: Wire::default(),
             totals: Totals::default(),
         };
-        world.authority = Some(world.start_authority(Stored::default()));
+        world.start_authority(Stored::default());
         for index in 0..scenario.senders {
             let clock = world.rng.next_u64() % (1 << 50);
             let machine = world.start_sender(index);
@@ -168,15 +177,18 @@ impl World {
                 number: 0,
             });
         }
-        for _ in 0..scenario.receivers {
+        for index in 0..scenario.receivers {
             let clock = world.rng.next_u64() % (1 << 50);
             let config = ReceiverConfig {
                 fetch_on: scenario.fetch_on,
                 ..ReceiverConfig::new(CHANNEL, timing())
             };
-            let machine = Receiver::new(config, ParkingBudget::default(), Time(clock));
+            let mut machine = Receiver::new(config, ParkingBudget::default(), Time(clock));
+            machine.set_authority(signing().verifying_key(), None);
+            let session = world.start_session(index);
             world.receivers.push(ReceiverNode {
                 machine,
+                session,
                 clock,
                 delivery: Delivery::default(),
                 asleep_until: 0,
@@ -192,10 +204,9 @@ impl World {
         world
     }
 
-    fn start_authority(&self, stored: Stored) -> Authority {
+    fn start_authority(&mut self, stored: Stored) {
         let config = authority::Config {
-            key: SigningKey::from_seed(&[42; 32]),
-            successor: None,
+            keys: Keys::single(signing()),
             channels: vec![authority::ChannelConfig {
                 channel: CHANNEL,
                 mode: self.scenario.mode,
@@ -204,7 +215,9 @@ impl World {
             start_wait: Duration::from_secs(2),
             known_servers: (1..).map(ServerId).take(self.scenario.senders).collect(),
         };
-        Authority::start(config, stored, self.authority_time())
+        let authority = Authority::start(config, stored, self.authority_time());
+        self.authority = Some(authority);
+        self.open_door();
     }
 
     fn start_sender(&mut self, index: usize) -> Sender {
@@ -311,13 +324,14 @@ impl World {
                     self.totals.terms += 1
                 }
                 authority::Output::Event(_) => {}
+                authority::Output::Door(update) => self.tell_door(update),
                 authority::Output::Send(conn, message) => {
                     let frame = Frame {
                         sent: self.authority_time(),
                         message,
                     };
                     let due = self.link_due(conn);
-                    self.schedule(due, Event::ToNode(conn, frame));
+                    self.schedule(due, Event::ToSender(conn, frame));
                 }
             }
         }
@@ -344,20 +358,17 @@ impl World {
                 }
                 self.carry_out(out);
             }
-            Event::ToNode(conn, frame) => {
-                let Some(node) = self.links.iter().position(|link| link.conn == Some(conn)) else {
-                    return;
-                };
-                if node < self.senders.len() {
+            Event::ToSender(conn, frame) => {
+                if let Some(node) = self.links.iter().position(|link| link.conn == Some(conn)) {
                     let now = self.now(self.senders[node].clock);
                     self.senders[node]
                         .machine
                         .handle_link(now, frame, &mut self.rng);
                     self.drain_sender(node);
-                } else {
-                    self.receiver_link(node - self.senders.len(), frame.message);
                 }
             }
+            Event::ToDoor(conn, datagram) => self.knock(conn, &datagram),
+            Event::ToReceiver(conn, datagram) => self.answered(conn, &datagram),
             Event::Datagram {
                 receiver,
                 source,
@@ -365,17 +376,6 @@ impl World {
                 content,
             } => self.arrive(receiver, source, bytes, content),
         }
-    }
-
-    fn receiver_link(&mut self, index: usize, message: FromAuthority) {
-        let now = self.now(self.receivers[index].clock);
-        let ReceiverNode {
-            machine, delivery, ..
-        } = &mut self.receivers[index];
-        machine.handle_link(now, message, &mut self.rng, &mut |bytes| {
-            delivery.deliver(bytes)
-        });
-        self.drain_receiver(index);
     }
 
     fn poll_receiver(&mut self, index: usize) {
@@ -438,9 +438,8 @@ impl World {
     }
 
     fn drain_receiver(&mut self, index: usize) {
-        let node = self.senders.len() + index;
-        while let Some(message) = self.receivers[index].machine.poll_link() {
-            self.tell_authority(node, message);
+        while let Some(wanted) = self.receivers[index].machine.poll_request() {
+            self.ask_door(index, &wanted);
         }
         while let Some(event) = self.receivers[index].machine.poll_event() {
             match event {
@@ -580,12 +579,8 @@ impl World {
         if let Some(authority) = &mut self.authority {
             authority.disconnected(conn);
         }
-        if node < self.senders.len() {
-            self.senders[node].machine.link_down();
-        } else {
-            self.receivers[node - self.senders.len()]
-                .machine
-                .link_down();
+        if let Some(node) = self.senders.get_mut(node) {
+            node.machine.link_down();
         }
     }
 
@@ -600,7 +595,7 @@ impl World {
             };
             let copy = self.copies[usize::try_from(pick).expect("few")].clone();
             self.authority_clock = self.rng.next_u64() % (1 << 50);
-            self.authority = Some(self.start_authority(copy));
+            self.start_authority(copy);
         }
         if self.authority.is_none() {
             return;
@@ -615,13 +610,14 @@ impl World {
                 let now = self.now(self.senders[node].clock);
                 self.senders[node].machine.link_up(now);
                 self.drain_sender(node);
-            } else {
-                let index = node - self.senders.len();
-                self.receivers[index].machine.link_up();
-                self.drain_receiver(index);
             }
         }
     }
+}
+
+/// The authority's.
+fn signing() -> SigningKey {
+    SigningKey::from_seed(&[42; 32])
 }
 
 fn source(sender: usize) -> IpAddr {
