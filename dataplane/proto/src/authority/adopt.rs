@@ -109,6 +109,7 @@ impl Channel {
                 );
                 Served {
                     key: EpochKey {
+                        adopted: true,
                         depositor: stored.depositor,
                         ..key
                     },

@@ -26,6 +26,9 @@ pub(super) struct EpochKey {
     pub(super) epoch: Epoch,
     /// Who generated the root; only that term hands out its lanes.
     pub(super) term: Term,
+    /// Brought back from what was stored or reported: runs that are not known here may have lanes of it, even of this term
+    /// (the channel went and came back).
+    pub(super) adopted: bool,
     /// `None` when another master generated it: known by its number only.
     pub(super) root: Option<EpochRoot>,
     pub(super) commitment: Option<Commitment>,
@@ -47,6 +50,7 @@ impl EpochKey {
         Self {
             epoch,
             term,
+            adopted: false,
             root: Some(root),
             commitment,
             end,
@@ -60,12 +64,18 @@ impl EpochKey {
         Self {
             epoch,
             term,
+            adopted: true,
             root: None,
             commitment: None,
             end: Time(0),
             depositor: None,
             grants: Grants::default(),
         }
+    }
+
+    /// Whether its lanes may be handed out here: all that ever were are known.
+    pub(super) fn hands_out(&self, own: Term) -> bool {
+        self.term == own && !self.adopted
     }
 
     fn to_stored(&self, opened: bool) -> Option<StoredEpoch> {

@@ -221,6 +221,7 @@ impl Channel {
                     return Verdict::Differs;
                 }
                 *key = EpochKey {
+                    adopted: key.adopted,
                     depositor: Some(by),
                     ..fresh
                 };

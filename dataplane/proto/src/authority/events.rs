@@ -159,7 +159,8 @@ pub enum Cause {
     Asked(Early),
     /// Its root is not held here: devices could not be served.
     RootUnknown,
-    /// A delivery server needs lanes, and this epoch's root is of an earlier term.
+    /// A delivery server needs lanes, and this epoch's root is of an earlier term, or of before the channel went and came
+    /// back.
     EarlierTerm,
     /// Its lanes are used up.
     LanesExhausted,

@@ -166,7 +166,7 @@ impl Channel {
         }
         let given = match key.grants.of(server, run) {
             Some(grant) => grant.first_lane == held.first_lane && grant.group == held.group,
-            None => key.term != own,
+            None => !key.hands_out(own),
         };
         held.term == key.term && given
     }

@@ -39,7 +39,7 @@ impl Channel {
             Slot::Next => &mut self.next,
         };
         // Lanes of a former term's root may be in use by runs this term knows nothing of.
-        let Some(key) = key.as_mut().filter(|key| key.term == ctx.term) else {
+        let Some(key) = key.as_mut().filter(|key| key.hands_out(ctx.term)) else {
             return false;
         };
         let Some(prk) = key.root.as_ref().map(EpochRoot::prk) else {

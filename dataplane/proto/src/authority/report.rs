@@ -261,11 +261,11 @@ impl Channel {
         }
     }
 
-    /// Whether this term generated the epoch in use.
+    /// Whether this term generated the epoch in use, and knows all who have lanes of it.
     fn is_own(&self, own: Term) -> bool {
         self.current
             .as_ref()
-            .is_some_and(|current| current.term == own)
+            .is_some_and(|current| current.hands_out(own))
     }
 }
 
