@@ -180,8 +180,9 @@ impl Authority {
         for channel in self.channels.values_mut() {
             channel.advance(&mut ctx);
         }
-        out.push(Output::Door(Update::Leads(true)));
+        // What the channels are comes first.
         self.settle(out);
+        out.push(Output::Door(Update::Leads(true)));
         for (conn, deposit) in collection.deposits {
             self.handle(now, conn, ToAuthority::Deposit(deposit), rng, out);
         }
@@ -204,7 +205,9 @@ impl Authority {
     pub(super) fn depose(&mut self, now: Time, (own, seen): (Term, Term), out: &mut Vec<Output>) {
         out.push(Output::Event(AuthorityEvent::Deposed { own, seen }));
         out.push(Output::Door(Update::Leads(false)));
-        self.channels.clear();
+        for id in std::mem::take(&mut self.channels).into_keys() {
+            out.push(Output::Door(Update::ChannelGone(id)));
+        }
         self.phase = Phase::Collecting(Collection::new(
             now.after(self.config.start_wait),
             true,
