@@ -4,6 +4,7 @@ mod lockstep;
 mod mode_a;
 mod random;
 mod restart;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +16,11 @@ use super::*;
 use crate::door::{Served, ServedKey};
 use crate::ids::{Epoch, Lane, Remaining, RunId};
 use crate::limits::NOTICE_INTERVAL;
-use crate::wire::control::{LaneCertificate, Notice, Unverified};
+use crate::wire::control::{LaneCertificate, Notice, Signed, Unverified};
 use crate::wire::door::{Granted, Reason, Refused, Wanted};
-use crate::wire::link::{CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, Sent};
+use crate::wire::link::{
+    CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, Sent, Welcome,
+};
 
 pub(super) const CHANNEL: ChannelId = ChannelId(7);
 /// Authority seeds: the channel's, and somebody else's.
@@ -50,9 +53,8 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Takes a cipher half as a sender does.
-    fn take(&mut self, now: Time, half: CipherHalf) {
+    fn take(&mut self, now: Time, half: CipherHalf, certificate: LaneCertificate) {
         assert_eq!((half.channel, half.run), (CHANNEL, self.report.run));
-        let certificate = verified::<LaneCertificate>(&half.certificate);
         assert_eq!(usize::from(certificate.lanes), half.lanes.len());
         assert_eq!(certificate.lanes, self.report.lanes);
         assert_eq!(certificate.server, self.id);
@@ -80,8 +82,7 @@ impl Peer {
         }
     }
 
-    fn take_notice(&mut self, now: Time, datagram: Vec<u8>) {
-        let notice = verified::<Notice>(&datagram);
+    fn take_notice(&mut self, now: Time, datagram: Vec<u8>, notice: Notice) {
         self.report.notice = Some(datagram);
         self.current_end = now.after(notice.remaining.duration());
         self.notices.push((now, notice));
@@ -113,7 +114,7 @@ impl Peer {
 }
 
 /// Content that the authority of [`SEED`] signed.
-pub(super) fn verified<T: crate::wire::control::Signed + std::fmt::Debug>(datagram: &[u8]) -> T {
+pub(super) fn verified<T: Signed + std::fmt::Debug>(datagram: &[u8]) -> T {
     let key = SigningKey::from_seed(&SEED).verifying_key();
     Unverified::<T>::parse(datagram)
         .unwrap()
@@ -134,6 +135,8 @@ pub(super) struct World {
     pub(super) events: Vec<AuthorityEvent>,
     /// Everything else that was sent.
     pub(super) sent: Vec<(ConnId, FromAuthority)>,
+    /// What each link was told of the authority's keys.
+    pub(super) told: BTreeMap<ConnId, Welcome>,
     /// Links that were told what the channel is.
     pub(super) settled: BTreeSet<ConnId>,
     /// Every Notice that was sent, in order.
@@ -172,6 +175,7 @@ impl World {
             peers: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            told: BTreeMap::new(),
             settled: BTreeSet::new(),
             notices: Vec::new(),
             connections: 0,
@@ -204,7 +208,9 @@ impl World {
     }
 
     pub(super) fn channel(&self) -> ChannelStatus {
-        self.authority.status(self.now).channels.remove(0)
+        let channels = self.authority.status(self.now).channels;
+        let is_it = |status: &ChannelStatus| status.channel == CHANNEL;
+        channels.into_iter().find(is_it).unwrap()
     }
 
     pub(super) fn channel_mode(&self) -> Mode {
@@ -308,6 +314,19 @@ impl World {
         self.carry_out(out);
     }
 
+    pub(super) fn set_channels(&mut self, channels: Vec<ChannelConfig>) {
+        let mut out = Vec::new();
+        self.authority
+            .set_channels(self.now, channels, &mut self.rng, &mut out);
+        self.carry_out(out);
+    }
+
+    pub(super) fn set_keys(&mut self, keys: Keys) {
+        let mut out = Vec::new();
+        self.authority.set_keys(keys, &mut out);
+        self.carry_out(out);
+    }
+
     pub(super) fn early(&mut self) -> Result<(), NotEarly> {
         let mut out = Vec::new();
         let early = self
@@ -358,7 +377,7 @@ impl World {
                 Output::Event(event) => self.events.push(event),
                 Output::Door(update) => self.update_doors(update),
                 Output::Send(conn, message) => {
-                    self.check_durable(&message);
+                    self.check_durable(conn, &message);
                     self.deliver(conn, message);
                 }
             }
@@ -374,7 +393,12 @@ impl World {
 
     fn update_doors(&mut self, update: Update) {
         match update {
-            Update::Leads(leads) => self.leads = leads,
+            Update::Leads(leads) => {
+                let known: Vec<_> = self.served.keys().collect();
+                let led: Vec<_> = self.authority.channels.keys().collect();
+                assert!(!leads || known == led, "what is served, first");
+                self.leads = leads;
+            }
             Update::Channel(served) => {
                 let keys = [&served.in_use, &served.next].into_iter().flatten();
                 keys.chain(&served.others)
@@ -401,7 +425,18 @@ impl World {
         assert!(durable, "{:?} is served before it is durable", key.epoch);
     }
 
-    fn check_durable(&self, message: &FromAuthority) {
+    /// Content that one of the keys signed that this link was told of last.
+    pub(super) fn verified<T: Signed + std::fmt::Debug>(&self, conn: ConnId, bytes: &[u8]) -> T {
+        let told = &self.told[&conn];
+        let unverified = Unverified::<T>::parse(bytes).unwrap();
+        match (unverified.verify(&told.authority), &told.successor) {
+            (Ok(content), _) => content,
+            (Err(unverified), Some(successor)) => unverified.verify(successor).unwrap(),
+            (Err(unverified), None) => unreachable!("signed by no key told: {unverified:?}"),
+        }
+    }
+
+    fn check_durable(&self, conn: ConnId, message: &FromAuthority) {
         let leads = matches!(self.authority.status(self.now).lead, Lead::Leading(_));
         assert!(leads || matches!(message, FromAuthority::Pong(_)));
         let disk = self.disk.channels.get(&CHANNEL);
@@ -419,7 +454,7 @@ impl World {
                 assert!(deposited.certificate.is_none() || holds(deposited.epoch))
             }
             FromAuthority::Notice(relay) => {
-                let notice = verified::<Notice>(&relay.datagram);
+                let notice = self.verified::<Notice>(conn, &relay.datagram);
                 assert!(disk.is_some_and(|disk| disk.revision >= notice.revision));
                 assert!(disk.is_some_and(|disk| disk.highest >= notice.next));
             }
@@ -429,23 +464,36 @@ impl World {
 
     fn deliver(&mut self, conn: ConnId, message: FromAuthority) {
         let now = self.now;
+        if matches!(
+            message,
+            FromAuthority::Notice(_) | FromAuthority::CipherHalf(_)
+        ) {
+            assert!(self.settled.contains(&conn), "what the channel is, first");
+        }
         match &message {
+            FromAuthority::Welcome(welcome) => {
+                self.told.insert(conn, welcome.clone());
+            }
             FromAuthority::Settings(settings) if settings.channel == CHANNEL => {
                 self.settled.insert(conn);
             }
-            FromAuthority::Notice(relay) => {
-                self.notices.push((now, verified(&relay.datagram)));
-                assert!(self.settled.contains(&conn), "what the channel is, first");
-            }
-            FromAuthority::CipherHalf(_) => {
-                assert!(self.settled.contains(&conn), "what the channel is, first");
-            }
             _ => {}
         }
-        match (self.peers.get_mut(&conn), message) {
-            (Some(peer), FromAuthority::CipherHalf(half)) => peer.take(now, half),
-            (Some(peer), FromAuthority::Notice(relay)) => peer.take_notice(now, relay.datagram),
-            (Some(peer), FromAuthority::Deposited(deposited)) => peer.deposited.push(deposited),
+        match (self.peers.contains_key(&conn), message) {
+            (true, FromAuthority::CipherHalf(half)) => {
+                let certificate = self.verified(conn, &half.certificate);
+                self.peer(conn).take(now, half, certificate);
+            }
+            (is_peer, FromAuthority::Notice(relay)) => {
+                let notice = self.verified::<Notice>(conn, &relay.datagram);
+                self.notices.push((now, notice.clone()));
+                if is_peer {
+                    self.peer(conn).take_notice(now, relay.datagram, notice);
+                }
+            }
+            (true, FromAuthority::Deposited(deposited)) => {
+                self.peer(conn).deposited.push(deposited);
+            }
             (_, message) => self.sent.push((conn, message)),
         }
     }

@@ -151,6 +151,7 @@ impl Play {
             (17, Some(conn)) => self.generate(conn),
             (18, Some(conn)) if self.deposits() => self.generate(conn),
             (18, _) if self.roll(3) == 0 => self.restart(),
+            (19, _) if self.roll(4) == 0 => self.blink(),
             _ => self.join(),
         }
         self.copies.push(self.world.disk.clone());
@@ -235,6 +236,16 @@ impl Play {
                 self.world.hold(conn, &deposited, at_once);
             }
         }
+    }
+
+    /// The channel goes and comes back.
+    fn blink(&mut self) {
+        let mode = self.world.channel_mode();
+        self.world.set_channels(Vec::new());
+        if self.roll(2) == 0 {
+            self.world.pass(ms(500));
+        }
+        self.world.set_channels(vec![channel_config(CHANNEL, mode)]);
     }
 
     /// The master starts again, one time in two from any copy that was ever stored.
