@@ -156,7 +156,7 @@ impl Doors {
             channel: id,
             timing: timing(),
             authority: super::key().verifying_key(),
-            successor: (next % 2 == 0).then(|| key_of(next)),
+            successor: (next.is_multiple_of(2)).then(|| key_of(next)),
             in_use: (current > 0).then(|| key(current)),
             next: (next > current).then(|| key(next)),
             others: (1..current % 4).map(key).collect(),
@@ -171,7 +171,7 @@ impl Doors {
     fn update(&mut self, what: u8, value: u8) {
         match what % 5 {
             0 => {
-                self.leads = value % 2 == 0;
+                self.leads = value.is_multiple_of(2);
                 self.door.update(Update::Leads(self.leads));
             }
             1 => {
@@ -261,6 +261,6 @@ pub fn doors(bytes: &[u8]) -> usize {
         doors.now = doors.now.after(pause);
         doors.step(what, data);
     }
-    assert!(doors.door.outcomes().of(Outcome::Granted) as usize >= doors.granted);
+    assert!(doors.door.outcomes().of(Outcome::Granted) >= doors.granted as u64);
     doors.granted
 }

@@ -4,7 +4,7 @@ use sealcast_crypto::{EpochRoot, VerifyingKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
 };
-use sealcast_proto::wire::Wire;
+use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::link::{
     Deposit, Early, Held, Hello, Mode, NumberWanted, Ping, Report, Sent, ToAuthority,
 };
@@ -143,16 +143,21 @@ fields!(Deposit {
 
 /// The message as bytes.
 pub fn written(message: &ToAuthority) -> Vec<u8> {
-    let mut out = Vec::new();
-    let (code, body): (u8, &mut dyn FnMut(&mut Vec<u8>)) = match message {
-        ToAuthority::Hello(hello) => (1, &mut |out| hello.write(out)),
-        ToAuthority::Ping(ping) => (2, &mut |out| ping.write(out)),
-        ToAuthority::Report(report) => (3, &mut |out| report.write(out)),
-        ToAuthority::NumberWanted(wanted) => (4, &mut |out| wanted.write(out)),
-        ToAuthority::Deposit(deposit) => (5, &mut |out| deposit.write(out)),
+    let code = match message {
+        ToAuthority::Hello(_) => 1,
+        ToAuthority::Ping(_) => 2,
+        ToAuthority::Report(_) => 3,
+        ToAuthority::NumberWanted(_) => 4,
+        ToAuthority::Deposit(_) => 5,
     };
-    out.push(code);
-    body(&mut out);
+    let mut out = vec![code];
+    match message {
+        ToAuthority::Hello(hello) => hello.write(&mut out),
+        ToAuthority::Ping(ping) => ping.write(&mut out),
+        ToAuthority::Report(report) => report.write(&mut out),
+        ToAuthority::NumberWanted(wanted) => wanted.write(&mut out),
+        ToAuthority::Deposit(deposit) => deposit.write(&mut out),
+    }
     out
 }
 
