@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::{EpochRoot, SigningKey, Span};
+use sealcast_crypto::{EpochRoot, SigningKey, Span, VerifyingKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
 };
@@ -42,7 +42,10 @@ pub(crate) fn root(epoch: u64) -> EpochRoot {
 
 /// An authority that says what a test wants, a sender, a receiver.
 pub(crate) struct Bench {
+    /// What signs.
     pub(crate) authority: SigningKey,
+    /// What is told of it: the authority key and its successor.
+    pub(crate) keys: (VerifyingKey, Option<VerifyingKey>),
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) rng: ChaCha8Rng,
@@ -72,8 +75,10 @@ impl Bench {
             fetch_on,
             ..ReceiverConfig::new(CHANNEL, timing())
         };
+        let authority = SigningKey::from_seed(&[7; 32]);
         let mut bench = Self {
-            authority: SigningKey::from_seed(&[7; 32]),
+            keys: (authority.verifying_key(), None),
+            authority,
             sender: Sender::new(config, &SENDER_SEED),
             receiver: Receiver::new(receiving, ParkingBudget::default(), at(0)),
             rng: ChaCha8Rng::seed_from_u64(1),
@@ -82,17 +87,21 @@ impl Bench {
             events: Vec::new(),
             multicast: Vec::new(),
         };
+        bench.sender.link_up(at(0));
+        bench.tell_keys(0);
+        bench.receiver.set_authority(bench.keys.0, bench.keys.1);
+        bench
+    }
+
+    /// The sender is told of the keys.
+    pub(crate) fn tell_keys(&mut self, ms: u64) {
+        let (authority, successor) = self.keys;
         let welcome = Welcome {
             term: TERM,
-            authority: bench.authority.verifying_key(),
-            successor: None,
+            authority,
+            successor,
         };
-        bench.sender.link_up(at(0));
-        bench.tell_sender(0, FromAuthority::Welcome(welcome));
-        bench
-            .receiver
-            .set_authority(bench.authority.verifying_key(), None);
-        bench
+        self.tell_sender(ms, FromAuthority::Welcome(welcome));
     }
 
     pub(crate) fn tell_sender(&mut self, ms: u64, message: FromAuthority) {
@@ -226,8 +235,8 @@ impl Bench {
             current: half(current),
             next: next.map(half),
             fetch_offset: Remaining(300),
-            authority: self.authority.verifying_key(),
-            successor: None,
+            authority: self.keys.0,
+            successor: self.keys.1,
             timing: timing(),
             cookies: Vec::new(),
         };

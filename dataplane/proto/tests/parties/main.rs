@@ -4,3 +4,4 @@
 mod bench;
 mod key_changes;
 mod refusals;
+mod succession;
