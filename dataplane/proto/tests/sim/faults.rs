@@ -1,15 +1,46 @@
 //! Faults as they happen.
 
+use sealcast_crypto::SigningKey;
+use sealcast_proto::authority::Keys;
+
 use super::super::scenario::Fault;
 use super::{TICK, World};
 
 impl World {
+    /// The authority's keys: what signs, what is named, by the steps of the succession that are taken.
+    pub(super) fn keys(&self) -> Keys {
+        let [former, latter] = [42, 43].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let (authority, successor) = (former.verifying_key(), latter.verifying_key());
+        match self.succession {
+            0 => Keys::single(former),
+            1 => Keys {
+                signing: former,
+                authority,
+                successor: Some(successor),
+            },
+            2 => Keys {
+                signing: latter,
+                authority,
+                successor: Some(successor),
+            },
+            _ => Keys::single(latter),
+        }
+    }
+
     pub(super) fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::AuthorityGone { ticks, old_copy } => {
                 (self.authority, self.door) = (None, None);
                 self.authority_back = Some((self.tick + ticks, old_copy));
                 (0..self.links.len()).for_each(|node| self.unlink(node));
+            }
+            Fault::KeySucceeds => {
+                self.succession += 1;
+                let (keys, mut out) = (self.keys(), Vec::new());
+                if let Some(authority) = &mut self.authority {
+                    authority.set_keys(keys, &mut out);
+                }
+                self.carry_out(out);
             }
             Fault::SenderRestarts(index) => {
                 self.unlink(index);

@@ -5,11 +5,17 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_proto::receiver::FetchOn;
 use sealcast_proto::wire::link::Mode;
 
+/// Ticks between two steps of the succession of the authority key: longer than a sender holds, so that everybody has
+/// heard of the step before, and nothing in use was signed before it.
+const SUCCESSION_PAUSE: u64 = 1_300;
+
 /// Something that goes wrong at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The authority is gone for so many ticks; it comes back with what it stored last, or an older copy.
     AuthorityGone { ticks: u64, old_copy: bool },
+    /// A step of the succession of the authority key: the successor is named, then signs, then is named alone.
+    KeySucceeds,
     /// A sender process is killed and started anew.
     SenderRestarts(usize),
     /// A node's link breaks for so many ticks: senders first, then receivers.
@@ -114,6 +120,12 @@ impl Scenario {
                 },
             };
             scenario.faults.push((at, fault));
+        }
+        if below(2) == 0 {
+            let at = 800 + below(4_000);
+            let steps = [at, at + SUCCESSION_PAUSE, at + 2 * SUCCESSION_PAUSE];
+            let steps = steps.map(|at| (at, Fault::KeySucceeds));
+            scenario.faults.extend(steps);
         }
         scenario.faults.sort_by_key(|(at, _)| *at);
         scenario

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_crypto::{SigningKey, Span};
-use sealcast_proto::authority::{self, Authority, ConnId, Keys, Stored};
+use sealcast_proto::authority::{self, Authority, ConnId, Stored};
 use sealcast_proto::door::{Door, Session};
 use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
@@ -124,6 +124,8 @@ pub struct World {
     rng: ChaCha8Rng,
     tick: u64,
     authority: Option<Authority>,
+    /// Steps taken of the succession of its key.
+    succession: u8,
     /// There as long as the authority is.
     door: Option<Door>,
     authority_clock: u64,
@@ -149,6 +151,7 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             tick: 1,
             authority: None,
+            succession: 0,
             door: None,
             authority_clock: 3_000_000_000,
             unfollowed: Vec::new(),
@@ -184,7 +187,7 @@ impl World {
                 ..ReceiverConfig::new(CHANNEL, timing())
             };
             let mut machine = Receiver::new(config, ParkingBudget::default(), Time(clock));
-            machine.set_authority(signing().verifying_key(), None);
+            machine.set_authority(world.keys().authority, None);
             let session = world.start_session(index);
             world.receivers.push(ReceiverNode {
                 machine,
@@ -206,7 +209,7 @@ impl World {
 
     fn start_authority(&mut self, stored: Stored) {
         let config = authority::Config {
-            keys: Keys::single(signing()),
+            keys: self.keys(),
             channels: vec![authority::ChannelConfig {
                 channel: CHANNEL,
                 mode: self.scenario.mode,
@@ -613,11 +616,6 @@ impl World {
             }
         }
     }
-}
-
-/// The authority's.
-fn signing() -> SigningKey {
-    SigningKey::from_seed(&[42; 32])
 }
 
 fn source(sender: usize) -> IpAddr {
