@@ -204,8 +204,12 @@ impl Door {
                 self.channels.remove(&channel);
             }
             Update::Tickets(tickets) => {
-                let oldest = tickets.oldest();
-                self.floors.retain(|_, (_, period)| *period >= oldest);
+                let (oldest, current) = (tickets.oldest(), tickets.period());
+                self.floors.retain(|_, (_, period)| {
+                    // One that came before any ticket key counts from now.
+                    *period = (*period).min(current);
+                    *period >= oldest
+                });
                 self.tickets = Some(tickets);
             }
             Update::RightsFloor { account, version } => {

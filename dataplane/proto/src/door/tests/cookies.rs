@@ -174,4 +174,11 @@ fn sec_11_floors_are_forgotten_two_periods_later_and_not_before() {
     assert_eq!(bench.door.floors.len(), 1);
     bench.door.update(Update::Tickets(tickets(6)));
     assert_eq!(bench.door.floors.len(), 0);
+    // A door that starts may hear of a floor before it hears of any ticket key.
+    let mut bench = Bench::starting();
+    bench.door.update(floor(5));
+    for (period, known) in [(1, 1), (2, 1), (3, 0)] {
+        bench.door.update(Update::Tickets(tickets(period)));
+        assert_eq!(bench.door.floors.len(), known);
+    }
 }
