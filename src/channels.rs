@@ -8,7 +8,7 @@ use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::{Group, Input, Output, RtpHeader, UdpOptions};
 use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::ingest::{Header, Ingest};
-use sealcast_dataplane::link::ChannelLink;
+use sealcast_dataplane::link::{ChannelLink, KeyLink};
 use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::receive::ReceiveChannel;
 use sealcast_dataplane::rtp::RtpWriter;
@@ -19,11 +19,13 @@ use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
 use sealcast_proto::ids::{RunId, ServerId, Time};
 use sealcast_proto::limits::{MTU_COST_V4, MTU_COST_V6};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{self, Sender, SenderConfig};
+use sealcast_proto::sender::{self, Rejection, Sender, SenderConfig};
+use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::door::Reason;
 
 use crate::config::ChannelPlan;
 use crate::keylog::KeyLog;
-use crate::keys_command::rng;
+use crate::rng;
 
 /// The socket's view of an endpoint.
 fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
@@ -120,7 +122,7 @@ pub fn sending(
         run: RunId(rng.next_u64()),
         mode: plan.mode,
         lanes: plan.lanes,
-        timing: plan.timing,
+        timing: Timing::default(),
         hold: plan.hold,
         payload_max,
         keylog: keylog.is_on(),
@@ -174,18 +176,25 @@ fn tell_sending(channel: &str, keylog: &KeyLog, event: SendEvent) {
             tracing::warn!(
                 channel,
                 epoch = epoch.0,
-                "holding: the key's time is over and there is no next; is the authority down?"
+                "ALARM: holding: the key's time is over and there is no next; is the key server down?"
             );
         }
         sender::Event::Stopped { epoch } => {
             tracing::error!(
                 channel,
                 epoch = epoch.0,
-                "stopped sending: the key's time is over and there is no next"
+                "ALARM: stopped sending: the key's time is over and there is no next; goes on by itself when the key server is back"
             );
         }
+        sender::Event::Rejected {
+            why: Rejection::Mode,
+        } => tracing::error!(
+            channel,
+            "the key server has this channel in the other mode, so it gives no keys: set --mode here as `sealcast admin channel \
+             list` shows it"
+        ),
         sender::Event::Rejected { why } => {
-            tracing::warn!(channel, ?why, "a message of the authority was not taken")
+            tracing::warn!(channel, ?why, "a message of the key server was not taken")
         }
     }
 }
@@ -219,7 +228,7 @@ fn connect(options: &UdpOptions, name: &str) -> Result<UdpSender> {
 pub fn receiving(
     plan: &ChannelPlan,
     budget: ParkingBudget,
-    link: ChannelLink,
+    link: KeyLink,
     keylog: &KeyLog,
     status: Published<ReceiveStatus>,
     stop: Stop<()>,
@@ -238,7 +247,7 @@ pub fn receiving(
         source_timeout: plan.source_timeout,
         merge: plan.merge,
         keylog: keylog.is_on(),
-        ..ReceiverConfig::new(plan.channel, plan.timing)
+        ..ReceiverConfig::new(plan.channel, Timing::default())
     };
     let keylog = keylog.clone();
     Ok(ReceiveChannel {
@@ -282,7 +291,18 @@ fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
             "another delivery server's packets are delivered"
         ),
         receiver::Event::Refused { reason } => {
-            tracing::warn!(channel, ?reason, "the authority refuses keys for now")
+            tracing::warn!(channel, why = refusal(reason), "the key server refuses keys")
         }
+    }
+}
+
+fn refusal(reason: Reason) -> &'static str {
+    match reason {
+        Reason::CookieUnknown => "the session is not known; a new one is opened",
+        Reason::NotEntitled => "this device has no right to the channel, or not any more",
+        Reason::ChannelUnknown => "it does not know the channel",
+        Reason::EpochUnavailable => "no key is in use, or not the one asked for: does a delivery server send?",
+        Reason::Busy => "it is starting, or this device asks too often",
+        Reason::RightsChanged => "rights have changed; a new session is opened",
     }
 }

@@ -3,45 +3,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sealcast_dataplane::endpoint::{Group, Input, Output};
+use sealcast_objects::api::KeyMode;
 use sealcast_proto::ids::{ChannelId, ServerId};
 use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
 use sealcast_proto::receiver::{FetchOn, Merge};
 use sealcast_proto::sender::Hold;
-use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::link::Mode;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-
-/// `unix:PATH`: where the authority listens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeysAt(pub PathBuf);
-
-impl FromStr for KeysAt {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let path = text
-            .strip_prefix("unix:")
-            .with_context(|| format!("{text:?} is no key link: write unix:PATH"))?;
-        ensure!(
-            !path.is_empty(),
-            "unix: needs a path, for example unix:/run/sealcast/keys.sock"
-        );
-        Ok(Self(path.into()))
-    }
-}
-
-impl<'de> Deserialize<'de> for KeysAt {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
 
 /// Who generates keys, as people write it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
@@ -52,6 +25,15 @@ pub enum ModeSetting {
     Authority,
     /// Mode A: the delivery server.
     DeliveryServer,
+}
+
+impl From<ModeSetting> for KeyMode {
+    fn from(setting: ModeSetting) -> Self {
+        match setting {
+            ModeSetting::Authority => Self::Authority,
+            ModeSetting::DeliveryServer => Self::DeliveryServer,
+        }
+    }
 }
 
 impl From<ModeSetting> for Mode {
@@ -115,62 +97,13 @@ pub enum FetchSetting {
     Demand,
 }
 
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
-}
-
-fn opt_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
-    duration(&text).map(Some).map_err(|error| {
+    humantime::parse_duration(&text).map(Some).map_err(|error| {
         serde::de::Error::custom(format!(
             "{text:?} is no duration ({error}): write 60s or 500ms"
         ))
     })
-}
-
-/// A channel's key times, as flags and in files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::Args)]
-#[serde(deny_unknown_fields)]
-pub struct TimingArgs {
-    /// Life of a key [default: 60s]
-    #[arg(long, value_parser = duration)]
-    #[serde(default, deserialize_with = "opt_duration")]
-    pub lifetime: Option<Duration>,
-    /// First preset: the next key is prepared when this remains [default: 20s]
-    #[arg(long, value_parser = duration)]
-    #[serde(default, deserialize_with = "opt_duration")]
-    pub prepare_ahead: Option<Duration>,
-    /// Second preset: receivers fetch the next key when this remains [default: 10s]
-    #[arg(long, value_parser = duration)]
-    #[serde(default, deserialize_with = "opt_duration")]
-    pub fetch_ahead: Option<Duration>,
-    /// How long receivers keep the previous key after its last packet [default: 2s]
-    #[arg(long, value_parser = duration)]
-    #[serde(default, deserialize_with = "opt_duration")]
-    pub grace: Option<Duration>,
-}
-
-impl TimingArgs {
-    fn or(self, other: Self) -> Self {
-        Self {
-            lifetime: self.lifetime.or(other.lifetime),
-            prepare_ahead: self.prepare_ahead.or(other.prepare_ahead),
-            fetch_ahead: self.fetch_ahead.or(other.fetch_ahead),
-            grace: self.grace.or(other.grace),
-        }
-    }
-
-    /// The times, checked (MD-14).
-    pub fn resolve(self) -> Result<Timing> {
-        let default = Timing::default();
-        Ok(Timing::new(
-            self.lifetime.unwrap_or_else(|| default.lifetime()),
-            self.prepare_ahead
-                .unwrap_or_else(|| default.prepare_ahead()),
-            self.fetch_ahead.unwrap_or_else(|| default.fetch_ahead()),
-            self.grace.unwrap_or_else(|| default.grace()),
-        )?)
-    }
 }
 
 /// One channel in a file. Each program reads the parts that are its own.
@@ -182,8 +115,6 @@ struct ChannelFile {
     name: Option<String>,
     #[serde(default)]
     mode: Option<ModeSetting>,
-    #[serde(default)]
-    timing: TimingArgs,
     #[serde(default)]
     input: Option<Input>,
     #[serde(default)]
@@ -210,22 +141,20 @@ struct ChannelFile {
     fetch_on: Option<Vec<FetchSetting>>,
 }
 
-/// A configuration file: of `keys`, `send` or `receive`.
+/// A configuration file of `send` or `receive`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    keys: Option<KeysAt>,
+    node: Option<PathBuf>,
     #[serde(default)]
-    server: Option<u32>,
+    session: Option<PathBuf>,
     #[serde(default)]
     metrics: Option<SocketAddr>,
     #[serde(default)]
     keylog: Option<PathBuf>,
     #[serde(default)]
     cores: Option<Vec<usize>>,
-    #[serde(default)]
-    timing: TimingArgs,
     #[serde(default)]
     channel: Vec<ChannelFile>,
 }
@@ -237,10 +166,8 @@ pub struct ChannelPlan {
     pub channel: ChannelId,
     /// For people.
     pub name: String,
-    /// Who generates keys.
+    /// `send`: who generates keys.
     pub mode: Mode,
-    /// Key times.
-    pub timing: Timing,
     /// `send`: where payloads come from.
     pub input: Option<Input>,
     /// One or two groups.
@@ -270,10 +197,8 @@ pub struct ChannelPlan {
 /// What a process runs on.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
-    /// Where the authority is.
-    pub keys: KeysAt,
-    /// `send`: which delivery server this is.
-    pub server: ServerId,
+    /// File of the identity: of a delivery server (`send`) or a device (`receive`).
+    pub identity: PathBuf,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     /// Where keys are logged.
@@ -299,9 +224,6 @@ pub struct CommonArgs {
     /// Configuration file (TOML); flags go before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the authority listens: unix:PATH
-    #[arg(long, env = "SEALCAST_KEYS", value_name = "unix:PATH")]
-    pub keys: Option<KeysAt>,
     /// Serve Prometheus metrics at this address, for example 127.0.0.1:9100
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
@@ -323,15 +245,13 @@ pub struct CommonArgs {
     /// Multicast group: udp://GROUP:PORT?iface=..&ttl=..&source=..; twice for two legs
     #[arg(long = "group", value_name = "URL")]
     pub groups: Vec<Group>,
-    #[command(flatten)]
-    pub timing: TimingArgs,
 }
 
 /// What one channel takes from flags alone.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelArgs {
-    /// `send`.
-    pub server: Option<u32>,
+    /// File of the identity.
+    pub identity: Option<PathBuf>,
     /// `send`.
     pub input: Option<Input>,
     /// `receive`.
@@ -371,15 +291,20 @@ impl Plan {
             !file.channel.is_empty(),
             "no channel is configured: add a [[channel]] table to the file"
         );
-        let keys =
-            common.keys.clone().or(file.keys).context(
-                "where is the authority? Give --keys unix:PATH (or keys = \"unix:PATH\")",
-            )?;
-        let timing = common.timing.or(file.timing);
+        let (named, what, flag) = match role {
+            Role::Send => (file.node, "the identity of this delivery server", "node"),
+            Role::Receive => (file.session, "the identity of this device", "session"),
+        };
+        let identity = args.identity.clone().or(named).with_context(|| {
+            format!(
+                "{what} is not given: make it with `sealcast {} enrol` and give --{flag} FILE (or {flag} = \"FILE\")",
+                if role == Role::Send { "node" } else { "device" }
+            )
+        })?;
         let channels = file
             .channel
             .into_iter()
-            .map(|channel| plan(role, channel, timing))
+            .map(|channel| plan(role, channel))
             .collect::<Result<Vec<_>>>()?;
         for (index, channel) in channels.iter().enumerate() {
             let twice = channels[..index]
@@ -388,8 +313,7 @@ impl Plan {
             ensure!(!twice, "channel {} is configured twice", channel.channel.0);
         }
         Ok(Self {
-            keys,
-            server: ServerId(args.server.or(file.server).unwrap_or(1)),
+            identity,
             metrics: common.metrics.or(file.metrics),
             keylog: common.keylog.clone().or(file.keylog),
             cores: common.cores.clone().or(file.cores).unwrap_or_default(),
@@ -398,7 +322,7 @@ impl Plan {
     }
 }
 
-fn read(path: &Path) -> Result<File> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
@@ -411,7 +335,6 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
             .context("which channel? Give --channel NUMBER or --config FILE")?,
         name: None,
         mode: args.mode,
-        timing: TimingArgs::default(),
         input: args.input.clone(),
         groups: common.groups.clone(),
         output: args.output.clone(),
@@ -427,7 +350,7 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
     })
 }
 
-fn plan(role: Role, file: ChannelFile, timing: TimingArgs) -> Result<ChannelPlan> {
+fn plan(role: Role, file: ChannelFile) -> Result<ChannelPlan> {
     let id = file.id;
     check(role, &file).with_context(|| format!("channel {id}"))?;
     let fetch = |on| {
@@ -439,11 +362,6 @@ fn plan(role: Role, file: ChannelFile, timing: TimingArgs) -> Result<ChannelPlan
         channel: ChannelId(id),
         name: file.name.clone().unwrap_or_else(|| format!("channel {id}")),
         mode: file.mode.unwrap_or_default().into(),
-        timing: file
-            .timing
-            .or(timing)
-            .resolve()
-            .with_context(|| format!("channel {id}"))?,
         fetch_on: FetchOn {
             timer: fetch(FetchSetting::Timer),
             notice: fetch(FetchSetting::Notice),
@@ -494,56 +412,4 @@ fn check(role: Role, file: &ChannelFile) -> Result<()> {
         ),
     }
     Ok(())
-}
-
-/// What `sealcast keys` runs on: channels and their times.
-#[derive(Clone, Debug)]
-pub struct KeysPlan {
-    /// Where to listen.
-    pub listen: KeysAt,
-    /// Channels, modes, times.
-    pub channels: Vec<(ChannelId, Mode, Timing)>,
-}
-
-impl KeysPlan {
-    /// Resolves flags and, if named, the configuration file.
-    ///
-    /// # Errors
-    /// As [`Plan::resolve`].
-    pub fn resolve(
-        listen: Option<KeysAt>,
-        config: Option<&Path>,
-        channels: &[u16],
-        mode: ModeSetting,
-        timing: TimingArgs,
-    ) -> Result<Self> {
-        let file = config.map(read).transpose()?.unwrap_or_default();
-        let timing = timing.or(file.timing);
-        let listed = channels.iter().map(|&id| (id, mode, timing));
-        let filed = file.channel.iter().map(|channel| {
-            (
-                channel.id,
-                channel.mode.unwrap_or(mode),
-                channel.timing.or(timing),
-            )
-        });
-        let channels = listed
-            .chain(filed)
-            .map(|(id, mode, timing)| {
-                Ok((
-                    ChannelId(id),
-                    mode.into(),
-                    timing.resolve().with_context(|| format!("channel {id}"))?,
-                ))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        ensure!(
-            !channels.is_empty(),
-            "no channel: give --channel NUMBER (repeatable) or --config FILE with [[channel]] tables"
-        );
-        let listen = listen
-            .or(file.keys)
-            .context("where to listen? Give --listen unix:PATH (or keys = \"unix:PATH\")")?;
-        Ok(Self { listen, channels })
-    }
 }

@@ -37,7 +37,8 @@ pub struct Metric {
     pub value: u64,
 }
 
-fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
+/// A counter.
+pub fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
     Metric {
         name,
         help,
@@ -47,7 +48,8 @@ fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
     }
 }
 
-fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
+/// A gauge.
+pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
     Metric {
         counter: false,
         ..counter(name, help, value)

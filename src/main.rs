@@ -1,4 +1,4 @@
-//! The one binary: `sealcast demo`, `keys`, `send`, `receive`.
+//! The one binary: `sealcast demo`, `serve`, `send`, `receive`, `admin` and what belongs to them.
 //!
 //! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed); 2 wrong flags or
 //! configuration; 3 an input, output, socket or file could not be opened.
@@ -13,23 +13,31 @@
     reason = "a command line speaks to people"
 )]
 
+mod admin;
+mod backup;
 mod channels;
 mod config;
+mod config_command;
 mod demo;
+mod door_hub;
+mod identities;
 mod keylog;
-mod keys;
-mod keys_command;
 mod live;
+mod node_hub;
 mod ops;
 mod receive;
 mod run;
 mod send;
+mod serve;
 mod signals;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sealcast_objects::api::Role;
 
 /// Live content, encrypted once, multicast, keys changing without a lost packet.
 #[derive(Debug, Parser)]
@@ -56,12 +64,28 @@ struct Cli {
 enum Command {
     /// The whole system on loopback: keys, sender, three receivers, key changes; says what it proves
     Demo(demo::DemoArgs),
-    /// The authority for separate processes, behind a Unix socket
-    Keys(keys_command::KeysArgs),
+    /// The key server: channels, delivery servers, devices, rights, keys
+    Serve(serve::ServeArgs),
     /// A delivery server: takes a TS, encrypts it, multicasts it
     Send(send::SendArgs),
     /// A receiver: joins, decrypts, delivers in order
     Receive(receive::ReceiveArgs),
+    /// Administration of a key server
+    Admin(admin::AdminArgs),
+    /// The identity of a device (`receive`)
+    #[command(subcommand)]
+    Device(identities::IdentityCommand),
+    /// The identity of a delivery server (`send`)
+    #[command(subcommand)]
+    Node(identities::IdentityCommand),
+    /// The identity of an operator (`admin`)
+    #[command(subcommand)]
+    Operator(identities::IdentityCommand),
+    /// Copies the store of a key server, which may be running
+    Backup(backup::BackupArgs),
+    /// Configuration files
+    #[command(subcommand)]
+    Config(config_command::ConfigCommand),
 }
 
 /// How a command ends when it does not succeed.
@@ -93,12 +117,18 @@ fn main() -> ExitCode {
         if matches!(cli.command, Command::Demo(_)) {
             "error"
         } else {
-            "info"
+            "info,refinery_core=warn"
         },
     );
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
-        Command::Keys(args) => keys_command::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Admin(args) => admin::run(&args),
+        Command::Device(command) => identities::run(&command, Role::Device),
+        Command::Node(command) => identities::run(&command, Role::Node),
+        Command::Operator(command) => identities::run(&command, Role::Admin),
+        Command::Backup(args) => backup::run(&args),
+        Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),
     };
@@ -110,6 +140,11 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// A generator seeded by the operating system.
+pub(crate) fn rng() -> StdRng {
+    StdRng::try_from_rng(&mut rand::rngs::SysRng).expect("the operating system gives randomness")
 }
 
 /// Logs go to standard error; SEALCAST_LOG chooses what.

@@ -1,6 +1,8 @@
-//! The operations endpoint: /metrics (Prometheus, OpenMetrics text), /livez, /readyz. The only place that knows HTTP.
+//! The operations endpoint: /metrics (Prometheus, OpenMetrics text), /livez, /readyz.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
@@ -19,6 +21,30 @@ use crate::run::Board;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// One number with its labels.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Name, help, kind and value.
+    pub metric: Metric,
+    /// Labels besides the metric's own.
+    pub labels: Vec<(&'static str, String)>,
+}
+
+/// What a program says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Its numbers; those of one name stand together.
+    pub samples: Vec<Sample>,
+    /// Why it is not ready; `None` when it is.
+    pub not_ready: Option<String>,
+}
+
+/// Where reports come from.
+pub trait Reporter: Send + Sync + 'static {
+    /// How it is now.
+    fn report(&self) -> impl Future<Output = Report> + Send;
+}
+
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Ops {
@@ -31,10 +57,7 @@ impl Ops {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn start<S: Totals + Clone + Default + Send + 'static>(
-        at: SocketAddr,
-        board: Board<S>,
-    ) -> anyhow::Result<Self> {
+    pub fn start(at: SocketAddr, reporter: impl Reporter) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind(at).with_context(|| {
             format!(
                 "cannot serve metrics at {at}: is the port in use? Choose another with --metrics"
@@ -54,7 +77,7 @@ impl Ops {
                     let until = async {
                         let _ = stopped.await;
                     };
-                    axum::serve(listener, router(board))
+                    axum::serve(listener, router(Arc::new(reporter)))
                         .with_graceful_shutdown(until)
                         .await
                 });
@@ -78,31 +101,21 @@ impl Drop for Ops {
     }
 }
 
-fn router<S: Totals + Clone + Default + Send + 'static>(board: Board<S>) -> Router {
-    let ready = board.clone();
+fn router<R: Reporter>(reporter: Arc<R>) -> Router {
+    let ready = Arc::clone(&reporter);
     let metrics = move || {
-        let board = board.clone();
+        let reporter = Arc::clone(&reporter);
         async move {
-            match encode(board) {
+            match encode(reporter.report().await.samples) {
                 Ok(text) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text)),
                 Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
             }
         }
     };
     let readyz = move || async move {
-        let linked = |metric: &Metric| metric.name == "linked" && metric.value == 0;
-        let without = ready
-            .lock()
-            .values()
-            .filter(|shown| shown.status.read().metrics().iter().any(linked))
-            .count();
-        if without == 0 {
-            (StatusCode::OK, "ready\n".to_owned())
-        } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("{without} channels have no link to the authority\n"),
-            )
+        match ready.report().await.not_ready {
+            None => (StatusCode::OK, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }
     };
     Router::new()
@@ -111,38 +124,22 @@ fn router<S: Totals + Clone + Default + Send + 'static>(board: Board<S>) -> Rout
         .route("/readyz", get(readyz))
 }
 
-fn encode<S: Totals + Clone + Default + Send + 'static>(
-    board: Board<S>,
-) -> Result<String, std::fmt::Error> {
+fn encode(samples: Vec<Sample>) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("sealcast");
-    registry.register_collector(Box::new(Channels(board)));
+    registry.register_collector(Box::new(Samples(samples)));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
-/// Reads every channel's totals at the moment of a scrape.
-struct Channels<S>(Board<S>);
+/// The samples of one scrape.
+#[derive(Debug)]
+struct Samples(Vec<Sample>);
 
-impl<S> std::fmt::Debug for Channels<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Channels(..)")
-    }
-}
-
-impl<S: Totals + Clone + Default + Send + 'static> Collector for Channels<S> {
+impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let channels: Vec<(String, Vec<Metric>)> = self
-            .0
-            .lock()
-            .iter()
-            .map(|(id, shown)| (id.0.to_string(), shown.status.read().metrics()))
-            .collect();
-        let Some((_, first)) = channels.first() else {
-            return Ok(());
-        };
         let mut names: Vec<&Metric> = Vec::new();
-        for metric in first {
+        for Sample { metric, .. } in &self.0 {
             if !names.iter().any(|known| known.name == metric.name) {
                 names.push(metric);
             }
@@ -154,20 +151,55 @@ impl<S: Totals + Clone + Default + Send + 'static> Collector for Channels<S> {
                 ConstGauge::new(0_i64).metric_type()
             };
             let mut family = encoder.encode_descriptor(named.name, named.help, None, kind)?;
-            for (channel, metrics) in &channels {
-                for metric in metrics.iter().filter(|metric| metric.name == named.name) {
-                    let mut labels = vec![("channel", channel.as_str())];
-                    labels.extend(metric.label);
-                    let encoder = family.encode_family(&labels)?;
-                    if metric.counter {
-                        ConstCounter::new(metric.value).encode(encoder)?;
-                    } else {
-                        ConstGauge::new(i64::try_from(metric.value).unwrap_or(i64::MAX))
-                            .encode(encoder)?;
+            for Sample { metric, labels } in &self.0 {
+                if metric.name != named.name {
+                    continue;
+                }
+                let mut all: Vec<(&str, &str)> = labels
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                all.extend(metric.label);
+                let value = i64::try_from(metric.value).unwrap_or(i64::MAX);
+                let (counter, gauge) = (ConstCounter::new(metric.value), ConstGauge::new(value));
+                match (all.is_empty(), metric.counter) {
+                    // A name without labels stands once, and has no braces.
+                    (true, true) => {
+                        counter.encode(family)?;
+                        break;
                     }
+                    (true, false) => {
+                        gauge.encode(family)?;
+                        break;
+                    }
+                    (false, true) => counter.encode(family.encode_family(&all)?)?,
+                    (false, false) => gauge.encode(family.encode_family(&all)?)?,
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Running channels report their totals.
+impl<S: Totals + Clone + Default + Send + 'static> Reporter for Board<S> {
+    async fn report(&self) -> Report {
+        let linked = |metric: &Metric| metric.name == "linked" && metric.value == 0;
+        let channels = self.lock();
+        let mut samples = Vec::new();
+        let mut without = 0;
+        for (id, shown) in channels.iter() {
+            let metrics = shown.status.read().metrics();
+            without += usize::from(metrics.iter().any(linked));
+            samples.extend(metrics.into_iter().map(|metric| Sample {
+                metric,
+                labels: vec![("channel", id.0.to_string())],
+            }));
+        }
+        Report {
+            samples,
+            not_ready: (without > 0)
+                .then(|| format!("{without} channels have no link to the key server")),
+        }
     }
 }

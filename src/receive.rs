@@ -1,5 +1,6 @@
 //! `sealcast receive`: a receiver.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sealcast_dataplane::endpoint::Output;
@@ -10,8 +11,8 @@ use sealcast_proto::receiver::ParkingBudget;
 use crate::Failure;
 use crate::channels;
 use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Role};
+use crate::door_hub::DoorHub;
 use crate::keylog::KeyLog;
-use crate::keys::Hub;
 use crate::run::{self, Kind, Outcome, RunArgs};
 
 /// Flags of `sealcast receive`.
@@ -19,6 +20,9 @@ use crate::run::{self, Kind, Outcome, RunArgs};
 pub struct ReceiveArgs {
     #[command(flatten)]
     common: CommonArgs,
+    /// Identity and session of this device, made by `sealcast device enrol`
+    #[arg(long, env = "SEALCAST_SESSION", value_name = "FILE")]
+    session: Option<PathBuf>,
     /// Output: udp://, rtp://, file path, - (stdout)
     #[arg(long, value_name = "URL")]
     output: Option<Output>,
@@ -38,7 +42,7 @@ pub struct ReceiveArgs {
 
 /// The receiving side of [`run::run`].
 struct Receiving {
-    hub: Hub,
+    hub: DoorHub,
     budget: ParkingBudget,
     keylog: KeyLog,
 }
@@ -67,6 +71,7 @@ impl Kind for Receiving {
 /// Runs until INT or TERM comes, or for as long as asked.
 pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
     let flags = ChannelArgs {
+        identity: args.session.clone(),
         output: args.output.clone(),
         merge: args.merge,
         preferred: args.preferred_server,
@@ -79,7 +84,8 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
-    let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let wanted = plan.channels.iter().map(|plan| plan.channel.0).collect();
+    let hub = DoorHub::connect(&plan.identity, wanted).map_err(Failure::CannotOpen)?;
     let receiving = Receiving {
         hub,
         budget: ParkingBudget::default(),

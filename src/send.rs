@@ -1,5 +1,6 @@
 //! `sealcast send`: a delivery server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand_core::Rng as _;
@@ -12,8 +13,8 @@ use crate::Failure;
 use crate::channels;
 use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, HoldSetting, ModeSetting, Plan, Role};
 use crate::keylog::KeyLog;
-use crate::keys::Hub;
-use crate::keys_command::rng;
+use crate::node_hub::NodeHub;
+use crate::rng;
 use crate::run::{self, Kind, Outcome, RunArgs};
 
 /// Flags of `sealcast send`.
@@ -24,9 +25,9 @@ pub struct SendArgs {
     /// Input: udp://, rtp://, file path, - (stdin), pcap:FILE, gen:?rate=4M&seconds=10
     #[arg(long, value_name = "URL")]
     input: Option<Input>,
-    /// Number of this delivery server [default: 1]
-    #[arg(long, value_name = "NUMBER")]
-    server: Option<u32>,
+    /// Identity of this delivery server, made by `sealcast node enrol`
+    #[arg(long, env = "SEALCAST_NODE", value_name = "FILE")]
+    node: Option<PathBuf>,
     /// Who generates keys [default: authority]
     #[arg(long, value_enum)]
     mode: Option<ModeSetting>,
@@ -40,7 +41,7 @@ pub struct SendArgs {
 
 /// The sending side of [`run::run`].
 struct Sending {
-    hub: Hub,
+    hub: NodeHub,
     server: ServerId,
     /// One signing key for all channels of this run.
     seed: [u8; 32],
@@ -72,7 +73,7 @@ impl Kind for Sending {
 /// Runs until the input ends or INT or TERM comes.
 pub fn run(args: &SendArgs) -> Result<(), Failure> {
     let flags = ChannelArgs {
-        server: args.server,
+        identity: args.node.clone(),
         input: args.input.clone(),
         mode: args.mode,
         hold: args.hold,
@@ -85,12 +86,12 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
-    let hub = Hub::connect(&plan.keys.0).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let hub = NodeHub::connect(&plan.identity).map_err(Failure::CannotOpen)?;
     let mut seed = [0; 32];
     rng().fill_bytes(&mut seed);
     let sending = Sending {
+        server: hub.server(),
         hub,
-        server: plan.server,
         seed,
         keylog,
     };

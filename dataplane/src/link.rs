@@ -1,14 +1,31 @@
-//! A channel's end of the link to its authority, as mailboxes: whatever carries the messages sits at the other ends. All
-//! channels of a process share one link, so their messages go into one mailbox.
+//! A channel's end of what ties it to its keys, as mailboxes: whatever carries the messages sits at the other ends. All
+//! channels of a process share one carrier, so what they say goes into one mailbox.
+//!
+//! Delivery servers have a link to the authority ([`ChannelLink`]); receivers ask key doors ([`KeyLink`]).
 
+use sealcast_crypto::VerifyingKey;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
 use sealcast_proto::ids::Time;
+use sealcast_proto::wire::door::{Granted, Refused, Wanted};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
-/// Events that may wait for a channel. Reports are repeated every second, so a full mailbox loses nothing for long.
+/// Events that may wait for a channel. Whatever is lost here is said again within seconds.
 const CAPACITY: usize = 256;
 
-/// What the carrier tells a channel.
+/// One end: `E` comes in, `M` goes out.
+#[derive(Debug)]
+pub struct Link<E, M> {
+    events: Receiver<E>,
+    messages: Sender<M>,
+}
+
+/// A delivery server's end.
+pub type ChannelLink = Link<LinkEvent, Frame<ToAuthority>>;
+
+/// A receiver's end.
+pub type KeyLink = Link<KeyEvent, Wanted>;
+
+/// What the carrier tells a sending channel.
 #[derive(Clone, Debug)]
 pub enum LinkEvent {
     /// Connected (again).
@@ -19,23 +36,31 @@ pub enum LinkEvent {
     Message(Box<Frame<FromAuthority>>),
 }
 
-/// A channel's end.
-#[derive(Debug)]
-pub struct ChannelLink {
-    events: Receiver<LinkEvent>,
-    messages: Sender<Frame<ToAuthority>>,
+/// What the carrier tells a receiving channel.
+#[derive(Clone, Debug)]
+pub enum KeyEvent {
+    /// Whether a key door answers.
+    Reachable(bool),
+    /// The authority key and its successor, from enrolment or a session.
+    Authority(VerifyingKey, Option<VerifyingKey>),
+    /// The session is a new one.
+    Renewed,
+    /// Keys.
+    Granted(Box<Granted>),
+    /// No keys.
+    Refused(Refused),
 }
 
-impl ChannelLink {
+impl<E, M> Link<E, M> {
     /// A channel's end that speaks into `messages`, and the mailbox through which the carrier speaks to it.
     #[must_use]
-    pub fn new(messages: Sender<Frame<ToAuthority>>) -> (Self, Sender<LinkEvent>) {
+    pub fn new(messages: Sender<M>) -> (Self, Sender<E>) {
         let (carrier, events) = mailbox(CAPACITY);
         (Self { events, messages }, carrier)
     }
 
     /// The next event, if one waits.
-    pub fn try_recv(&mut self) -> Option<LinkEvent> {
+    pub fn try_recv(&mut self) -> Option<E> {
         self.events.try_recv()
     }
 
@@ -44,8 +69,15 @@ impl ChannelLink {
         self.events.ready().await
     }
 
-    /// Sends a message; dropped when the carrier does not keep up (the protocol says it again).
+    /// Says something; dropped when the carrier does not keep up (the protocol says it again).
+    pub fn say(&mut self, message: M) {
+        let _ = self.messages.try_send(message);
+    }
+}
+
+impl ChannelLink {
+    /// Sends a message, stamped with the time of its sending.
     pub fn send(&mut self, now: Time, message: ToAuthority) {
-        let _ = self.messages.try_send(Frame { sent: now, message });
+        self.say(Frame { sent: now, message });
     }
 }

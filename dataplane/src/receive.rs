@@ -7,7 +7,7 @@ use sealcast_net::{RecvBatch, UdpReceiver, clock, mailbox, shard};
 use sealcast_proto::ids::Time;
 use sealcast_proto::receiver::{Event, Receiver};
 
-use crate::link::{ChannelLink, LinkEvent};
+use crate::link::{KeyEvent, KeyLink};
 use crate::output::{OutBatch, Sink};
 use crate::rtp;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
@@ -26,8 +26,8 @@ pub struct ReceiveChannel {
     pub legs: Vec<UdpReceiver>,
     /// Where payloads go.
     pub sink: Sink,
-    /// The authority.
-    pub link: ChannelLink,
+    /// The key doors.
+    pub link: KeyLink,
     /// Randomness.
     pub rng: Box<dyn CryptoRng>,
     /// Where totals are published.
@@ -49,7 +49,7 @@ impl std::fmt::Debug for ReceiveChannel {
 /// Why a turn of the loop began.
 enum Wake {
     Leg,
-    Link,
+    Keys,
     Timer,
     Stop,
 }
@@ -62,6 +62,8 @@ struct Delivered {
     output_errors: u64,
     first_packet_ns: Option<u64>,
     start: u64,
+    /// A key door answers.
+    reachable: bool,
 }
 
 impl Delivered {
@@ -91,7 +93,7 @@ impl ReceiveChannel {
         let mut stopping = false;
         while !stopping {
             stopping = matches!(self.wait(publish).await, Wake::Stop);
-            self.handle_links(&mut delivered);
+            self.handle_keys(&mut delivered);
             for leg in 0..self.legs.len() {
                 self.drain(leg, &mut batch, &mut delivered);
             }
@@ -99,7 +101,7 @@ impl ReceiveChannel {
             self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
                 delivered.take(payload)
             });
-            self.send_outputs(now);
+            self.send_outputs();
             self.flush(&mut delivered).await;
             if publish <= now {
                 publish = now.after(PUBLISH_INTERVAL);
@@ -130,7 +132,7 @@ impl ReceiveChannel {
         };
         let link = async {
             if self.link.ready().await {
-                Wake::Link
+                Wake::Keys
             } else {
                 std::future::pending().await
             }
@@ -146,16 +148,18 @@ impl ReceiveChannel {
         or(stop, or(link, or(legs, timer))).await
     }
 
-    fn handle_links(&mut self, delivered: &mut Delivered) {
+    fn handle_keys(&mut self, delivered: &mut Delivered) {
         while let Some(event) = self.link.try_recv() {
+            let rng = self.rng.as_mut();
             match event {
-                LinkEvent::Up => self.receiver.link_up(),
-                LinkEvent::Down => self.receiver.link_down(),
-                LinkEvent::Message(frame) => {
+                KeyEvent::Reachable(reachable) => delivered.reachable = reachable,
+                KeyEvent::Authority(key, successor) => self.receiver.set_authority(key, successor),
+                KeyEvent::Renewed => self.receiver.session_renewed(now(), rng),
+                KeyEvent::Granted(granted) => {
                     let deliver = &mut |payload: &[u8]| delivered.take(payload);
-                    self.receiver
-                        .handle_link(now(), frame.message, self.rng.as_mut(), deliver);
+                    self.receiver.handle_granted(now(), *granted, deliver);
                 }
+                KeyEvent::Refused(refused) => self.receiver.handle_refused(now(), &refused, rng),
             }
         }
     }
@@ -186,9 +190,9 @@ impl ReceiveChannel {
         }
     }
 
-    fn send_outputs(&mut self, now: Time) {
-        while let Some(message) = self.receiver.poll_link() {
-            self.link.send(now, message);
+    fn send_outputs(&mut self) {
+        while let Some(wanted) = self.receiver.poll_request() {
+            self.link.say(wanted);
         }
         while let Some(event) = self.receiver.poll_event() {
             (self.on_event)(event);
@@ -209,7 +213,7 @@ impl ReceiveChannel {
             keys: KeyStatus {
                 current: self.receiver.current(now),
                 next: self.receiver.next_epoch(),
-                linked: self.receiver.is_linked(),
+                linked: delivered.reachable,
             },
             kernel_drops: self.legs.iter().map(UdpReceiver::drops).sum(),
             continuity_errors: delivered.checker.errors(),

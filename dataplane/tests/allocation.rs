@@ -19,7 +19,7 @@ use sealcast_proto::sender::{Hold, Output, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::control::{LaneCertificate, sign};
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
-use sealcast_proto::wire::link::{CipherHalf, Frame, FromAuthority, Mode, ToAuthority, Welcome};
+use sealcast_proto::wire::link::{CipherHalf, Frame, FromAuthority, Mode, Welcome};
 
 /// Aborts the test where memory is allocated or given back though it must not be.
 #[global_allocator]
@@ -98,20 +98,16 @@ fn parties(rng: &mut ChaCha8Rng) -> (Sender, Receiver) {
         certificate: certificate.clone(),
     });
     sender.link_up(start);
-    for message in [welcome.clone(), half] {
+    for message in [welcome, half] {
         let sent = start;
         sender.handle_link(start, Frame { sent, message }, rng);
     }
-    receiver.link_up();
     let deliver = &mut |_: &[u8]| ();
-    receiver.handle_link(start, welcome, rng, deliver);
+    receiver.set_authority(authority.verifying_key(), None);
     receiver.poll(start, rng, deliver);
-    let request = std::iter::from_fn(|| receiver.poll_link()).find_map(|message| match message {
-        ToAuthority::KeyRequest(request) => Some(request.number),
-        _ => None,
-    });
+    let request = receiver.poll_request().expect("a device asks at its start");
     let granted = Granted {
-        number: request.unwrap(),
+        number: request.number,
         channel: CHANNEL,
         current: DecipherHalf {
             epoch: EPOCH,
@@ -122,9 +118,10 @@ fn parties(rng: &mut ChaCha8Rng) -> (Sender, Receiver) {
         fetch_offset: Remaining(300),
         authority: authority.verifying_key(),
         successor: None,
+        timing: Timing::default(),
         cookies: Vec::new(),
     };
-    receiver.handle_link(start, FromAuthority::Granted(granted), rng, deliver);
+    receiver.handle_granted(start, granted, deliver);
     let length = certificate.len();
     let source = IpAddr::from([127, 0, 0, 1]);
     receiver.handle_batch(start, source, 0, &mut certificate, length, rng, deliver);

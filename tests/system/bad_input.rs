@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::keyserver::KeyServer;
 use crate::process::sealcast;
 
 /// Runs to the end (at most a few seconds) and gives exit code and standard error.
@@ -28,8 +29,8 @@ fn assert_refused(folder: &Path, args: &[&str], code: i32, words: &[&str]) {
 
 const SEND: [&str; 7] = [
     "send",
-    "--keys",
-    "unix:/nowhere.sock",
+    "--node",
+    "/nowhere.json",
     "--channel",
     "1",
     "--input",
@@ -40,30 +41,20 @@ const SEND: [&str; 7] = [
 #[test]
 fn md_14_a_second_preset_that_is_not_smaller_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let times = [
-        "--group",
-        "udp://239.1.1.1:5000",
-        "--prepare-ahead",
-        "5s",
-        "--fetch-ahead",
-        "5s",
-    ];
-    assert_refused(
-        folder.path(),
-        &[&SEND[..], &times].concat(),
-        2,
-        &["second preset", "must be smaller", "fetch_ahead"],
-    );
-    let keys = [
-        "keys",
-        "--listen",
-        "unix:/tmp/never.sock",
-        "--channel",
-        "1",
-        "--lifetime",
-        "3s",
-    ];
-    assert_refused(folder.path(), &keys, 2, &["lifetime", "prepare_ahead"]);
+    let keys = KeyServer::start(None, folder.path(), &[]);
+    let add = |times: &[&str]| {
+        keys.try_admin(&[&["channel", "add", "1"], times].concat())
+            .unwrap_err()
+    };
+    let said = add(&["--prepare-ahead", "5s", "--fetch-ahead", "5s"]);
+    for word in ["channel 1", "second preset", "must be smaller", "fetch_ahead"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let said = add(&["--lifetime", "3s"]);
+    assert!(said.contains("lifetime") && said.contains("prepare_ahead"), "{said}");
+    let said = add(&["--hold-max", "0"]);
+    assert!(said.contains("hold_max"), "{said}");
+    assert_eq!(keys.admin(&["channel", "list"]), serde_json::json!([]));
 }
 
 #[test]
@@ -72,7 +63,7 @@ fn wrong_settings_are_refused_with_their_names() {
     let config = folder.path().join("send.toml");
     let path = config.display().to_string();
     let with = |text: &str| fs::write(&config, text).unwrap();
-    with("keys = \"unix:/x\"\nlifetme = 3\n");
+    with("node = \"/x.json\"\nlifetme = 3\n");
     assert_refused(
         folder.path(),
         &["send", "--config", &path],
@@ -80,7 +71,7 @@ fn wrong_settings_are_refused_with_their_names() {
         &["send.toml", "lifetme", "unknown field"],
     );
     with(
-        "keys = \"unix:/x\"\n[[channel]]\nid = 1\nlanes = 256\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000\"]\n",
+        "node = \"/x.json\"\n[[channel]]\nid = 1\nlanes = 256\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000\"]\n",
     );
     assert_refused(
         folder.path(),
@@ -89,7 +80,7 @@ fn wrong_settings_are_refused_with_their_names() {
         &["channel 1", "lanes = 256", "255"],
     );
     with(
-        "keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://10.1.1.1:5000\"]\n",
+        "node = \"/x.json\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://10.1.1.1:5000\"]\n",
     );
     assert_refused(
         folder.path(),
@@ -98,7 +89,7 @@ fn wrong_settings_are_refused_with_their_names() {
         &["10.1.1.1", "multicast"],
     );
     with(
-        "keys = \"unix:/x\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000?colour=red\"]\n",
+        "node = \"/x.json\"\n[[channel]]\nid = 1\ninput = \"-\"\ngroups = [\"udp://239.1.1.1:5000?colour=red\"]\n",
     );
     assert_refused(
         folder.path(),
@@ -131,38 +122,16 @@ fn what_cannot_be_opened_is_named() {
     let input = format!("udp://127.0.0.1:{}", taken.local_addr().unwrap().port());
     let port = [&SEND[..5], &["--input", &input], &group[..]].concat();
     assert_refused(folder.path(), &port, 3, &["in use", "another port"]);
-    let keys = [
-        "keys",
-        "--listen",
-        "unix:/nowhere/keys.sock",
-        "--channel",
-        "1",
-    ];
-    assert_refused(
-        folder.path(),
-        &keys,
-        3,
-        &["/nowhere/keys.sock", "folder exist"],
-    );
 }
 
 /// One channel that cannot be opened does not stop the others.
 #[test]
 fn other_channels_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let at = format!("unix:{}", folder.path().join("keys.sock").display());
-    let keys = [
-        "keys",
-        "--listen",
-        &at,
-        "--channel",
-        "1",
-        "--channel",
-        "2",
-        "--known-server",
-        "1",
-    ];
-    let _keys = sealcast(None, folder.path(), "keys", &keys);
+    let keys = KeyServer::start(None, folder.path(), &["--start-wait", "300ms"]);
+    keys.channel(1, &[]);
+    keys.channel(2, &[]);
+    let node = keys.node(1).display().to_string();
     let config = folder.path().join("send.toml");
     let channel = |id: u16, input: &str| {
         format!(
@@ -171,7 +140,7 @@ fn other_channels_go_on() {
         )
     };
     let text = format!(
-        "keys = \"{at}\"\n{}{}",
+        "node = \"{node}\"\n{}{}",
         channel(1, "/nowhere.ts"),
         channel(2, "gen:?rate=1M&seconds=1")
     );

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
+use crate::keyserver::{KeyServer, keys};
 use crate::net::{Lan, can_run, has};
 use crate::process::{Program, sealcast, sealcast_reading};
 use crate::sample::{assert_same, rtp_packets, ts};
 use crate::servers::feed;
-use crate::streams::{FAST, assert_clean, keys};
+use crate::streams::assert_clean;
 
 const GROUP: &str = "udp://239.1.1.1:5000?ttl=4";
 const LENGTH: Duration = Duration::from_secs(2);
@@ -23,20 +24,22 @@ struct Chain {
     _folder: tempfile::TempDir,
     sender: Program,
     receiver: Program,
-    _keys: Program,
+    _keys: KeyServer,
 }
 
 impl Chain {
     fn new(lan: Lan, stdin: Stdio, input: &str, output: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let (keys, at) = keys(&lan, path, &["--known-server", "1"]);
-        let common = [
-            &["--keys", &at, "--channel", "1", "--group", GROUP],
-            &FAST[..],
+        let keys = keys(&lan, path);
+        let node = keys.node(1).display().to_string();
+        let device = keys.device("r", &[1]).file.display().to_string();
+        let common = ["--channel", "1", "--group", GROUP];
+        let receiving = [
+            &["receive", "--session", &device, "--output", output],
+            &common[..],
         ]
         .concat();
-        let receiving = [&["receive", "--output", output], &common[..]].concat();
         // Standard output is for the payloads if it is asked for.
         let json: &[&str] = if output.starts_with('-') {
             &[]
@@ -44,7 +47,12 @@ impl Chain {
             &["--json"]
         };
         let receiver = sealcast(Some(lan.host(2)), path, "r", &[&receiving, json].concat());
-        let sending = [&["send", "--json", "--input", input], &common[..], more].concat();
+        let sending = [
+            &["send", "--json", "--node", &node, "--input", input],
+            &common[..],
+            more,
+        ]
+        .concat();
         let sender = sealcast_reading(stdin, Some(lan.host(1)), path, "s", &sending);
         sender.wait_for_key(1);
         if !json.is_empty() {

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::keyserver::{keys, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::relay::{Impairment, Relay, Sockets};
 use crate::sample::ts;
-use crate::streams::{keys, receiver, sender};
 
 const FROM: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
 const TO: Ipv4Addr = Ipv4Addr::new(239, 2, 2, 2);
@@ -38,8 +38,8 @@ fn a_bad_network_costs_only_the_packets_it_loses() {
         lan.enter(2, || Sockets::open((FROM, 5000), (TO, 5000))),
         impairment,
     );
-    let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
-    let mut receiver = receiver(&lan, 3, folder, "r", &at, &["udp://239.2.2.2:5000"], &[]);
+    let keys = keys(&lan, folder);
+    let mut receiver = receiver(&lan, 3, folder, "r", &keys, &["udp://239.2.2.2:5000"], &[]);
     let input_path = input.display().to_string();
     let more = ["--input", &input_path, "--start-delay", "1s"];
     let mut sender = sender(
@@ -47,7 +47,7 @@ fn a_bad_network_costs_only_the_packets_it_loses() {
         1,
         folder,
         "s",
-        &at,
+        (&keys, 1),
         &["udp://239.1.1.1:5000?ttl=4"],
         &more,
     );

@@ -12,6 +12,7 @@
 mod bad_input;
 mod endpoints;
 mod impaired;
+mod keyserver;
 mod net;
 mod operations;
 mod process;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::keyserver::{KeyServer, keys, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::process::sealcast;
 use crate::sample::assert_same;
-use crate::streams::{FAST, keys, receiver, sender};
 
 fn get(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("the endpoint answers");
@@ -42,23 +42,12 @@ fn reload_does_not_touch_running_channels() {
     }
     let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
     let folder = folder.path();
-    let at = format!("unix:{}", folder.join("keys.sock").display());
-    let all = [
-        "--channel",
-        "1",
-        "--channel",
-        "2",
-        "--channel",
-        "3",
-        "--known-server",
-        "1",
-    ];
-    let _keys = sealcast(
-        Some(lan.host(1)),
-        folder,
-        "keys",
-        &[&["keys", "--listen", &at], &all[..], &FAST[..]].concat(),
-    );
+    let keys = KeyServer::start(Some((&lan, 1)), folder, &["--start-wait", "300ms"]);
+    for id in 1..=3 {
+        keys.channel(id, &[]);
+    }
+    let node = keys.node(1).display().to_string();
+    let device = keys.device("r", &[1, 2, 3]).file.display().to_string();
     let port = free_port();
     let channel = |id: u16, kind: &str| {
         let io = if kind == "send" {
@@ -69,17 +58,16 @@ fn reload_does_not_touch_running_channels() {
         format!("[[channel]]\nid = {id}\ngroups = [\"udp://239.1.1.{id}:5000?ttl=4\"]\n{io}\n")
     };
     let file = |kind: &str, ids: &[u16]| {
-        let timing = "[timing]\nlifetime = \"1s\"\nprepare_ahead = \"700ms\"\nfetch_ahead = \"400ms\"\ngrace = \"200ms\"\n";
-        let metrics = if kind == "receive" {
-            format!("metrics = \"127.0.0.1:{port}\"\n")
+        let identity = if kind == "receive" {
+            format!("session = \"{device}\"\nmetrics = \"127.0.0.1:{port}\"\n")
         } else {
-            String::new()
+            format!("node = \"{node}\"\n")
         };
         let channels: String = ids.iter().map(|&id| channel(id, kind)).collect();
         let path = folder.join(format!("{kind}.toml"));
         fs::write(
             &path,
-            format!("keys = \"{at}\"\n{metrics}{timing}{channels}"),
+            format!("{identity}{channels}"),
         )
         .unwrap();
         path.display().to_string()
@@ -158,8 +146,7 @@ fn reload_does_not_touch_running_channels() {
     );
 }
 
-/// SEC-07 and design 3: a capture is decrypted with an independent SFrame implementation and the key log; the socket of the
-/// authority is private.
+/// SEC-07 and design 3: a capture is decrypted with an independent SFrame implementation and the key log.
 #[test]
 fn a_capture_opens_with_the_key_log_and_another_library() {
     use sframe::CipherSuite;
@@ -171,10 +158,10 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
     let (lan, folder) = (Lan::new(3), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let group = ["udp://239.1.1.1:5000?ttl=4"];
-    let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
+    let keys = keys(&lan, folder);
     let log = folder.join("keys.log");
     let keylog = ["--keylog", log.to_str().unwrap()];
-    let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &keylog);
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &keylog);
     let input = [
         "--input",
         "gen:?rate=2M&seconds=4&seed=9",
@@ -191,7 +178,7 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
             .unwrap();
         socket
     });
-    let mut sender = sender(&lan, 1, folder, "s", &at, &group, &input);
+    let mut sender = sender(&lan, 1, folder, "s", (&keys, 1), &group, &input);
     let mut packets = Vec::new();
     let (mut buffer, start) = ([0; 2048], Instant::now());
     let mut status = None;
@@ -210,12 +197,6 @@ fn a_capture_opens_with_the_key_log_and_another_library() {
     );
     sleep(Duration::from_millis(300));
     receiver.stop();
-    let mode = fs::metadata(folder.join("keys.sock"))
-        .unwrap()
-        .permissions()
-        .mode()
-        & 0o777;
-    assert_eq!(mode, 0o600, "the authority's socket is private");
     let text = fs::read_to_string(&log).unwrap();
     let roots: Vec<(u64, Vec<u8>)> = text
         .lines()

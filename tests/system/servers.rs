@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::keyserver::{keys, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::sample::{assert_same, rtp_packets, ts};
-use crate::streams::{assert_clean, keys, receiver, sender};
+use crate::streams::assert_clean;
 
 /// Sends packets to `to`, evenly over `length`; calls `at_half` when half of them are gone.
 pub fn feed(
@@ -43,29 +44,25 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
     let (lan, folder) = (Lan::new(5), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let group = ["udp://239.1.1.1:5000?ttl=4"];
-    let (_keys, at) = keys(
-        &lan,
-        folder,
-        &["--known-server", "1", "--known-server", "2"],
-    );
+    let keys = keys(&lan, folder);
     let input = ["--input", "rtp://239.9.9.9:1234?header=keep"];
     let one = sender(
         &lan,
         1,
         folder,
         "s1",
-        &at,
+        (&keys, 1),
         &group,
-        &[&input[..], &["--server", "1"]].concat(),
+        &input,
     );
     let mut two = sender(
         &lan,
         2,
         folder,
         "s2",
-        &at,
+        (&keys, 2),
         &group,
-        &[&input[..], &["--server", "2"]].concat(),
+        &input,
     );
     let mut merged: Vec<_> = (3..5)
         .map(|host| {
@@ -74,7 +71,7 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
                 host,
                 folder,
                 &format!("r{host}"),
-                &at,
+                &keys,
                 &group,
                 &["--merge", "rtp"],
             )
@@ -85,7 +82,7 @@ fn two_servers_one_is_killed_at_a_switch_nothing_is_lost() {
         5,
         folder,
         "single",
-        &at,
+        &keys,
         &group,
         &["--preferred-server", "2"],
     );
@@ -162,15 +159,15 @@ fn two_legs_with_two_percent_loss_each_lose_nothing() {
     let groups = ["udp://239.1.1.1:5000?ttl=4", "udp://239.1.2.1:5000?ttl=4"];
     lan.lose(2, "239.1.1.1", 50, 10);
     lan.lose(2, "239.1.2.1", 50, 35);
-    let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
-    let mut receiver = receiver(&lan, 2, folder, "r", &at, &groups, &[]);
+    let keys = keys(&lan, folder);
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &groups, &[]);
     let input_path = input.display().to_string();
     let mut sender = sender(
         &lan,
         1,
         folder,
         "s",
-        &at,
+        (&keys, 1),
         &groups,
         &["--input", &input_path, "--start-delay", "1s"],
     );

@@ -1,87 +1,15 @@
 //! One delivery server, several receivers, a key change every second.
 
 use std::fs;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::keyserver::{keys, keys_of, receiver, sender};
 use crate::net::{Lan, can_run};
-use crate::process::{Program, sealcast};
+use crate::process::Program;
 use crate::sample::{assert_same, assert_tail, ts, tshark_drops};
-
-/// Key times of the system tests: a change every second.
-pub const FAST: [&str; 8] = [
-    "--lifetime",
-    "1s",
-    "--prepare-ahead",
-    "700ms",
-    "--fetch-ahead",
-    "400ms",
-    "--grace",
-    "200ms",
-];
-
-/// Starts the authority for channel 1 on host 1.
-pub fn keys(lan: &Lan, folder: &Path, more: &[&str]) -> (Program, String) {
-    let at = format!("unix:{}", folder.join("keys.sock").display());
-    let args = [
-        &["keys", "--listen", &at, "--channel", "1"],
-        &FAST[..],
-        more,
-    ]
-    .concat();
-    (sealcast(Some(lan.host(1)), folder, "keys", &args), at)
-}
-
-/// Starts a receiver of channel 1 that writes `NAME.ts`.
-pub fn receiver(
-    lan: &Lan,
-    host: usize,
-    folder: &Path,
-    name: &str,
-    keys: &str,
-    groups: &[&str],
-    more: &[&str],
-) -> Program {
-    let output = folder.join(format!("{name}.ts")).display().to_string();
-    let mut args = vec![
-        "receive",
-        "--json",
-        "--keys",
-        keys,
-        "--channel",
-        "1",
-        "--output",
-        &output,
-    ];
-    groups
-        .iter()
-        .for_each(|group| args.extend(["--group", group]));
-    args.extend(FAST);
-    args.extend(more);
-    sealcast(Some(lan.host(host)), folder, name, &args)
-}
-
-/// Starts a delivery server of channel 1.
-pub fn sender(
-    lan: &Lan,
-    host: usize,
-    folder: &Path,
-    name: &str,
-    keys: &str,
-    groups: &[&str],
-    more: &[&str],
-) -> Program {
-    let mut args = vec!["send", "--json", "--keys", keys, "--channel", "1"];
-    groups
-        .iter()
-        .for_each(|group| args.extend(["--group", group]));
-    args.extend(FAST);
-    args.extend(more);
-    sealcast(Some(lan.host(host)), folder, name, &args)
-}
 
 /// What must not have happened at a receiver.
 pub fn assert_clean(name: &str, channel: &Value) {
@@ -102,9 +30,9 @@ fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
     let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
     let (folder, input) = (folder.path(), ts(30));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
-    let (_keys, at) = keys(&lan, folder, &["--known-server", "1"]);
+    let keys = keys(&lan, folder);
     let mut early: Vec<_> = (2..4)
-        .map(|host| receiver(&lan, host, folder, &format!("r{host}"), &at, &group, &[]))
+        .map(|host| receiver(&lan, host, folder, &format!("r{host}"), &keys, &group, &[]))
         .collect();
     let input_path = input.display().to_string();
     let mut sender = sender(
@@ -112,12 +40,12 @@ fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
         1,
         folder,
         "s",
-        &at,
+        (&keys, 1),
         &group,
         &["--input", &input_path, "--start-delay", "1s"],
     );
     sleep(Duration::from_secs(12));
-    let mut late = receiver(&lan, 4, folder, "late", &at, &group, &[]);
+    let mut late = receiver(&lan, 4, folder, "late", &keys, &group, &[]);
     let status = sender.wait(Duration::from_secs(50));
     assert!(status.success(), "{}", sender.errors());
     sleep(Duration::from_millis(500));
@@ -155,16 +83,12 @@ fn mode_a_goes_on_under_a_new_epoch_after_a_restart() {
     let (folder, input) = (folder.path(), ts(8));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let mode = ["--mode", "delivery-server"];
-    let (_keys, at) = keys(
-        &lan,
-        folder,
-        &[&mode[..], &["--known-server", "1"]].concat(),
-    );
-    let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
+    let keys = keys_of(&lan, folder, &mode);
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &[]);
     let input_path = input.display().to_string();
     let args = [&mode[..], &["--input", &input_path, "--start-delay", "1s"]].concat();
     for run in ["first", "second"] {
-        let mut sender = sender(&lan, 1, folder, run, &at, &group, &args);
+        let mut sender = sender(&lan, 1, folder, run, (&keys, 1), &group, &args);
         let status = sender.wait(Duration::from_secs(30));
         assert!(status.success(), "{run}: {}", sender.errors());
         assert!(
@@ -205,35 +129,26 @@ fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
     let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
     let (folder, input) = (folder.path(), ts(16));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
-    let key = folder.join("authority.key").display().to_string();
-    let (keys_before, at) = keys(
-        &lan,
-        folder,
-        &["--known-server", "1", "--authority-key", &key],
-    );
-    let mut receiver = receiver(&lan, 2, folder, "r", &at, &group, &[]);
+    let mut keys = keys(&lan, folder);
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &[]);
     let input_path = input.display().to_string();
     let mut sender = sender(
         &lan,
         1,
         folder,
         "s",
-        &at,
+        (&keys, 1),
         &group,
         &["--input", &input_path, "--start-delay", "1s"],
     );
     sleep(Duration::from_secs(6));
     // kill -9, as a crash would.
-    drop(keys_before);
+    keys.kill();
     sender.wait_until(1, Duration::from_secs(6), "holding", |channel| {
         channel["holding"] == true
     });
     sleep(Duration::from_secs(2));
-    let (_keys_after, _) = keys(
-        &lan,
-        folder,
-        &["--known-server", "1", "--authority-key", &key],
-    );
+    keys.start_again();
     let status = sender.wait(Duration::from_secs(40));
     assert!(status.success(), "{}", sender.errors());
     sleep(Duration::from_millis(500));

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::mem::zeroed;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 
 use glommio::io::PollableFd;
 
@@ -24,9 +24,7 @@ const CONTROL: usize = 64;
 pub struct UdpReceiver {
     socket: PollableFd<UdpSocket>,
     grant: BufferGrant,
-    /// The kernel's own counter, 32 bits.
-    last_overflow: u32,
-    drops: u64,
+    drops: Drops,
 }
 
 impl UdpReceiver {
@@ -78,8 +76,7 @@ impl UdpReceiver {
         Ok(Self {
             socket,
             grant,
-            last_overflow: 0,
-            drops: 0,
+            drops: Drops::default(),
         })
     }
 
@@ -101,7 +98,7 @@ impl UdpReceiver {
     /// super-packet counts once), and the kernel tells only with the next buffer that it delivers.
     #[must_use]
     pub fn drops(&self) -> u64 {
-        self.drops
+        self.drops.total()
     }
 
     /// Waits until something can be received. Cancel-safe.
@@ -120,33 +117,29 @@ impl UdpReceiver {
     /// # Errors
     /// The kernel's.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
-        batch.prepare();
-        let fd = self.socket.get_ref().as_raw_fd();
-        let count = libc::c_uint::try_from(batch.headers.len()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: `prepare` made every header point to buffers, names and control space that `batch` owns and that live as
-        // long as it does; the kernel writes only inside the lengths given there.
-        let received = unsafe {
-            libc::recvmmsg(
-                fd,
-                batch.headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        let Ok(received) = usize::try_from(received) else {
-            let error = io::Error::last_os_error();
-            batch.received.clear();
-            return match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED) => Ok(0),
-                _ => Err(error),
-            };
-        };
-        if let Some(overflow) = batch.collect(received) {
-            self.drops += u64::from(overflow.wrapping_sub(self.last_overflow));
-            self.last_overflow = overflow;
-        }
+        let received = batch.recv(self.socket.get_ref().as_raw_fd())?;
+        self.drops.saw(batch.overflow);
         Ok(received)
+    }
+}
+
+/// The kernel's counter of dropped buffers, 32 bits that wrap, as a total.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drops {
+    last: u32,
+    total: u64,
+}
+
+impl Drops {
+    pub(crate) fn saw(&mut self, overflow: Option<u32>) {
+        if let Some(overflow) = overflow {
+            self.total += u64::from(overflow.wrapping_sub(self.last));
+            self.last = overflow;
+        }
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.total
     }
 }
 
@@ -158,6 +151,8 @@ pub struct RecvBatch {
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     received: Vec<Meta>,
+    /// The last drop counter that came with a buffer of the last call.
+    pub(crate) overflow: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -213,7 +208,35 @@ impl RecvBatch {
             vectors: Vec::with_capacity(frames),
             headers: Vec::with_capacity(frames),
             received: Vec::with_capacity(frames),
+            overflow: None,
         }
+    }
+
+    /// Receives what is there, without waiting; returns how many buffers it holds now.
+    pub(crate) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
+        self.prepare();
+        let count = libc::c_uint::try_from(self.headers.len()).unwrap_or(libc::c_uint::MAX);
+        // SAFETY: `prepare` made every header point to buffers, names and control space that `self` owns and that live as
+        // long as it does; the kernel writes only inside the lengths given there.
+        let received = unsafe {
+            libc::recvmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let Ok(received) = usize::try_from(received) else {
+            let error = io::Error::last_os_error();
+            self.received.clear();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED) => Ok(0),
+                _ => Err(error),
+            };
+        };
+        self.overflow = self.collect(received);
+        Ok(received)
     }
 
     /// Points the headers at the buffers. Done before every call, since the kernel writes lengths into them.

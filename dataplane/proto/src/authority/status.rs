@@ -3,6 +3,7 @@
 use super::channel::{Channel, Server};
 use super::{Authority, Phase};
 use crate::ids::{ChannelId, Epoch, Remaining, ServerId, Term, Time};
+use crate::wire::link::Sent;
 
 /// Where an authority stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +57,8 @@ pub struct ServerStatus {
     pub current: Option<Epoch>,
     /// The epoch it holds for after it.
     pub next: Option<Epoch>,
+    /// What its run has sealed.
+    pub sent: Sent,
 }
 
 impl Authority {
@@ -90,6 +93,7 @@ impl Channel {
                 .as_ref()
                 .and_then(|report| report.next)
                 .map(|held| held.epoch),
+            sent: server.report.as_ref().map_or_else(Sent::default, |report| report.sent),
         };
         ChannelStatus {
             channel: self.config.channel,

@@ -166,6 +166,8 @@ pub struct Receiver {
     parking: Parking,
     requester: Requester,
     fetch_offset: Remaining,
+    /// The timer asks no sooner than this: the last answer had nothing new.
+    fetch_rest: Time,
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
@@ -186,6 +188,7 @@ impl Receiver {
             parking: Parking::new(budget),
             requester,
             fetch_offset: Remaining(0),
+            fetch_rest: Time(0),
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
@@ -340,8 +343,14 @@ impl Receiver {
         self.fetch_offset = granted.fetch_offset;
         self.config.timing = granted.timing;
         self.keys.set_timing(granted.timing);
+        let newest = self.keys.newest();
         for half in [Some(granted.current), granted.next].into_iter().flatten() {
             self.install(now, sent, half, deliver);
+        }
+        if self.keys.newest() == newest {
+            // The next key is late. A Notice will tell; without one, it is not asked for at the speed of the network.
+            let quarter = self.config.timing.fetch_ahead() / 4;
+            self.fetch_rest = now.after(quarter + self.fetch_offset.duration().min(quarter));
         }
     }
 
@@ -434,8 +443,8 @@ impl Receiver {
         match self.keys.newest_end() {
             // Next is held: the one after it is nobody's concern before the switch.
             Some(_) if self.keys.next_epoch().is_some() && !self.keys.current_is_over() => None,
-            Some(end) => Some(self.fetch_time(end)),
-            None => Some(Time(0)),
+            Some(end) => Some(self.fetch_time(end).max(self.fetch_rest)),
+            None => Some(self.fetch_rest),
         }
     }
 

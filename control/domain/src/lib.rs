@@ -1,0 +1,53 @@
+//! THE BUSINESS of a key server: who may send, who may receive, and what must not be forgotten.
+//!
+//! Decisions are functions over rows: time and randomness are arguments, the store is a [`Tx`] or [`Read`]. SQL stands here and
+//! in the drivers that implement these two, nowhere else; statements keep to what every driver's database understands.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`store`] | what a driver offers: transactions, rows, values |
+//! | [`schema`] | the tables, as migrations that only go forward |
+//! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
+//! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
+//! | [`enrolment`] | one-time codes |
+//! | [`keys`] | sealed secrets, authority keys, ticket keys |
+//! | [`epochs`] | what the authority of the channels must not forget |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![deny(clippy::panic)]
+
+pub mod accounts;
+pub mod channels;
+pub mod devices;
+pub mod enrolment;
+pub mod epochs;
+pub mod keys;
+pub mod nodes;
+pub mod operators;
+pub mod rights;
+pub mod schema;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+pub use store::{Read, Row, StoreError, Tx, Value};
+
+use sealcast_objects::problem::{Kind, Problem};
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may not be done; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// The store failed; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The result of a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn refuse<T>(kind: Kind, detail: impl Into<String>) -> Result<T> {
+    Err(Problem::new(kind, detail).into())
+}

@@ -1,0 +1,16 @@
+//! The tables, as migrations that only go forward. Written for SQLite; other drivers translate the column types.
+
+/// One step. Steps are never changed once released.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// File name without its ending: `V`, number, two underscores, name.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
+}
+
+/// All steps, in order.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    name: "V1__key_server",
+    sql: include_str!("../migrations/V1__key_server.sql"),
+}];

@@ -1,0 +1,497 @@
+//! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
+
+use std::net::SocketAddr;
+
+use sealcast_proto::ids::{AccountId, DeviceId};
+use sealcast_proto::timing::{Timing, TimingError};
+use sealcast_proto::wire::link::Mode;
+use serde::{Deserialize, Serialize};
+
+use crate::id::Text;
+use crate::time::Timestamp;
+
+/// Who a certificate speaks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// An operator.
+    Admin,
+    /// A delivery server.
+    Node,
+    /// A device.
+    Device,
+}
+
+impl Role {
+    /// As in a certificate and in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Node => "node",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// `POST /v1/enrol`: a one-time code and a key made by whoever enrols.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// The code's secret.
+    #[serde(with = "crate::bytes")]
+    pub secret: Vec<u8>,
+    /// Certificate signing request (PKCS #10, PEM): proves possession of the key.
+    pub csr: String,
+}
+
+/// A certificate, new or renewed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// Whose it is: a server number, a device id, an operator's name.
+    pub subject: String,
+    /// What it is.
+    pub role: Role,
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The CA's certificate, PEM.
+    pub ca: String,
+    /// The certificate counts until then.
+    pub until: Timestamp,
+    /// The authority key.
+    #[serde(with = "crate::bytes")]
+    pub authority: Vec<u8>,
+}
+
+/// `POST /v1/renew`, with the certificate that is to be renewed: a signing request by the same key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// Certificate signing request, PEM.
+    pub csr: String,
+}
+
+/// `POST /v1/session`, with a device's certificate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRequest {
+    /// Channels that the device wants; empty: all that it may have.
+    #[serde(default)]
+    pub channels: Vec<u16>,
+}
+
+/// A session with the key doors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionReply {
+    /// [`sealcast_proto::door::SessionGrant`] as its bytes.
+    #[serde(with = "crate::bytes")]
+    pub grant: Vec<u8>,
+    /// Channels that the session may have.
+    pub channels: Vec<u16>,
+    /// Channels that were wanted and are refused.
+    pub refused: Vec<Refused>,
+    /// Where the key doors are (UDP).
+    pub doors: Vec<SocketAddr>,
+    /// The authority key.
+    #[serde(with = "crate::bytes")]
+    pub authority: Vec<u8>,
+    /// The key that will replace it.
+    #[serde(default, with = "option")]
+    pub successor: Option<Vec<u8>>,
+    /// The session should be renewed after this, milliseconds.
+    pub renew_after_ms: u64,
+    /// The session ends after this at the latest, milliseconds.
+    pub ends_after_ms: u64,
+    /// The server's clock, so that a difference can be named.
+    pub now: Timestamp,
+}
+
+/// A channel that is refused, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// Which.
+    pub channel: u16,
+    /// Why.
+    pub why: String,
+}
+
+mod option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Bytes(#[serde(with = "crate::bytes")] Vec<u8>);
+
+    #[expect(clippy::ref_option, reason = "the shape that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => crate::bytes::serialize(bytes, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        Ok(Option::<Bytes>::deserialize(from)?.map(|bytes| bytes.0))
+    }
+}
+
+/// Where keys are generated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyMode {
+    /// Mode B: at the authority.
+    #[default]
+    Authority,
+    /// Mode A: at the delivery server.
+    DeliveryServer,
+}
+
+impl From<KeyMode> for Mode {
+    fn from(mode: KeyMode) -> Self {
+        match mode {
+            KeyMode::Authority => Self::Authority,
+            KeyMode::DeliveryServer => Self::DeliveryServer,
+        }
+    }
+}
+
+/// A channel's key times, milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// Life of a key.
+    pub lifetime_ms: u32,
+    /// First preset: the next key is prepared when this remains.
+    pub prepare_ahead_ms: u32,
+    /// Second preset: devices fetch the next key when this remains.
+    pub fetch_ahead_ms: u32,
+    /// How long devices keep the previous key after its last packet.
+    pub grace_ms: u32,
+    /// Lives of a key that a sender goes on past the end of one.
+    pub hold_max_lifetimes: u32,
+}
+
+impl From<Timing> for Times {
+    fn from(timing: Timing) -> Self {
+        let ms = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        Self {
+            lifetime_ms: ms(timing.lifetime()),
+            prepare_ahead_ms: ms(timing.prepare_ahead()),
+            fetch_ahead_ms: ms(timing.fetch_ahead()),
+            grace_ms: ms(timing.grace()),
+            hold_max_lifetimes: timing.hold_lifetimes(),
+        }
+    }
+}
+
+impl TryFrom<Times> for Timing {
+    type Error = TimingError;
+
+    fn try_from(times: Times) -> Result<Self, TimingError> {
+        let ms = |ms: u32| std::time::Duration::from_millis(u64::from(ms));
+        Self::new(
+            ms(times.lifetime_ms),
+            ms(times.prepare_ahead_ms),
+            ms(times.fetch_ahead_ms),
+            ms(times.grace_ms),
+        )?
+        .with_hold_max(times.hold_max_lifetimes)
+    }
+}
+
+/// Whether these times fit each other (MD-14).
+///
+/// # Errors
+/// Which relation does not hold.
+pub fn check_times(times: Times) -> Result<(), TimingError> {
+    Timing::try_from(times).map(|_| ())
+}
+
+/// A channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// Its number.
+    pub id: u16,
+    /// For people.
+    pub name: String,
+    /// Who generates its keys.
+    #[serde(default)]
+    pub mode: KeyMode,
+    /// Its key times.
+    pub times: Times,
+}
+
+/// Whether somebody may act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// A code was made, nobody has enrolled with it.
+    New,
+    /// In good standing.
+    Active,
+    /// For a while, by the operator.
+    Suspended,
+    /// For ever.
+    Revoked,
+}
+
+impl Standing {
+    /// As in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The standing of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::New, Self::Active, Self::Suspended, Self::Revoked]
+            .into_iter()
+            .find(|standing| standing.name() == name)
+    }
+}
+
+/// `PATCH` of a node, device or right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetStanding {
+    /// The standing it gets: `active`, `suspended` or `revoked`.
+    pub standing: Standing,
+}
+
+/// A delivery server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub server: u32,
+    /// For people.
+    pub name: String,
+    /// Whether it may act.
+    pub standing: Standing,
+    /// Channels that it may send; `None`: all.
+    pub channels: Option<Vec<u16>>,
+}
+
+/// `POST /v1/nodes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewNode {
+    /// Its number.
+    pub server: u32,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Channels that it may send; missing: all.
+    #[serde(default)]
+    pub channels: Option<Vec<u16>>,
+}
+
+/// A new enrolment code; shown once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewCode {
+    /// Who enrols with it: a server number, a device id.
+    pub subject: String,
+    /// The code.
+    pub code: String,
+    /// It counts until then.
+    pub until: Timestamp,
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: Text<AccountId>,
+    /// For people.
+    pub name: String,
+    /// Version of its rights: every change counts one.
+    pub rights_version: u64,
+}
+
+/// `POST /v1/accounts`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAccount {
+    /// For people.
+    pub name: String,
+}
+
+/// A device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id.
+    pub id: Text<DeviceId>,
+    /// Whose.
+    pub account: Text<AccountId>,
+    /// For people.
+    pub name: String,
+    /// Whether it may act.
+    pub standing: Standing,
+}
+
+/// `POST /v1/devices`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDevice {
+    /// Whose; missing: a new account of the same name.
+    #[serde(default)]
+    pub account: Option<Text<AccountId>>,
+    /// For people.
+    pub name: String,
+}
+
+/// A right of a device to a channel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Right {
+    /// Whose.
+    pub device: Text<DeviceId>,
+    /// To what.
+    pub channel: u16,
+    /// From when on.
+    pub from: Timestamp,
+    /// Until when; `None`: for good.
+    pub until: Option<Timestamp>,
+    /// Whether it counts.
+    pub standing: Standing,
+    /// Version of the account's rights at its last change.
+    pub rights_version: u64,
+}
+
+/// `PUT /v1/rights`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRight {
+    /// Whose.
+    pub device: Text<DeviceId>,
+    /// To what.
+    pub channel: u16,
+    /// From when on; missing: now.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// Until when; missing: for good.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+/// Where a channel's keys stand: who holds what.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EpochStatus {
+    /// The channel.
+    pub channel: u16,
+    /// The epoch in use.
+    pub current: Option<u64>,
+    /// Whether its root is held, so that devices can be served.
+    pub root_held: bool,
+    /// What remains of it, milliseconds.
+    pub remaining_ms: u32,
+    /// The next epoch, if prepared.
+    pub next: Option<u64>,
+    /// Whether the change to it is announced.
+    pub announced: bool,
+    /// Lanes handed out in the epoch in use.
+    pub lanes: u8,
+    /// Its delivery servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// What one delivery server holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Which.
+    pub server: u32,
+    /// Whether its link is up.
+    pub linked: bool,
+    /// The epoch it sends under.
+    pub current: Option<u64>,
+    /// The epoch it holds for after it.
+    pub next: Option<u64>,
+    /// Packets that its run has sealed.
+    pub packets: u64,
+    /// Bytes of payload that its run has sealed.
+    pub bytes: u64,
+}
+
+/// Where the key server stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether it leads, and under which term.
+    pub lead: Lead,
+    /// Its channels.
+    pub channels: Vec<EpochStatus>,
+    /// The store was last written before this start at that time.
+    pub store_written: Option<Timestamp>,
+    /// The server's clock.
+    pub now: Timestamp,
+}
+
+/// Whether a master leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Lead {
+    /// It collects reports and hands out nothing.
+    Starting,
+    /// It leads.
+    Leading {
+        /// Number of its term.
+        term: u64,
+    },
+    /// Another master was seen; it hands out nothing.
+    Deposed,
+}
+
+/// A key of the authority.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuthorityKey {
+    /// The verifying key.
+    #[serde(with = "crate::bytes")]
+    pub key: Vec<u8>,
+    /// Where it is in its life.
+    pub stage: KeyStage,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Stages of an authority key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyStage {
+    /// Named to everybody, signs nothing yet.
+    Successor,
+    /// Signs.
+    Current,
+    /// Signs no more; what it signed is still in use.
+    Retiring,
+    /// Over.
+    Retired,
+}
+
+impl KeyStage {
+    /// As in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Successor => "successor",
+            Self::Current => "current",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// The stage of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Successor, Self::Current, Self::Retiring, Self::Retired]
+            .into_iter()
+            .find(|stage| stage.name() == name)
+    }
+}

@@ -1,0 +1,20 @@
+//! What servers, devices and operators of sealcast say to each other over HTTPS. No IO.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`id`] | ids as text: a type prefix and a UUIDv7 |
+//! | [`time`] | instants of the wall clock, for people and rights; never for keys |
+//! | [`code`] | one-time enrolment codes that carry the fingerprint of the CA key |
+//! | [`api`] | bodies of the HTTP API |
+//! | [`problem`] | errors of the HTTP API (RFC 9457) |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod bytes;
+pub mod code;
+pub mod id;
+pub mod problem;
+pub mod time;
+
+pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -1,0 +1,71 @@
+//! Errors of the HTTP API: RFC 9457 problem details. `type` is stable and for programs, `detail` says what happened, why, and
+//! what to do.
+
+use serde::{Deserialize, Serialize};
+
+/// Media type of a problem.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// A problem.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// Stable name of the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, why, and what to do.
+    pub detail: String,
+}
+
+/// Kinds of problem. Programs act on these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The request cannot be: a field is missing, wrong or out of range.
+    Invalid,
+    /// No certificate, or one that counts no more.
+    Unauthenticated,
+    /// The certificate is good, the act is not its owner's to do.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// It exists already, or its state does not allow this.
+    Conflict,
+    /// The enrolment code is unknown, used or expired.
+    CodeRefused,
+    /// The device or account is suspended or revoked.
+    Suspended,
+    /// The server is starting, draining, or cannot write: try again later.
+    Unavailable,
+    /// The server failed; its log says how.
+    Internal,
+}
+
+impl Kind {
+    /// The HTTP status that goes with it.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden | Self::CodeRefused | Self::Suspended => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            status: kind.status(),
+            detail: detail.into(),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Owns the authority of the channels: one task decides, makes durable what must be, and only then lets go of what depends
+//! on it.
+
+mod log;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use sealcast_domain::Error;
+use sealcast_net::clock;
+use sealcast_objects::api::Node;
+use sealcast_proto::authority::{
+    Authority, ChannelConfig, Config, ConnId, Keys, NotEarly, Output, Status, Stored,
+};
+use sealcast_proto::ids::{ChannelId, ServerId, Time};
+use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use crate::door::Feed;
+use crate::store::Store;
+use crate::vault::{NotOurs, Vault};
+
+/// Messages of all nodes that may wait.
+const INBOX: usize = 4096;
+/// Messages that may wait for one node; one that does not keep up is cut off.
+pub const OUTBOX: usize = 1024;
+/// Pause before writing again to a store that cannot.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why the authority cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// A root does not open.
+    #[error(transparent)]
+    Secret(#[from] NotOurs),
+    /// A row that cannot be.
+    #[error("what the store holds of channel {0} cannot be read: restore a backup")]
+    Damaged(u16),
+}
+
+enum Event {
+    Connected {
+        conn: ConnId,
+        node: Node,
+        outbox: mpsc::Sender<Frame<FromAuthority>>,
+    },
+    Message(ConnId, ToAuthority),
+    Disconnected(ConnId),
+    Nodes(Vec<Node>),
+    Channels(Vec<ChannelConfig>),
+    Keys(Box<Keys>),
+    Early(ChannelId, oneshot::Sender<Result<(), NotEarly>>),
+    Status(oneshot::Sender<Status>),
+}
+
+/// Totals and alarms, for display.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// The store cannot write: nothing is decided until it can.
+    pub store_fails: AtomicBool,
+    /// Alarms raised.
+    pub alarms: AtomicU64,
+    /// What is stored was older than what delivery servers reported.
+    pub old_copy: AtomicBool,
+}
+
+/// The way to the authority.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    events: mpsc::Sender<Event>,
+    health: Arc<Health>,
+    conns: Arc<AtomicU64>,
+}
+
+/// What the task runs on.
+pub struct Driver {
+    authority: Authority,
+    /// As it is in the store.
+    kept: Stored,
+    store: Arc<Store>,
+    vault: Arc<Vault>,
+    doors: Feed,
+    rng: Box<dyn CryptoRng + Send>,
+    events: mpsc::Receiver<Event>,
+    health: Arc<Health>,
+    links: BTreeMap<ConnId, LinkState>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct LinkState {
+    node: Node,
+    outbox: mpsc::Sender<Frame<FromAuthority>>,
+}
+
+fn now() -> Time {
+    Time(clock::boottime())
+}
+
+impl Driver {
+    /// The authority as the store has it. Run it with [`Driver::run`].
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(
+        config: Config,
+        store: Arc<Store>,
+        vault: Arc<Vault>,
+        doors: Feed,
+        rng: Box<dyn CryptoRng + Send>,
+    ) -> Result<(Self, Handle), LoadError> {
+        let kept = rows::load(&store, &vault)?;
+        let (sender, events) = mpsc::channel(INBOX);
+        let health = Arc::new(Health::default());
+        let handle = Handle {
+            events: sender,
+            health: Arc::clone(&health),
+            conns: Arc::default(),
+        };
+        let driver = Self {
+            authority: Authority::start(config, kept.clone(), now()),
+            kept,
+            store,
+            vault,
+            doors,
+            rng,
+            events,
+            health,
+            links: BTreeMap::new(),
+        };
+        Ok((driver, handle))
+    }
+
+    /// Runs until every [`Handle`] is gone.
+    pub async fn run(mut self) {
+        loop {
+            let due = self.authority.next_timeout();
+            let timer = async {
+                match due {
+                    Some(due) => sleep(due.since(now())).await,
+                    None => pending().await,
+                }
+            };
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => match event {
+                    Some(event) => Some(event),
+                    None => return,
+                },
+                () = timer => None,
+            };
+            let (now, mut out) = (now(), Vec::new());
+            if let Some(event) = event {
+                self.handle(now, event, &mut out);
+            }
+            self.authority.poll(now, self.rng.as_mut(), &mut out);
+            for output in out {
+                self.carry_out(now, output).await;
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Output>) {
+        if let Event::Message(conn, message) = &event
+            && !self.may_say(*conn, message)
+        {
+            return;
+        }
+        let rng = self.rng.as_mut();
+        match event {
+            Event::Connected { conn, node, outbox } => {
+                self.links.insert(conn, LinkState { node, outbox });
+            }
+            Event::Message(conn, message) => {
+                self.authority.handle(now, conn, message, rng, out);
+            }
+            Event::Disconnected(conn) => self.cut(conn),
+            Event::Nodes(nodes) => self.admit(&nodes),
+            Event::Channels(channels) => self.authority.set_channels(now, channels, rng, out),
+            Event::Keys(keys) => self.authority.set_keys(*keys, out),
+            Event::Early(channel, answer) => {
+                let _ = answer.send(self.authority.early(now, channel, rng, out));
+            }
+            Event::Status(answer) => {
+                let _ = answer.send(self.authority.status(now));
+            }
+        }
+    }
+
+    /// Whether the certificate of the link allows this.
+    fn may_say(&mut self, conn: ConnId, message: &ToAuthority) -> bool {
+        let Some(LinkState { node, .. }) = self.links.get(&conn) else {
+            return false;
+        };
+        let channel = match message {
+            ToAuthority::Hello(hello) if hello.server != ServerId(node.server) => {
+                tracing::warn!(
+                    certificate = node.server,
+                    claimed = hello.server.0,
+                    "a node speaks for another delivery server than its certificate: cut off"
+                );
+                self.cut(conn);
+                return false;
+            }
+            ToAuthority::Hello(_) | ToAuthority::Ping(_) => return true,
+            ToAuthority::Report(report) => report.channel,
+            ToAuthority::NumberWanted(wanted) => wanted.channel,
+            ToAuthority::Deposit(deposit) => deposit.channel,
+        };
+        let allowed = may_send(node, channel);
+        if !allowed && matches!(message, ToAuthority::Report(_)) {
+            tracing::warn!(
+                server = node.server,
+                channel = channel.0,
+                "a delivery server asks for a channel that it may not send; allow it with `sealcast admin node add --server {} \
+                 --channel {}`",
+                node.server,
+                channel.0
+            );
+        }
+        allowed
+    }
+
+    /// Nodes have come, changed or gone: links of those that may not act are cut.
+    fn admit(&mut self, nodes: &[Node]) {
+        let mut gone = Vec::new();
+        for (conn, link) in &mut self.links {
+            let known = nodes.iter().find(|node| node.server == link.node.server);
+            match known.filter(|node| node.standing == sealcast_objects::api::Standing::Active) {
+                Some(node) => link.node = node.clone(),
+                None => gone.push(*conn),
+            }
+        }
+        for conn in gone {
+            self.cut(conn);
+        }
+    }
+
+    fn cut(&mut self, conn: ConnId) {
+        self.links.remove(&conn);
+        self.authority.disconnected(conn);
+    }
+
+    async fn carry_out(&mut self, now: Time, output: Output) {
+        match output {
+            Output::Store => self.keep().await,
+            Output::Event(event) => log::tell(&event, &self.store, &self.health),
+            Output::Door(update) => self.doors.tell(update),
+            Output::Send(conn, message) => {
+                let Some(link) = self.links.get(&conn) else {
+                    return;
+                };
+                let frame = Frame { sent: now, message };
+                if link.outbox.try_send(frame).is_err() {
+                    tracing::warn!(
+                        server = link.node.server,
+                        "a delivery server does not take its messages: cut off, it will link up again"
+                    );
+                    self.cut(conn);
+                }
+            }
+        }
+    }
+
+    /// Makes what changed durable; does not return before it is.
+    async fn keep(&mut self) {
+        let stored = self.authority.stored().clone();
+        let changes = rows::changes(&self.kept, &stored, &self.vault, self.rng.as_mut());
+        loop {
+            let changes = changes.clone();
+            match self.store.write(move |tx| rows::write(tx, &changes)).await {
+                Ok(()) => break,
+                Err(error) => {
+                    if !self.health.store_fails.swap(true, Ordering::Relaxed) {
+                        self.health.alarms.fetch_add(1, Ordering::Relaxed);
+                        tracing::error!(
+                            %error,
+                            "ALARM: keys cannot be made durable, so no key changes; delivery servers hold; trying again"
+                        );
+                    }
+                    if self.events.is_closed() {
+                        return;
+                    }
+                    sleep(RETRY).await;
+                }
+            }
+        }
+        if self.health.store_fails.swap(false, Ordering::Relaxed) {
+            tracing::info!("the store can be written again");
+        }
+        self.kept = stored;
+    }
+}
+
+fn may_send(node: &Node, channel: ChannelId) -> bool {
+    node.channels
+        .as_ref()
+        .is_none_or(|channels| channels.contains(&channel.0))
+}
+
+/// The authority is gone: the server is stopping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the key server is stopping")]
+pub struct Stopping;
+
+impl Handle {
+    /// A number for a new link.
+    #[must_use]
+    pub fn conn(&self) -> ConnId {
+        ConnId(self.conns.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Alarms and totals.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Stopping> {
+        self.events.send(event).await.map_err(|_| Stopping)
+    }
+
+    /// A node has linked up; what is for it goes to `outbox`.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn connected(
+        &self,
+        conn: ConnId,
+        node: Node,
+        outbox: mpsc::Sender<Frame<FromAuthority>>,
+    ) -> Result<(), Stopping> {
+        self.send(Event::Connected { conn, node, outbox }).await
+    }
+
+    /// A node said something.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn message(&self, conn: ConnId, message: ToAuthority) -> Result<(), Stopping> {
+        self.send(Event::Message(conn, message)).await
+    }
+
+    /// A link is gone.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn disconnected(&self, conn: ConnId) -> Result<(), Stopping> {
+        self.send(Event::Disconnected(conn)).await
+    }
+
+    /// These are the nodes from here on.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_nodes(&self, nodes: Vec<Node>) -> Result<(), Stopping> {
+        self.send(Event::Nodes(nodes)).await
+    }
+
+    /// These are the channels from here on.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_channels(&self, channels: Vec<ChannelConfig>) -> Result<(), Stopping> {
+        self.send(Event::Channels(channels)).await
+    }
+
+    /// These are the authority's keys from here on.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_keys(&self, keys: Keys) -> Result<(), Stopping> {
+        self.send(Event::Keys(Box::new(keys))).await
+    }
+
+    /// The epoch in use of a channel ends before its time.
+    ///
+    /// # Errors
+    /// [`Stopping`], and inside it why there is nothing to end.
+    pub async fn early(&self, channel: ChannelId) -> Result<Result<(), NotEarly>, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Event::Early(channel, answer)).await?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Where it stands.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn status(&self) -> Result<Status, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Event::Status(answer)).await?;
+        answered.await.map_err(|_| Stopping)
+    }
+}

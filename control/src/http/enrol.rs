@@ -1,0 +1,127 @@
+//! Enrolment and renewal of certificates (SEC-02, SEC-04).
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Extension, Router};
+use sealcast_domain::{Error, enrolment, keys};
+use sealcast_objects::api::{EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
+use sealcast_objects::code::sha256;
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
+
+use super::error::{ApiError, Json};
+use super::{App, internal, now};
+use crate::ca::{CLIENT_LIFE, Peer, SigningRequest};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/enrol", post(enrol))
+        .route("/v1/renew", post(renew))
+}
+
+async fn enrol(
+    State(app): State<App>,
+    Json(request): Json<EnrolRequest>,
+) -> Result<Json<Enrolled>, ApiError> {
+    let csr = SigningRequest::parse(&request.csr)?;
+    let (hash, key, now) = (sha256(&request.secret), csr.public_key(), now());
+    let (ours, mut rng) = (app.clone(), app.fork_rng());
+    let done = app.write(move |tx| {
+        let admitted = enrolment::admit(tx, now, hash, &key)?;
+        // A repetition gets what the first one got: its answer may have been lost.
+        if let Some(certificate) = &admitted.certificate {
+            let (certificate, admitted) = (certificate.clone(), admitted.clone());
+            return Ok((admitted, certificate, None));
+        }
+        let certificate = ours
+            .ca()
+            .sign(&csr, admitted.role, &admitted.subject, now, CLIENT_LIFE, &mut rng)
+            .map_err(|error| Error::Refused(internal(error)))?;
+        let floor = enrolment::enrolled(tx, now, hash, &admitted, &key, &certificate)?;
+        Ok((admitted, certificate, floor))
+    });
+    let (admitted, certificate, floor) = done.await?;
+    if let Some(floor) = floor {
+        app.tell_floor(floor);
+    }
+    if admitted.role == Role::Node {
+        app.nodes_changed().await?;
+    }
+    tracing::info!(
+        role = admitted.role.name(),
+        subject = admitted.subject,
+        "enrolled"
+    );
+    Ok(Json(
+        enrolled(&app, admitted.role, admitted.subject, certificate, now).await?,
+    ))
+}
+
+async fn enrolled(
+    app: &App,
+    role: Role,
+    subject: String,
+    certificate: String,
+    now: Timestamp,
+) -> Result<Enrolled, Problem> {
+    Ok(Enrolled {
+        subject,
+        role,
+        certificate,
+        ca: app.ca().pem().to_owned(),
+        until: now.after(CLIENT_LIFE),
+        authority: app.authority_key().await?.0,
+    })
+}
+
+async fn renew(
+    State(app): State<App>,
+    Extension(peer): Extension<Option<Peer>>,
+    Json(request): Json<RenewRequest>,
+) -> Result<Json<Enrolled>, ApiError> {
+    let Some(peer) = peer else {
+        return Err(Problem::new(
+            Kind::Unauthenticated,
+            "renewal needs the certificate that is to be renewed; enrol instead",
+        )
+        .into());
+    };
+    match peer.role {
+        Role::Device => drop(app.authenticate_device(&peer).await?),
+        Role::Node => drop(app.authenticate_node(&peer).await?),
+        Role::Admin => drop(app.authenticate_operator(&Some(peer.clone())).await?),
+    }
+    let csr = SigningRequest::parse(&request.csr)?;
+    if csr.public_key() != peer.public_key {
+        return Err(Problem::new(
+            Kind::Invalid,
+            "the signing request is by another key than the certificate: a new key needs a new enrolment",
+        )
+        .into());
+    }
+    let now = now();
+    let certificate = app
+        .ca()
+        .sign(&csr, peer.role, &peer.subject, now, CLIENT_LIFE, &mut app.fork_rng())
+        .map_err(internal)?;
+    tracing::info!(role = peer.role.name(), subject = peer.subject, "certificate renewed");
+    Ok(Json(
+        enrolled(&app, peer.role, peer.subject, certificate, now).await?,
+    ))
+}
+
+impl App {
+    /// The authority key and its successor, as others are told.
+    pub(super) async fn authority_key(&self) -> Result<(Vec<u8>, Option<Vec<u8>>), Problem> {
+        let rows = self.read(|store| keys::authority_keys(store)).await?;
+        let find = |stage| {
+            let row = rows.iter().find(|row| row.stage == stage);
+            row.map(|row| row.public_key.clone())
+        };
+        let current = find(KeyStage::Current).ok_or_else(|| internal("no authority key"))?;
+        Ok(match find(KeyStage::Retiring) {
+            Some(retiring) => (retiring, Some(current)),
+            None => (current, find(KeyStage::Successor)),
+        })
+    }
+}

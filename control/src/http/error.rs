@@ -1,0 +1,99 @@
+//! Errors as problems (RFC 9457), whoever made them.
+
+use std::fmt::Display;
+
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sealcast_domain::{Error, StoreError};
+use sealcast_objects::problem::{CONTENT_TYPE, Kind, Problem};
+
+/// The API's error.
+#[derive(Debug)]
+pub(super) struct ApiError(pub(super) Problem);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let headers = [
+            (header::CONTENT_TYPE, CONTENT_TYPE),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (status, headers, body).into_response()
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+macro_rules! from_rejection {
+    ($($rejection:ty),*) => {$(
+        impl From<$rejection> for ApiError {
+            fn from(rejection: $rejection) -> Self {
+                let status = rejection.status().as_u16();
+                let mut problem = Problem::new(Kind::Invalid, rejection.body_text());
+                problem.status = status;
+                Self(problem)
+            }
+        }
+    )*};
+}
+from_rejection!(JsonRejection, PathRejection, QueryRejection, BytesRejection);
+
+/// A JSON body or answer; errors are problems.
+#[derive(FromRequest)]
+#[from_request(via(axum::Json), rejection(ApiError))]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        // Keys, codes and rights: nothing of it is for a cache.
+        ([(header::CACHE_CONTROL, "no-store")], axum::Json(self.0)).into_response()
+    }
+}
+
+/// Parts of the path; errors are problems.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub(super) struct Path<T>(pub(super) T);
+
+/// The query; errors are problems.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub(super) struct Query<T>(pub(super) T);
+
+/// The store's and the business's errors.
+pub(crate) fn problem(error: Error) -> Problem {
+    match error {
+        Error::Refused(problem) => problem,
+        Error::Store(error @ (StoreError::Full | StoreError::Closed)) => {
+            Problem::new(Kind::Unavailable, error.to_string())
+        }
+        Error::Store(error) => {
+            tracing::error!(%error, "the store failed");
+            Problem::new(Kind::Internal, "the store failed; nothing was changed; the server's log says how")
+        }
+    }
+}
+
+/// What went wrong here is not the asker's business.
+pub(crate) fn internal(error: impl Display) -> Problem {
+    tracing::error!(%error, "a request failed");
+    Problem::new(Kind::Internal, "the server failed; its log says how")
+}
+
+pub(super) async fn not_found() -> ApiError {
+    Problem::new(Kind::NotFound, "there is nothing at this path").into()
+}
+
+pub(super) async fn method_not_allowed() -> ApiError {
+    let mut problem = Problem::new(Kind::Invalid, "this path does not take this method");
+    problem.status = 405;
+    problem.into()
+}

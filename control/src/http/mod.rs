@@ -1,0 +1,353 @@
+//! The HTTP API: enrolment, sessions, the key door's fallback, administration. Certificates say who asks, the store says what
+//! he may.
+
+mod accept;
+mod admin;
+mod enrol;
+mod error;
+mod session;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use rand::rngs::StdRng;
+use sealcast_crypto::SigningKey;
+use sealcast_domain::accounts::Floor;
+use sealcast_domain::{Error, channels, devices, keys, nodes, operators};
+use sealcast_objects::api::{Device, KeyStage, Node, Role};
+use sealcast_objects::id::Text;
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
+use sealcast_objects::DeviceId;
+use sealcast_proto::authority::{ChannelConfig, Keys};
+use sealcast_proto::door::{Tickets, Update};
+use sealcast_proto::ids::ChannelId;
+use sealcast_proto::timing::Timing;
+
+pub use accept::{Acceptor, serve};
+pub(crate) use error::{internal, problem};
+
+use crate::authority::Handle;
+use crate::ca::{Ca, Peer};
+use crate::door::{DoorCounters, Feed, HttpsDoor};
+use crate::node::{Service, pb};
+use crate::store::Store;
+use crate::vault::{NotOurs, Vault};
+
+/// Longest body of a request.
+const BODY_MAX: usize = 64 << 10;
+
+/// What every request may need.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<Store>,
+    vault: Arc<Vault>,
+    ca: Ca,
+    authority: Handle,
+    doors: Feed,
+    https_door: Arc<HttpsDoor>,
+    door_counters: DoorCounters,
+    door_addrs: Vec<std::net::SocketAddr>,
+    tickets: RwLock<Tickets>,
+    ticket_period: Duration,
+    /// When the current ticket key was made.
+    ticket_made: RwLock<Timestamp>,
+    rng: Mutex<StdRng>,
+    /// New enrolments of nodes reach the authority in the order of their commits.
+    nodes_order: tokio::sync::Mutex<()>,
+}
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The store.
+    pub store: Arc<Store>,
+    /// What opens its secrets.
+    pub vault: Arc<Vault>,
+    /// The CA.
+    pub ca: Ca,
+    /// The authority.
+    pub authority: Handle,
+    /// The key doors.
+    pub doors: Feed,
+    /// The door behind HTTPS.
+    pub https_door: Arc<HttpsDoor>,
+    /// Their totals.
+    pub door_counters: DoorCounters,
+    /// Where devices find them.
+    pub door_addrs: Vec<std::net::SocketAddr>,
+    /// The ticket keys in force, and when the current one was made.
+    pub tickets: (Tickets, Timestamp),
+    /// How long a ticket key seals.
+    pub ticket_period: Duration,
+    /// Randomness.
+    pub rng: StdRng,
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+impl App {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (tickets, made) = parts.tickets;
+        Self(Arc::new(Inner {
+            store: parts.store,
+            vault: parts.vault,
+            ca: parts.ca,
+            authority: parts.authority,
+            doors: parts.doors,
+            https_door: parts.https_door,
+            door_counters: parts.door_counters,
+            door_addrs: parts.door_addrs,
+            tickets: RwLock::new(tickets),
+            ticket_period: parts.ticket_period,
+            ticket_made: RwLock::new(made),
+            rng: Mutex::new(parts.rng),
+            nodes_order: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// All routes, the node link's among them.
+    pub fn router(&self) -> Router {
+        let link = pb::node_link_server::NodeLinkServer::new(Service(self.clone()))
+            .max_decoding_message_size(BODY_MAX);
+        Router::new()
+            .merge(enrol::routes())
+            .merge(session::routes())
+            .merge(admin::routes())
+            .fallback(error::not_found)
+            .method_not_allowed_fallback(error::method_not_allowed)
+            .layer(DefaultBodyLimit::max(BODY_MAX))
+            .with_state(self.clone())
+            .route_service("/sealcast.node.v1.NodeLink/{method}", link)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn ca(&self) -> &Ca {
+        &self.0.ca
+    }
+
+    /// The authority.
+    #[must_use]
+    pub fn authority(&self) -> &Handle {
+        &self.0.authority
+    }
+
+    pub(crate) fn https_door(&self) -> &HttpsDoor {
+        &self.0.https_door
+    }
+
+    pub(crate) fn door_counters(&self) -> &DoorCounters {
+        &self.0.door_counters
+    }
+
+    pub(crate) fn door_addrs(&self) -> &[std::net::SocketAddr] {
+        &self.0.door_addrs
+    }
+
+    pub(crate) fn rng(&self) -> MutexGuard<'_, StdRng> {
+        self.0.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A generator of its own, for commands that run elsewhere.
+    pub(crate) fn fork_rng(&self) -> StdRng {
+        rand::SeedableRng::from_rng(&mut *self.rng())
+    }
+
+    pub(crate) fn tickets(&self) -> (Tickets, Timestamp, Duration) {
+        let tickets = self.0.tickets.read().unwrap_or_else(PoisonError::into_inner);
+        let made = self.0.ticket_made.read().unwrap_or_else(PoisonError::into_inner);
+        (tickets.clone(), *made, self.0.ticket_period)
+    }
+
+    pub(crate) fn set_tickets(&self, tickets: &Tickets, made: Timestamp) {
+        *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = tickets.clone();
+        *self.0.ticket_made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        self.0.doors.tell(Update::Tickets(tickets.clone()));
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.0.vault
+    }
+
+    /// Sessions from before `floor` count no more.
+    pub(crate) fn tell_floor(&self, floor: Floor) {
+        self.0.doors.tell(Update::RightsFloor {
+            account: floor.account,
+            version: floor.version,
+        });
+    }
+
+    /// The authority hears of all nodes as they are.
+    pub(crate) async fn nodes_changed(&self) -> Result<(), Problem> {
+        let _in_order = self.0.nodes_order.lock().await;
+        let nodes = self.store().read(|store| nodes::list(store)).await;
+        let nodes = nodes.map_err(problem)?;
+        self.authority().set_nodes(nodes).await.map_err(internal)
+    }
+
+    /// The authority hears of all channels as they are.
+    pub(crate) async fn channels_changed(&self) -> Result<(), Problem> {
+        let _in_order = self.0.nodes_order.lock().await;
+        let channels = self.store().read(|store| channels::list(store)).await;
+        let channels = configs(&channels.map_err(problem)?);
+        self.authority()
+            .set_channels(channels)
+            .await
+            .map_err(internal)
+    }
+
+    /// The authority hears of its keys as they are.
+    pub(crate) async fn keys_changed(&self) -> Result<(), Problem> {
+        let _in_order = self.0.nodes_order.lock().await;
+        let rows = self.store().read(|store| keys::authority_keys(store)).await;
+        let keys = authority_keys(&rows.map_err(problem)?, self.vault()).map_err(internal)?;
+        self.authority().set_keys(keys).await.map_err(internal)
+    }
+
+    pub(crate) async fn authenticate_node(&self, peer: &Peer) -> Result<Node, Problem> {
+        let (subject, key) = (peer.subject.clone(), peer.public_key.clone());
+        let Ok(server) = subject.parse() else {
+            return Err(Problem::new(Kind::Unauthenticated, "the certificate names no delivery server"));
+        };
+        self.store()
+            .read(move |store| nodes::authenticate(store, server, &key))
+            .await
+            .map_err(problem)
+    }
+
+    pub(crate) async fn authenticate_device(&self, peer: &Peer) -> Result<Device, Problem> {
+        let (subject, key) = (peer.subject.clone(), peer.public_key.clone());
+        let Ok(Text(device)) = subject.parse::<Text<DeviceId>>() else {
+            return Err(Problem::new(Kind::Unauthenticated, "the certificate names no device"));
+        };
+        self.store()
+            .read(move |store| devices::authenticate(store, device, &key))
+            .await
+            .map_err(problem)
+    }
+
+    pub(crate) async fn authenticate_operator(&self, peer: &Option<Peer>) -> Result<String, Problem> {
+        let Some(peer) = peer else {
+            return Err(Problem::new(
+                Kind::Unauthenticated,
+                "administration needs an operator's certificate: give --identity FILE",
+            ));
+        };
+        if peer.role != Role::Admin {
+            return Err(Problem::new(
+                Kind::Forbidden,
+                format!("a {} may not administrate", peer.role.name()),
+            ));
+        }
+        let (name, key) = (peer.subject.clone(), peer.public_key.clone());
+        let operator = name.clone();
+        self.store()
+            .read(move |store| operators::authenticate(store, &name, &key))
+            .await
+            .map_err(problem)?;
+        Ok(operator)
+    }
+}
+
+/// Channels as the authority knows them.
+#[must_use]
+pub fn configs(channels: &[sealcast_objects::api::Channel]) -> Vec<ChannelConfig> {
+    let config = |channel: &sealcast_objects::api::Channel| {
+        Some(ChannelConfig {
+            channel: ChannelId(channel.id),
+            mode: channel.mode.into(),
+            timing: Timing::try_from(channel.times).ok()?,
+        })
+    };
+    channels.iter().filter_map(config).collect()
+}
+
+/// Why the authority has no keys.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A key does not open.
+    #[error(transparent)]
+    Secret(#[from] NotOurs),
+    /// There is none that signs.
+    #[error("the store holds no authority key that signs: restore a backup")]
+    None,
+}
+
+/// What signs, and what others are told, by the rows of the store.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn authority_keys(rows: &[keys::AuthorityKey], vault: &Vault) -> Result<Keys, KeysError> {
+    let find = |stage| rows.iter().find(|row| row.stage == stage);
+    let open = |row: &keys::AuthorityKey| -> Result<SigningKey, KeysError> {
+        let seed = vault.open_key(&authority_key_name(&row.public_key), &row.sealed)?;
+        Ok(SigningKey::from_seed(&seed))
+    };
+    let signing = open(find(KeyStage::Current).ok_or(KeysError::None)?)?;
+    let current = signing.verifying_key();
+    let other = |stage| {
+        find(stage)
+            .map(open)
+            .transpose()
+            .map(|key| key.map(|key| key.verifying_key()))
+    };
+    let (authority, successor) = match other(KeyStage::Retiring)? {
+        Some(retiring) => (retiring, Some(current)),
+        None => (current, other(KeyStage::Successor)?),
+    };
+    Ok(Keys {
+        signing,
+        authority,
+        successor,
+    })
+}
+
+/// What an authority key is sealed as.
+pub(crate) fn authority_key_name(public_key: &[u8]) -> String {
+    public_key
+        .iter()
+        .fold("authority key ".to_owned(), |name, byte| {
+            format!("{name}{byte:02x}")
+        })
+}
+
+/// A new authority key and its sealed form.
+pub(crate) fn new_authority_key(vault: &Vault, rng: &mut dyn rand_core::CryptoRng) -> (Vec<u8>, Vec<u8>) {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    rng.fill_bytes(seed.as_mut());
+    let public_key = SigningKey::from_seed(&seed).verifying_key().as_bytes().to_vec();
+    let sealed = vault.seal(&authority_key_name(&public_key), seed.as_ref(), rng);
+    (public_key, sealed)
+}
+
+/// The answer to a request.
+pub(crate) type Answer<T> = Result<T, Problem>;
+
+impl App {
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut dyn sealcast_domain::Tx) -> Result<T, Error> + Send + 'static,
+    ) -> Answer<T> {
+        self.store().write(command).await.map_err(problem)
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut dyn sealcast_domain::Read) -> Result<T, Error> + Send + 'static,
+    ) -> Answer<T> {
+        self.store().read(query).await.map_err(problem)
+    }
+}

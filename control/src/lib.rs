@@ -1,0 +1,24 @@
+//! The key server: what a master runs beside the protocol.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`store`] | the embedded database: one writer, many readers |
+//! | [`vault`] | secrets at rest, under the master key |
+//! | [`ca`], [`tls`] | the small private CA; TLS 1.3 with certificates on both sides |
+//! | [`authority`] | the thread that owns the channels' authority and makes it durable |
+//! | [`node`] | the node link: gRPC to delivery servers, and their end of it |
+//! | [`door`] | key doors on shards |
+//! | [`http`] | enrolment, sessions, administration |
+//! | [`server`] | everything together: start, housekeeping, drain |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod authority;
+pub mod ca;
+pub mod door;
+pub mod http;
+pub mod node;
+pub mod server;
+pub mod store;
+pub mod tls;
+pub mod vault;

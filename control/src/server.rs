@@ -1,0 +1,532 @@
+//! The key server as a whole: what is opened in which order, what is done from time to time, how it ends.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sealcast_domain::accounts::{self, Floor};
+use sealcast_domain::{channels, keys, nodes, rights};
+use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
+use sealcast_objects::problem::Problem;
+use sealcast_objects::time::Timestamp;
+use sealcast_proto::authority::Config;
+use sealcast_proto::door::{TicketKey, Tickets, Update};
+use sealcast_proto::limits::{START_WAIT, TICKET_PERIOD};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::interval;
+
+use crate::authority::{Driver, Handle, LoadError};
+use crate::ca::{Ca, CaError, SERVER_LIFE};
+use crate::door::{DoorStats, Doors};
+use crate::http::{
+    Acceptor, App, KeysError, Parts, authority_keys, configs, new_authority_key, now, serve,
+};
+use crate::store::{OpenError, Store, WriteStats};
+use crate::tls::{self, ServerCertificate};
+use crate::vault::{NotOurs, Vault, VaultError};
+
+/// How often recurring things are looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Settings of a key server.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// File of the master key.
+    pub master_key: PathBuf,
+    /// Where HTTPS and the node link listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where the key doors listen.
+    pub door: Vec<SocketAddr>,
+    /// What devices are told instead of `door`, where it is behind a translation of addresses.
+    pub advertise: Vec<SocketAddr>,
+    /// Names and addresses that the server's certificate holds for.
+    pub names: Vec<String>,
+    /// One key door per entry, pinned where a core is named.
+    pub cores: Vec<Option<usize>>,
+    /// How long a starting master collects reports.
+    pub start_wait: Duration,
+    /// How long a ticket key seals.
+    pub ticket_period: Duration,
+}
+
+impl ServerConfig {
+    /// The defaults for a folder.
+    #[must_use]
+    pub fn new(data: PathBuf) -> Self {
+        Self {
+            master_key: data.join("master.key"),
+            data,
+            listen: Vec::new(),
+            door: Vec::new(),
+            advertise: Vec::new(),
+            names: Vec::new(),
+            cores: vec![None],
+            start_wait: START_WAIT,
+            ticket_period: TICKET_PERIOD,
+        }
+    }
+}
+
+/// Why a key server cannot start: what, why, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The master key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Certificates.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// What the authority must not forget.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The authority's keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] NotOurs),
+    /// A query.
+    #[error(transparent)]
+    Query(#[from] sealcast_domain::Error),
+    /// Sockets and threads.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A running key server.
+#[derive(Debug)]
+pub struct KeyServer {
+    app: App,
+    listen: Vec<SocketAddr>,
+    door: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    deciding: JoinHandle<()>,
+    doors: Doors,
+    store: Arc<Store>,
+}
+
+/// What is shown of a server.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Where the authority stands; `None` while it cannot answer.
+    pub status: Option<Status>,
+    /// Keys cannot be made durable: an alarm.
+    pub store_fails: bool,
+    /// The store was an old copy when it was opened: an alarm.
+    pub old_copy: bool,
+    /// Alarms raised so far.
+    pub alarms: u64,
+    /// Totals of the key doors.
+    pub doors: DoorStats,
+    /// Totals of the store's writer.
+    pub writes: WriteStats,
+}
+
+impl Health {
+    /// Why it is not ready; `None` when it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<&'static str> {
+        match &self.status {
+            None => Some("the authority does not answer"),
+            _ if self.store_fails => Some("the store cannot be written"),
+            Some(status) => match status.lead {
+                Lead::Leading { .. } => None,
+                Lead::Starting => Some("starting: it collects reports of delivery servers"),
+                Lead::Deposed => Some("another master was seen: this one hands out nothing"),
+            },
+        }
+    }
+}
+
+fn rng() -> StdRng {
+    StdRng::try_from_rng(&mut rand::rngs::SysRng).expect("the operating system gives randomness")
+}
+
+impl KeyServer {
+    /// Opens the store and starts everything. Inside a tokio runtime only.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let acceptor = Acceptor::bind(&config.listen).await?;
+        let listen = acceptor.addrs()?;
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Opened::open(&settings))
+            .await
+            .map_err(std::io::Error::other)??;
+        let Opened {
+            store,
+            vault,
+            ca,
+            doors,
+            tickets,
+            driver,
+            handle,
+            mut rng,
+        } = opened;
+        let deciding = tokio::spawn(driver.run());
+        let certificate = ca.server(&config.names, now(), SERVER_LIFE, &mut rng)?;
+        let certificate = ServerCertificate::new(certificate);
+        let tls = tls::config(&ca, Arc::clone(&certificate))?;
+        let advertised = if config.advertise.is_empty() {
+            doors.addrs().to_vec()
+        } else {
+            config.advertise.clone()
+        };
+        let app = App::new(Parts {
+            store: Arc::clone(&store),
+            vault,
+            ca,
+            authority: handle,
+            doors: doors.feed(),
+            https_door: doors.https(),
+            door_counters: doors.stats(),
+            door_addrs: advertised,
+            tickets,
+            ticket_period: config.ticket_period,
+            rng: StdRng::from_rng(&mut rng),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(serve(acceptor, tls, app.router(), stopped.clone()));
+        let keeping = Housekeeping {
+            app: app.clone(),
+            certificate,
+            certified: now(),
+            names: config.names,
+        };
+        let keeping = tokio::spawn(keeping.run(stopped));
+        Ok(Self {
+            app,
+            listen,
+            door: doors.addrs().to_vec(),
+            stop,
+            serving,
+            keeping,
+            deciding,
+            doors,
+            store,
+        })
+    }
+
+    /// Where HTTPS and the node link listen.
+    #[must_use]
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.listen
+    }
+
+    /// Where the key doors listen.
+    #[must_use]
+    pub fn door(&self) -> &[SocketAddr] {
+        &self.door
+    }
+
+    /// A code with which an operator enrols.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn operator_code(&self, name: &str, life: Duration) -> Result<NewCode, Problem> {
+        self.app.new_code(Role::Admin, name, life).await
+    }
+
+    /// What reads the health of the server, from anywhere.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor {
+            app: self.app.clone(),
+            store: Arc::clone(&self.store),
+        }
+    }
+
+    /// Stops: what is under way ends, nothing new begins, everything acknowledged is durable.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.serving.await;
+        let _ = self.keeping.await;
+        drop(self.app);
+        // Links hold the way to the authority a moment longer; what it decides until then is durable, too.
+        if tokio::time::timeout(Duration::from_secs(2), self.deciding)
+            .await
+            .is_err()
+        {
+            tracing::debug!("the authority was stopped before its last link had ended");
+        }
+        let doors = self.doors;
+        let _ = tokio::task::spawn_blocking(move || drop(doors)).await;
+        drop(self.store);
+    }
+}
+
+/// What is opened before anything is served; may block.
+struct Opened {
+    store: Arc<Store>,
+    vault: Arc<Vault>,
+    ca: Ca,
+    doors: Doors,
+    tickets: (Tickets, Timestamp),
+    driver: Driver,
+    handle: Handle,
+    rng: StdRng,
+}
+
+impl Opened {
+    fn open(config: &ServerConfig) -> Result<Self, StartError> {
+        let mut rng = rng();
+        let store = Arc::new(Store::open(&config.data)?);
+        let vault = Arc::new(Vault::open(&store, &config.master_key, &mut rng)?);
+        if let Some(written) = store.written_before() {
+            tracing::info!(%written, "the store was last written at {written}");
+        }
+        let ca = Ca::open(&store, &vault, now(), &mut rng)?;
+        let keys = first_keys(&store, &vault, &mut rng)?;
+        let tickets = open_tickets(&store, &vault, config.ticket_period, &mut rng)?;
+        let known = store.read_blocking(|store| {
+            Ok((
+                channels::list(store)?,
+                nodes::list(store)?,
+                accounts::floors(store, now().before(2 * config.ticket_period))?,
+            ))
+        })?;
+        let (channels, nodes, floors) = known;
+        let doors = Doors::start(&config.door, &config.cores)?;
+        let feed = doors.feed();
+        feed.tell(Update::Tickets(tickets.0.clone()));
+        for Floor { account, version } in floors {
+            feed.tell(Update::RightsFloor { account, version });
+        }
+        let active = nodes
+            .iter()
+            .filter(|node| node.standing == Standing::Active);
+        tracing::info!(
+            channels = channels.len(),
+            delivery_servers = active.count(),
+            "starting"
+        );
+        let authority = Config {
+            keys,
+            channels: configs(&channels),
+            start_wait: config.start_wait,
+            // Those that have sent are stored with their channels; one that never did keeps nobody waiting.
+            known_servers: Vec::new(),
+        };
+        let (driver, handle) = Driver::load(
+            authority,
+            Arc::clone(&store),
+            Arc::clone(&vault),
+            feed,
+            Box::new(StdRng::from_rng(&mut rng)),
+        )?;
+        Ok(Self {
+            store,
+            vault,
+            ca,
+            doors,
+            tickets,
+            driver,
+            handle,
+            rng,
+        })
+    }
+}
+
+/// Reads the health of a server.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    app: App,
+    store: Arc<Store>,
+}
+
+impl Monitor {
+    /// How the server is.
+    pub async fn health(&self) -> Health {
+        use std::sync::atomic::Ordering::Relaxed;
+        let status = tokio::time::timeout(Duration::from_millis(500), self.app.status()).await;
+        let health = self.app.authority().health();
+        Health {
+            status: status.ok().and_then(Result::ok),
+            store_fails: health.store_fails.load(Relaxed),
+            old_copy: health.old_copy.load(Relaxed),
+            alarms: health.alarms.load(Relaxed),
+            doors: self.app.door_counters().read(),
+            writes: self.store.stats(),
+        }
+    }
+}
+
+/// The authority's keys; made at the first start.
+fn first_keys(
+    store: &Store,
+    vault: &Vault,
+    rng: &mut StdRng,
+) -> Result<sealcast_proto::authority::Keys, StartError> {
+    let read = |store: &Store| store.read_blocking(|store| keys::authority_keys(store));
+    let mut rows = read(store)?;
+    if rows.is_empty() {
+        let (public_key, sealed) = new_authority_key(vault, rng);
+        store.write_blocking(move |tx| keys::add_authority_key(tx, now(), &public_key, &sealed))?;
+        rows = read(store)?;
+    }
+    Ok(authority_keys(&rows, vault)?)
+}
+
+fn ticket_name(period: u32) -> String {
+    format!("ticket key {period}")
+}
+
+/// The ticket keys that are kept, with a new one if the last is over.
+fn open_tickets(
+    store: &Store,
+    vault: &Vault,
+    period: Duration,
+    rng: &mut StdRng,
+) -> Result<(Tickets, Timestamp), StartError> {
+    let kept = store.read_blocking(|store| keys::ticket_keys(store))?;
+    if kept.first().is_none_or(|key| is_over(key.made_at, now(), period)) {
+        let next = kept.first().map_or(1, |key| key.period + 1);
+        let sealed = new_ticket(vault, next, rng);
+        store.write_blocking(move |tx| keys::add_ticket_key(tx, now(), next, &sealed))?;
+    }
+    let kept = store.read_blocking(|store| keys::ticket_keys(store))?;
+    tickets(&kept, vault, period)
+}
+
+/// By the wall clock: one that was set back by more than a minute makes a new key, too.
+fn is_over(made: Timestamp, now: Timestamp, period: Duration) -> bool {
+    now.since(made) >= period || made > now.after(Duration::from_secs(60))
+}
+
+fn new_ticket(vault: &Vault, period: u32, rng: &mut StdRng) -> Vec<u8> {
+    use rand_core::Rng as _;
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    rng.fill_bytes(key.as_mut());
+    vault.seal(&ticket_name(period), key.as_ref(), rng)
+}
+
+fn tickets(
+    kept: &[keys::TicketKey],
+    vault: &Vault,
+    period: Duration,
+) -> Result<(Tickets, Timestamp), StartError> {
+    let open = |key: &keys::TicketKey| -> Result<TicketKey, StartError> {
+        let bytes = vault.open_key(&ticket_name(key.period), &key.sealed)?;
+        Ok(TicketKey::new(key.period, *bytes))
+    };
+    let (current, rest) = kept.split_first().ok_or(KeysError::None)?;
+    // A server that was away long enough has ended the sessions of the former period.
+    let previous = rest
+        .iter()
+        .find(|key| key.period + 1 == current.period && now().since(key.made_at) < 2 * period);
+    let previous = previous.map(open).transpose()?;
+    Ok((Tickets::new(open(current)?, previous), current.made_at))
+}
+
+struct Housekeeping {
+    app: App,
+    certificate: Arc<ServerCertificate>,
+    certified: Timestamp,
+    names: Vec<String>,
+}
+
+impl Housekeeping {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut tick = interval(HOUSEKEEPING);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            if let Err(problem) = self.round().await {
+                tracing::warn!(%problem, "housekeeping failed; trying again");
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), Problem> {
+        let now = now();
+        self.end_periods(now).await?;
+        self.renew_tickets(now).await?;
+        self.retire_key(now).await?;
+        if now.since(self.certified) > SERVER_LIFE / 3 {
+            let certificate = self
+                .app
+                .ca()
+                .server(&self.names, now, SERVER_LIFE, &mut *self.app.rng());
+            self.certificate.replace(certificate.map_err(crate::http::internal)?);
+            self.certified = now;
+        }
+        Ok(())
+    }
+
+    /// Rights whose period has ended.
+    async fn end_periods(&self, now: Timestamp) -> Result<(), Problem> {
+        let next = self.app.read(|store| rights::next_end(store)).await?;
+        if next.is_none_or(|end| end > now) {
+            return Ok(());
+        }
+        for floor in self.app.write(move |tx| rights::end_periods(tx, now)).await? {
+            self.app.tell_floor(floor);
+        }
+        Ok(())
+    }
+
+    async fn renew_tickets(&self, now: Timestamp) -> Result<(), Problem> {
+        let (current, made, period) = self.app.tickets();
+        if !is_over(made, now, period) {
+            return Ok(());
+        }
+        let next = current.period() + 1;
+        let sealed = new_ticket(self.app.vault(), next, &mut self.app.rng());
+        let kept = self
+            .app
+            .write(move |tx| {
+                keys::add_ticket_key(tx, now, next, &sealed)?;
+                keys::ticket_keys(tx)
+            })
+            .await?;
+        let (tickets, made) =
+            tickets(&kept, self.app.vault(), period).map_err(crate::http::internal)?;
+        self.app.set_tickets(&tickets, made);
+        tracing::info!(period = next, "a new ticket key");
+        Ok(())
+    }
+
+    /// What a retiring authority key signed is in use for two lives of a key, and as long as a sender may hold.
+    async fn retire_key(&self, now: Timestamp) -> Result<(), Problem> {
+        let retired = self
+            .app
+            .read(move |store| {
+                let use_ms = channels::list(store)?
+                    .iter()
+                    .map(|channel| {
+                        let lives = 2 + u64::from(channel.times.hold_max_lifetimes);
+                        lives * u64::from(channel.times.lifetime_ms)
+                    })
+                    .max()
+                    .unwrap_or(0);
+                let before = now.before(Duration::from_millis(use_ms));
+                let over = keys::authority_keys(store)?.iter().any(|key| {
+                    key.stage == sealcast_objects::api::KeyStage::Retiring && key.since <= before
+                });
+                Ok(over.then_some(before))
+            })
+            .await?;
+        if let Some(before) = retired {
+            self.app
+                .write(move |tx| keys::retire_authority_key(tx, now, before))
+                .await?;
+            self.app.keys_changed().await?;
+            tracing::info!("the former authority key is retired");
+        }
+        Ok(())
+    }
+}

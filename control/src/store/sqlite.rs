@@ -1,0 +1,195 @@
+//! SQLite as the store: the pragmas that make a commit durable, statements, errors in our words.
+
+use std::path::Path;
+
+use refinery::{Migration, Runner};
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
+use sealcast_domain::schema::MIGRATIONS;
+use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value};
+use sealcast_objects::time::Timestamp;
+
+use super::OpenError;
+
+/// Name in the table `meta` of when the store was last written.
+const WRITTEN: &str = "written_at";
+
+/// Opens the database for writing. The pragmas: changes go to a log that is synced at every commit.
+pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        // Made by us and not by the library, so that only this user may read it.
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        super::private(&mut options)
+            .open(file)
+            .map_err(|error| error.to_string())?;
+        let connection = Connection::open(file).map_err(|error| error.to_string())?;
+        let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                       PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA busy_timeout = 5000;";
+        connection
+            .execute_batch(pragmas)
+            .map_err(|error| error.to_string())?;
+        let intact: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| error.to_string())?;
+        if intact == "ok" {
+            Ok(connection)
+        } else {
+            Err(intact)
+        }
+    };
+    open().map_err(|why| OpenError::Damaged {
+        file: file.to_path_buf(),
+        why,
+    })
+}
+
+/// Brings the tables up to date.
+pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
+    let failed = |error: refinery::Error| OpenError::Migration {
+        file: file.to_path_buf(),
+        why: error.to_string(),
+    };
+    let steps = MIGRATIONS
+        .iter()
+        .map(|step| Migration::unapplied(step.name, step.sql))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    Runner::new(&steps)
+        .set_abort_missing(true)
+        .run(connection)
+        .map_err(failed)?;
+    Ok(())
+}
+
+pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(store_error)?;
+    connection
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .map_err(store_error)?;
+    Ok(connection)
+}
+
+/// Copies a database that may be in use.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    let from = open_reader(from).map_err(|error| error.to_string())?;
+    let copy = || -> rusqlite::Result<()> {
+        let mut to = Connection::open(to)?;
+        let backup = rusqlite::backup::Backup::new(&from, &mut to)?;
+        backup.run_to_completion(1024, std::time::Duration::from_millis(1), None)
+    };
+    copy().map_err(|error| error.to_string())
+}
+
+/// When the store was last written.
+pub(super) fn written(connection: &Connection) -> Result<Option<Timestamp>, String> {
+    let mut statement = connection
+        .prepare("SELECT value FROM meta WHERE name = ?1")
+        .map_err(|error| error.to_string())?;
+    let mut rows = statement
+        .query_map([WRITTEN], |row| row.get::<_, Vec<u8>>(0))
+        .map_err(|error| error.to_string())?;
+    let bytes = rows.next().transpose().map_err(|error| error.to_string())?;
+    let millis = bytes.and_then(|bytes| bytes.try_into().ok().map(i64::from_be_bytes));
+    Ok(millis.map(Timestamp))
+}
+
+/// Notes in the open transaction when it is written.
+pub(super) fn note_written(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute(rusqlite::params![WRITTEN, now.0.to_be_bytes().to_vec()])
+        .map(|_| ())
+}
+
+/// The driver's errors in the store's words.
+pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged(error.to_string())
+        }
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+struct Param<'a>(&'a Value);
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            Value::Null => ToSqlOutput::Owned(SqlValue::Null),
+            Value::Int(value) => ToSqlOutput::Owned(SqlValue::Integer(*value)),
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        })
+    }
+}
+
+fn value(value: ValueRef<'_>) -> Result<Value, StoreError> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(StoreError::Damaged("a fraction".to_owned())),
+    })
+}
+
+fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+    let columns = statement.column_count();
+    let mut rows = statement
+        .query(params_from_iter(params.iter().map(Param)))
+        .map_err(store_error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let values = (0..columns)
+            .map(|column| value(row.get_ref(column).map_err(store_error)?))
+            .collect::<Result<_, _>>()?;
+        found.push(Row(values));
+    }
+    Ok(found)
+}
+
+/// One state of the store, for a reader.
+pub(super) struct Snapshot<'a>(&'a Connection);
+
+impl Snapshot<'_> {
+    /// Runs `query` on one state.
+    pub(super) fn read<T>(
+        connection: &Connection,
+        query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = connection.unchecked_transaction().map_err(store_error)?;
+        let result = query(&mut Snapshot(&transaction));
+        transaction.finish().map_err(store_error)?;
+        result
+    }
+}
+
+impl Read for Snapshot<'_> {
+    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        query(self.0, sql, params)
+    }
+}
+
+/// The open transaction of the writer, for one command.
+pub(super) struct Command<'a>(pub(super) &'a Connection);
+
+impl Read for Command<'_> {
+    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        query(self.0, sql, params)
+    }
+}
+
+impl Tx for Command<'_> {
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(store_error)?;
+        let changed = statement
+            .execute(params_from_iter(params.iter().map(Param)))
+            .map_err(store_error)?;
+        Ok(changed as u64)
+    }
+}

@@ -1,0 +1,254 @@
+//! Requests to a key server. Errors say what happened, why, and what to do.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::{Method, Response, StatusCode};
+use rustls::ClientConfig;
+use sealcast_objects::problem::{Kind, Problem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock;
+use crate::identity::Identity;
+
+/// A request that takes longer is given up.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The server refuses.
+    #[error("the key server refuses: {}", .0.detail)]
+    Refused(Problem),
+    /// It cannot be reached.
+    #[error("the key server {server} cannot be reached: {why}; does it run, and is its address right?")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// The cause.
+        why: String,
+    },
+    /// TLS fails.
+    #[error("{server} is not accepted: {why}")]
+    Tls {
+        /// Its address.
+        server: String,
+        /// The cause, and what to do.
+        why: String,
+    },
+    /// The server's answer is none of ours.
+    #[error("{server} answers what is not understood ({why}): is it a sealcast key server?")]
+    Answer {
+        /// Its address.
+        server: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The identity cannot be used.
+    #[error("the identity cannot be used: {0}")]
+    Identity(String),
+}
+
+impl RequestError {
+    /// Whether the same request may succeed later without anybody doing anything.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(problem) => matches!(problem.kind, Kind::Unavailable | Kind::Internal),
+            Self::Unreachable { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// A client of one key server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    server: String,
+    client: reqwest::Client,
+}
+
+impl Client {
+    /// A client with this identity.
+    ///
+    /// # Errors
+    /// [`RequestError::Identity`].
+    pub fn new(identity: &Identity) -> Result<Self, RequestError> {
+        let tls = identity
+            .tls()
+            .map_err(|error| RequestError::Identity(error.to_string()))?;
+        Self::with_tls(&identity.server, tls)
+    }
+
+    pub(crate) fn with_tls(server: &str, tls: ClientConfig) -> Result<Self, RequestError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(TIMEOUT)
+            .connect_timeout(TIMEOUT / 2)
+            .https_only(true)
+            .no_proxy()
+            .build();
+        Ok(Self {
+            server: server.trim_end_matches('/').to_owned(),
+            client: client.map_err(|error| RequestError::Identity(causes(&error)))?,
+        })
+    }
+
+    /// Sends a request with a JSON body, if any, and takes a JSON answer.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, RequestError> {
+        let response = self.send(method, path, body).await?;
+        let bytes = response.bytes().await.map_err(|error| self.answer(&causes(&error)))?;
+        // An answer without content is `null` to whoever expects nothing.
+        let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
+        serde_json::from_slice(bytes).map_err(|error| self.answer(&error.to_string()))
+    }
+
+    /// As [`Client::call`], without a body.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// As [`Client::call`], POST with a body.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, RequestError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Response, RequestError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.server));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.checked(request.send().await).await
+    }
+
+    /// Sends a key request by HTTPS and takes the door's answer; empty when it gives none.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn door(&self, datagram: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        let request = self
+            .client
+            .post(format!("{}/v1/door", self.server))
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .body(datagram);
+        let response = self.checked(request.send().await).await?;
+        let bytes = response.bytes().await;
+        bytes
+            .map(Into::into)
+            .map_err(|error| self.answer(&causes(&error)))
+    }
+
+    fn answer(&self, why: &str) -> RequestError {
+        RequestError::Answer {
+            server: self.server.clone(),
+            why: why.to_owned(),
+        }
+    }
+
+    async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response, RequestError> {
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Err(self.failed(&error).await),
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.unwrap_or_default();
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(RequestError::Refused(problem)),
+            Err(_) if status == StatusCode::SERVICE_UNAVAILABLE => Err(RequestError::Refused(
+                Problem::new(Kind::Unavailable, "it is busy; try again"),
+            )),
+            Err(_) => Err(self.answer(&format!("status {status}"))),
+        }
+    }
+
+    async fn failed(&self, error: &reqwest::Error) -> RequestError {
+        let (server, text) = (self.server.clone(), causes(error));
+        if explain(&text).is_none() {
+            return RequestError::Unreachable { server, why: text };
+        }
+        let why = diagnose(&server, &text).await;
+        RequestError::Tls { server, why }
+    }
+}
+
+/// What a failed connection to `server` means: TLS errors in our words, and those that come of time with the difference of the
+/// clocks.
+pub async fn diagnose(server: &str, error: &str) -> String {
+    let why = explain(error).unwrap_or_else(|| error.to_owned());
+    let clock = match is_of_time(error) {
+        true => clock::difference(server).await,
+        false => None,
+    };
+    match clock {
+        Some(clock) => format!("{why}; {clock}"),
+        None => why,
+    }
+}
+
+fn is_of_time(text: &str) -> bool {
+    ["certificate expired", "expired:", "not valid yet", "CertificateExpired", "not yet valid"]
+        .iter()
+        .any(|mark| text.contains(mark))
+}
+
+/// What a TLS error means and what to do; `None` when it is none.
+#[must_use]
+fn explain(text: &str) -> Option<String> {
+    let has = |mark: &str| text.contains(mark);
+    Some(if has("UnknownIssuer") {
+        "its certificate is not of the CA that this identity or code names (a key server that was set up anew, another \
+         server, or somebody between): check the address, or get a new code from the operator"
+            .to_owned()
+    } else if has("not valid for") || has("NotValidForName") {
+        format!("its certificate does not hold for this name or address ({text}): add it with --name at the key server")
+    } else if has("received fatal alert: CertificateExpired") || has("received fatal alert: the peer's certificate has expired") {
+        "it says that this identity's certificate has expired: enrol again".to_owned()
+    } else if has("received fatal alert: UnknownCA") || has("received fatal alert: DecryptError") {
+        "it does not know the CA of this identity (the key server was set up anew?): enrol again".to_owned()
+    } else if has("invalid peer certificate") || has("fatal alert") || has("TLS") {
+        text.to_owned()
+    } else {
+        return None;
+    })
+}
+
+/// An error with all that lies behind it.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(cause) = at {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        at = cause.source();
+    }
+    text
+}

@@ -1,0 +1,277 @@
+//! Keeps a device's session with the key doors: when to open one over TLS, which cookie and which way a request takes, what an
+//! answer means. Sans-IO: time, randomness and input are arguments.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use sealcast_crypto::VerifyingKey;
+use sealcast_objects::api::SessionReply;
+use sealcast_proto::discard::Discard;
+use sealcast_proto::door::{Answer, Session, SessionGrant};
+use sealcast_proto::ids::Time;
+use sealcast_proto::wire::Wire as _;
+use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
+
+/// Requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS.
+const UNANSWERED: u32 = 3;
+/// First pause after a session could not be opened; doubled up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// However often doors ask for it, a session is renewed at most once in this (half of it, and a random half more).
+const RENEWAL_MIN: Duration = Duration::from_secs(30);
+/// When rights change, devices of an account renew within this.
+const RIGHTS_SPREAD: Duration = Duration::from_secs(1);
+/// Requests that wait for a session; the oldest goes first.
+const WAITING: usize = 64;
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram to that door.
+    Udp(SocketAddr, Vec<u8>),
+    /// Send the same bytes by HTTPS.
+    Https(Vec<u8>),
+    /// Open a session over TLS, and say how it went by [`Keeper::opened`] or [`Keeper::failed`].
+    Open,
+    /// Tell the channels.
+    Event(Event),
+}
+
+/// What channels are told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Whether a door answers.
+    Reachable(bool),
+    /// The session is a new one; the authority key and its successor.
+    Renewed(VerifyingKey, Option<VerifyingKey>),
+    /// Keys.
+    Granted(Box<Granted>),
+    /// No keys.
+    Refused(Refused),
+}
+
+/// The keeper of a session.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    session: Option<Session>,
+    doors: Vec<SocketAddr>,
+    door: usize,
+    /// A session is being opened.
+    opening: bool,
+    /// When one is to be opened.
+    open_at: Option<Time>,
+    /// When the last one was opened.
+    opened_at: Option<Time>,
+    pause: Option<Duration>,
+    unanswered: u32,
+    reachable: bool,
+    waiting: VecDeque<Wanted>,
+    out: VecDeque<Output>,
+}
+
+/// The server's answer is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the server's session cannot be read: is it of another version?")]
+pub struct Unreadable;
+
+fn below(limit: Duration, rng: &mut dyn CryptoRng) -> Duration {
+    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(rng.next_u64() % nanos)
+}
+
+fn key(bytes: &[u8]) -> Result<VerifyingKey, Unreadable> {
+    bytes
+        .try_into()
+        .map(VerifyingKey::from_bytes)
+        .map_err(|_| Unreadable)
+}
+
+impl Keeper {
+    /// A keeper without a session: it opens one at once.
+    #[must_use]
+    pub fn new(now: Time) -> Self {
+        Self {
+            open_at: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// A session of a former run: used until a new one is opened, which is soon.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn resume(
+        &mut self,
+        now: Time,
+        kept: &SessionReply,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), Unreadable> {
+        self.take(kept)?;
+        self.open_at = Some(now.after(below(RENEWAL_MIN / 3, rng)));
+        Ok(())
+    }
+
+    fn take(&mut self, reply: &SessionReply) -> Result<(), Unreadable> {
+        let grant = SessionGrant::decode_all(&reply.grant).map_err(|_| Unreadable)?;
+        let session = Session::new(grant).ok_or(Unreadable)?;
+        let authority = key(&reply.authority)?;
+        let successor = reply.successor.as_deref().map(key).transpose()?;
+        self.session = Some(session);
+        self.doors.clone_from(&reply.doors);
+        self.door = 0;
+        self.out
+            .push_back(Output::Event(Event::Renewed(authority, successor)));
+        Ok(())
+    }
+
+    /// A session was opened.
+    ///
+    /// # Errors
+    /// [`Unreadable`]; then it counts as failed.
+    pub fn opened(
+        &mut self,
+        now: Time,
+        reply: &SessionReply,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), Unreadable> {
+        if let Err(error) = self.take(reply) {
+            self.failed(now, rng);
+            return Err(error);
+        }
+        self.opening = false;
+        (self.pause, self.opened_at) = (None, Some(now));
+        self.open_at = Some(now.after(Duration::from_millis(reply.renew_after_ms)));
+        for wanted in std::mem::take(&mut self.waiting) {
+            self.ask(&wanted, rng);
+        }
+        Ok(())
+    }
+
+    /// A session could not be opened: tried again after a pause that grows.
+    pub fn failed(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+        self.opening = false;
+        let pause = self.pause.map_or(PAUSE, |pause| (pause * 2).min(PAUSE_MAX));
+        self.pause = Some(pause);
+        self.open_at = Some(now.after(pause + below(pause / 2, rng)));
+        if self.session.is_none() {
+            self.set_reachable(false);
+        }
+    }
+
+    /// A channel wants keys.
+    pub fn wanted(&mut self, wanted: &Wanted, rng: &mut dyn CryptoRng) {
+        if self.session.is_some() {
+            return self.ask(wanted, rng);
+        }
+        // A retry takes the place of its first try.
+        self.waiting.retain(|known| known.number != wanted.number);
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(wanted.clone());
+    }
+
+    fn ask(&mut self, wanted: &Wanted, rng: &mut dyn CryptoRng) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let datagram = session.request(wanted, rng);
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered > UNANSWERED {
+            // Another door may answer, and HTTPS passes where UDP does not.
+            self.door += 1;
+            self.out.push_back(Output::Https(datagram.clone()));
+        }
+        if !self.doors.is_empty() {
+            let door = self.doors[self.door % self.doors.len()];
+            self.out.push_back(Output::Udp(door, datagram));
+        }
+        if self.unanswered == UNANSWERED + 2 {
+            self.set_reachable(false);
+        }
+    }
+
+    fn set_reachable(&mut self, reachable: bool) {
+        if std::mem::replace(&mut self.reachable, reachable) != reachable {
+            self.out
+                .push_back(Output::Event(Event::Reachable(reachable)));
+        }
+    }
+
+    /// Takes what a door sent, by UDP or HTTPS.
+    ///
+    /// # Errors
+    /// Why it is no answer to anything that was asked.
+    pub fn datagram(
+        &mut self,
+        now: Time,
+        datagram: &[u8],
+        by_udp: bool,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), Discard> {
+        let session = self.session.as_mut().ok_or(Discard::Unexpected)?;
+        let answer = session.handle(datagram)?;
+        if by_udp && !matches!(answer, Answer::CookieUnknown) {
+            self.unanswered = 0;
+        }
+        match answer {
+            Answer::Granted(granted) => {
+                self.set_reachable(true);
+                self.out
+                    .push_back(Output::Event(Event::Granted(Box::new(granted))));
+            }
+            Answer::Refused(refused) => {
+                self.set_reachable(true);
+                match refused.reason {
+                    Reason::RightsChanged => self.renew_soon(now, RIGHTS_SPREAD, rng),
+                    Reason::NotEntitled => self.renew_soon(now, RENEWAL_MIN, rng),
+                    _ => {}
+                }
+                self.out
+                    .push_back(Output::Event(Event::Refused(refused)));
+            }
+            // A hint only: whoever can read the request could have sent it.
+            Answer::CookieUnknown => self.renew_soon(now, RIGHTS_SPREAD, rng),
+        }
+        Ok(())
+    }
+
+    /// A new session is opened within `spread`, but not oftener than once in [`RENEWAL_MIN`].
+    fn renew_soon(&mut self, now: Time, spread: Duration, rng: &mut dyn CryptoRng) {
+        let earliest = self.opened_at.map_or(now, |opened| {
+            opened.after(RENEWAL_MIN / 2 + below(RENEWAL_MIN / 2, rng))
+        });
+        let at = earliest.max(now.after(below(spread, rng)));
+        self.open_at = Some(self.open_at.map_or(at, |open_at| open_at.min(at)));
+    }
+
+    /// Lets time pass.
+    pub fn poll(&mut self, now: Time) {
+        if !self.opening && self.open_at.is_some_and(|at| at <= now) {
+            (self.opening, self.open_at) = (true, None);
+            self.out.push_back(Output::Open);
+        }
+    }
+
+    /// When [`Keeper::poll`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.open_at.filter(|_| !self.opening)
+    }
+
+    /// What the driver must do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// The session as it stands, to be kept over a restart.
+    #[must_use]
+    pub fn grant(&self) -> Option<Vec<u8>> {
+        let grant = self.session.as_ref()?.grant();
+        let mut bytes = Vec::new();
+        grant.encode(&mut bytes);
+        Some(bytes)
+    }
+}

@@ -1,0 +1,230 @@
+//! Channels and epochs.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use sealcast_objects::api::{Channel, KeyMode, Lead, Status, Times};
+use sealcast_proto::timing::Timing;
+
+use super::table::{or_dash, table};
+use super::{Api, Done};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ChannelCommand {
+    /// Lists the channels
+    List,
+    /// Adds a channel
+    Add {
+        /// Its number, 0 to 65535
+        id: u16,
+        /// For people
+        #[arg(long)]
+        name: Option<String>,
+        /// Who generates its keys
+        #[arg(long, value_enum, default_value_t)]
+        mode: crate::config::ModeSetting,
+        #[command(flatten)]
+        times: TimesArgs,
+    },
+    /// Changes name or key times; they hold from the next epoch on
+    Set {
+        /// Its number
+        id: u16,
+        /// For people
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        times: TimesArgs,
+    },
+    /// Removes a channel; its epoch numbers are never used again
+    Remove {
+        /// Its number
+        id: u16,
+    },
+}
+
+/// Key times.
+#[derive(Debug, clap::Args)]
+pub(super) struct TimesArgs {
+    /// Life of a key [default: 60s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    lifetime: Option<Duration>,
+    /// First preset: the next key is prepared when this remains [default: 20s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    prepare_ahead: Option<Duration>,
+    /// Second preset: devices fetch the next key when this remains [default: 10s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    fetch_ahead: Option<Duration>,
+    /// How long devices keep the previous key after its last packet [default: 2s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    grace: Option<Duration>,
+    /// Lives of a key that a delivery server goes on past the end of one, while the key server is away [default: 10]
+    #[arg(long, value_name = "LIVES")]
+    hold_max: Option<u32>,
+}
+
+impl TimesArgs {
+    fn over(&self, base: Times) -> Times {
+        let ms = |flag: Option<Duration>, base: u32| {
+            flag.map_or(base, |flag| u32::try_from(flag.as_millis()).unwrap_or(u32::MAX))
+        };
+        Times {
+            lifetime_ms: ms(self.lifetime, base.lifetime_ms),
+            prepare_ahead_ms: ms(self.prepare_ahead, base.prepare_ahead_ms),
+            fetch_ahead_ms: ms(self.fetch_ahead, base.fetch_ahead_ms),
+            grace_ms: ms(self.grace, base.grace_ms),
+            hold_max_lifetimes: self.hold_max.unwrap_or(base.hold_max_lifetimes),
+        }
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum EpochCommand {
+    /// Who holds what
+    List,
+    /// Ends the epoch in use of a channel before its time; the change is announced as any other
+    End {
+        /// The channel
+        channel: u16,
+    },
+}
+
+fn seconds(ms: u32) -> String {
+    format!("{}s", f64::from(ms) / 1000.0)
+}
+
+fn show(channels: &[Channel]) -> String {
+    let row = |channel: &Channel| {
+        let times = channel.times;
+        [
+            channel.id.to_string(),
+            channel.name.clone(),
+            match channel.mode {
+                KeyMode::Authority => "authority".to_owned(),
+                KeyMode::DeliveryServer => "delivery-server".to_owned(),
+            },
+            seconds(times.lifetime_ms),
+            seconds(times.prepare_ahead_ms),
+            seconds(times.fetch_ahead_ms),
+            seconds(times.grace_ms),
+            times.hold_max_lifetimes.to_string(),
+        ]
+    };
+    let rows: Vec<_> = channels.iter().map(row).collect();
+    let headings = [
+        "CHANNEL", "NAME", "MODE", "LIFETIME", "PREPARE", "FETCH", "GRACE", "HOLD-MAX",
+    ];
+    table(headings, &rows)
+}
+
+pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
+    match command {
+        ChannelCommand::List => {
+            let channels: Vec<Channel> = api.get("/v1/channels")?;
+            api.show(&channels, |channels| show(channels));
+        }
+        ChannelCommand::Add {
+            id,
+            name,
+            mode,
+            times,
+        } => {
+            let channel = Channel {
+                id: *id,
+                name: name.clone().unwrap_or_else(|| format!("channel {id}")),
+                mode: (*mode).into(),
+                times: times.over(Timing::default().into()),
+            };
+            let added: Channel = api.call(Method::POST, "/v1/channels", Some(&channel))?;
+            api.show(&added, |added| show(std::slice::from_ref(added)));
+        }
+        ChannelCommand::Set { id, name, times } => {
+            let channels: Vec<Channel> = api.get("/v1/channels")?;
+            let known = channels.into_iter().find(|channel| channel.id == *id);
+            let mut channel = known.unwrap_or(Channel {
+                id: *id,
+                name: String::new(),
+                mode: KeyMode::Authority,
+                times: Timing::default().into(),
+            });
+            channel.times = times.over(channel.times);
+            if let Some(name) = name {
+                channel.name.clone_from(name);
+            }
+            let path = format!("/v1/channels/{id}");
+            let changed: Channel = api.call(Method::PUT, &path, Some(&channel))?;
+            api.show(&changed, |changed| show(std::slice::from_ref(changed)));
+        }
+        ChannelCommand::Remove { id } => {
+            api.call::<()>(Method::DELETE, &format!("/v1/channels/{id}"), None::<&()>)?;
+            api.show(&(), |()| format!("channel {id} is removed"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn epochs(api: &Api, command: &EpochCommand) -> Done {
+    match command {
+        EpochCommand::List => {
+            let status: Status = api.get("/v1/status")?;
+            api.show(&status, show_epochs);
+        }
+        EpochCommand::End { channel } => {
+            let path = format!("/v1/channels/{channel}/end-epoch");
+            api.call::<()>(Method::POST, &path, None::<&()>)?;
+            api.show(&(), |()| {
+                format!("the epoch of channel {channel} ends early; `sealcast admin epoch list` shows when")
+            });
+        }
+    }
+    Ok(())
+}
+
+fn show_epochs(status: &Status) -> String {
+    let mut rows = Vec::new();
+    for channel in &status.channels {
+        rows.push([
+            channel.channel.to_string(),
+            "key server".to_owned(),
+            or_dash(channel.current),
+            match (channel.next, channel.announced) {
+                (Some(next), true) => format!("{next} (announced)"),
+                (next, _) => or_dash(next),
+            },
+            format!("{:.1}s", f64::from(channel.remaining_ms) / 1000.0),
+            if channel.root_held { "yes" } else { "NO" }.to_owned(),
+        ]);
+        for server in &channel.servers {
+            rows.push([
+                String::new(),
+                format!("delivery server {}", server.server),
+                or_dash(server.current),
+                or_dash(server.next),
+                String::new(),
+                if server.linked { "linked" } else { "NOT LINKED" }.to_owned(),
+            ]);
+        }
+    }
+    table(
+        ["CHANNEL", "WHO", "CURRENT", "NEXT", "REMAINING", "SERVED/LINK"],
+        &rows,
+    )
+}
+
+pub(super) fn status(api: &Api) -> Done {
+    let status: Status = api.get("/v1/status")?;
+    api.show(&status, |status| {
+        let lead = match status.lead {
+            Lead::Starting => "starting: it collects reports of delivery servers".to_owned(),
+            Lead::Leading { term } => format!("leads under term {term}"),
+            Lead::Deposed => "DEPOSED: another master was seen; it hands out nothing".to_owned(),
+        };
+        let written = or_dash(status.store_written);
+        format!(
+            "{lead}\nserver's clock {}\nstore last written before this start {written}\n\n{}",
+            status.now,
+            show_epochs(status)
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `sealcast admin`: channels, delivery servers, accounts, devices, rights, epochs and the authority's keys, through the API.
+
+mod channels;
+mod devices;
+mod keys;
+mod nodes;
+mod table;
+
+use std::path::PathBuf;
+
+use reqwest::Method;
+use sealcast_objects::api::{NewCode, Role};
+use sealcast_terminal::https::{Client, RequestError};
+use sealcast_terminal::identity::Identity;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+
+/// Flags of `sealcast admin`.
+#[derive(Debug, clap::Args)]
+pub struct AdminArgs {
+    /// Identity of an operator; the key server makes the first one, admin.json in its data folder
+    #[arg(
+        long,
+        global = true,
+        env = "SEALCAST_ADMIN",
+        default_value = "sealcast-data/admin.json",
+        value_name = "FILE"
+    )]
+    identity: PathBuf,
+    /// Answers as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Where the key server stands
+    Status,
+    /// Channels and their key times
+    #[command(subcommand)]
+    Channel(channels::ChannelCommand),
+    /// Epochs: who holds what; end one before its time
+    #[command(subcommand)]
+    Epoch(channels::EpochCommand),
+    /// Delivery servers
+    #[command(subcommand)]
+    Node(nodes::NodeCommand),
+    /// Accounts
+    #[command(subcommand)]
+    Account(devices::AccountCommand),
+    /// Devices
+    #[command(subcommand)]
+    Device(devices::DeviceCommand),
+    /// Rights of devices to channels
+    #[command(subcommand)]
+    Right(devices::RightCommand),
+    /// Operators
+    #[command(subcommand)]
+    Operator(nodes::OperatorCommand),
+    /// Keys of the authority and their succession
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+}
+
+/// The API, for the commands.
+struct Api {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    /// As this operator reaches it; others may need another name.
+    server: String,
+    json: bool,
+}
+
+type Done = Result<(), RequestError>;
+
+impl Api {
+    fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, RequestError> {
+        self.runtime.block_on(self.client.call(method, path, body))
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        self.call(Method::GET, path, None::<&()>)
+    }
+
+    /// Prints an answer as JSON, or as `text` says.
+    fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
+        if self.json {
+            println!("{}", serde_json::to_string(answer).unwrap_or_default());
+        } else {
+            let text = text(answer);
+            println!("{}", text.trim_end());
+        }
+    }
+
+    fn show_code(&self, what: &str, enrol: &str, code: &NewCode) {
+        self.show(code, |code| {
+            format!(
+                "{what} {subject}\nThis code works once, until {until}, and is shown only now:\n\n{code}\n\n  sealcast {enrol} enrol \
+                 --server {server} --code {code} --out FILE",
+                server = self.server,
+                subject = code.subject,
+                code = code.code,
+                until = code.until,
+            )
+        });
+    }
+}
+
+/// Runs one command.
+pub fn run(args: &AdminArgs) -> Result<(), Failure> {
+    let identity = Identity::load(&args.identity, Role::Admin)
+        .map_err(|error| Failure::CannotOpen(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::CannotOpen(error.into()))?;
+    let client = Client::new(&identity).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let api = Api {
+        client,
+        runtime,
+        server: identity.server.clone(),
+        json: args.json,
+    };
+    let done = match &args.command {
+        Command::Status => channels::status(&api),
+        Command::Channel(command) => channels::run(&api, command),
+        Command::Epoch(command) => channels::epochs(&api, command),
+        Command::Node(command) => nodes::run(&api, command),
+        Command::Account(command) => devices::accounts(&api, command),
+        Command::Device(command) => devices::run(&api, command),
+        Command::Right(command) => devices::rights(&api, command),
+        Command::Operator(command) => nodes::operators(&api, command),
+        Command::Keys(command) => keys::run(&api, command),
+    };
+    done.map_err(|error| match error {
+        RequestError::Refused(_) => Failure::NotAsItMustBe(error.into()),
+        _ => Failure::CannotOpen(error.into()),
+    })
+}

@@ -1,0 +1,473 @@
+//! `sealcast serve`: the key server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sealcast_control::door::ADDRS_MAX;
+use sealcast_control::server::{Health, KeyServer, Monitor, ServerConfig, StartError};
+use sealcast_objects::api::{Lead, Role};
+use sealcast_terminal::enrol;
+use sealcast_terminal::identity::Identity;
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::config::{opt_duration, read};
+use crate::live::{counter, gauge};
+use crate::ops::{Ops, Report, Reporter, Sample};
+use crate::signals::Signals;
+
+/// The first operator's identity, in the data folder.
+const ADMIN: &str = "admin.json";
+/// The operator of that name.
+const ADMIN_NAME: &str = "local";
+/// How often signals are looked for, and systemd's watchdog is told.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Flags of `sealcast serve`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    /// Configuration file (TOML); flags go before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the store [default: ./sealcast-data]
+    #[arg(long, env = "SEALCAST_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// File of the master key [default: systemd credential "master-key", else master.key in the data folder]
+    #[arg(long, env = "SEALCAST_MASTER_KEY", value_name = "FILE")]
+    master_key: Option<PathBuf>,
+    /// Where HTTPS and the node link listen; repeatable [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Where the key doors listen (UDP); repeatable [default: 127.0.0.1:8444]
+    #[arg(long, value_name = "ADDR:PORT")]
+    door: Vec<SocketAddr>,
+    /// What devices are told instead of --door, behind a translation of addresses; repeatable
+    #[arg(long, value_name = "ADDR:PORT")]
+    advertise: Vec<SocketAddr>,
+    /// Name or address that clients connect to, for the server's certificate; repeatable
+    /// [default: localhost, this host's name, the addresses of --listen]
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// Serve Prometheus metrics, /livez and /readyz at this address
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Pin a key door to each of these cores [default: one, not pinned]
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    cores: Option<Vec<usize>>,
+    /// How long a starting server collects reports of delivery servers [default: 2s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    start_wait: Option<Duration>,
+    /// How long a ticket key seals sessions; they last up to twice as long [default: 1h]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    ticket_period: Option<Duration>,
+    /// Check flags and configuration, open nothing
+    #[arg(long)]
+    check: bool,
+}
+
+impl ServeArgs {
+    /// Nothing but a configuration file.
+    #[must_use]
+    pub fn of_file(config: Option<PathBuf>) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    data: Option<PathBuf>,
+    #[serde(default)]
+    master_key: Option<PathBuf>,
+    #[serde(default)]
+    listen: Vec<SocketAddr>,
+    #[serde(default)]
+    door: Vec<SocketAddr>,
+    #[serde(default)]
+    advertise: Vec<SocketAddr>,
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    metrics: Option<SocketAddr>,
+    #[serde(default)]
+    cores: Option<Vec<usize>>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    start_wait: Option<Duration>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    ticket_period: Option<Duration>,
+}
+
+/// Flags, environment, file and defaults, resolved.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServePlan {
+    data: PathBuf,
+    master_key: PathBuf,
+    listen: Vec<SocketAddr>,
+    door: Vec<SocketAddr>,
+    advertise: Vec<SocketAddr>,
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cores: Vec<usize>,
+    #[serde(serialize_with = "as_text")]
+    start_wait: Duration,
+    #[serde(serialize_with = "as_text")]
+    ticket_period: Duration,
+}
+
+fn as_text<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_duration(*duration))
+}
+
+/// The first list that says something.
+fn first<T: Clone>(flags: &[T], file: Vec<T>, default: impl FnOnce() -> Vec<T>) -> Vec<T> {
+    if !flags.is_empty() {
+        flags.to_vec()
+    } else if !file.is_empty() {
+        file
+    } else {
+        default()
+    }
+}
+
+impl ServePlan {
+    /// Resolves flags and, if named, the configuration file.
+    ///
+    /// # Errors
+    /// Says which setting is wrong, why, and what to do.
+    pub fn resolve(args: &ServeArgs) -> Result<Self> {
+        let file: File = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let local = |port| vec![SocketAddr::from(([127, 0, 0, 1], port))];
+        let listen = first(&args.listen, file.listen, || local(8443));
+        let door = first(&args.door, file.door, || local(8444));
+        let advertise = first(&args.advertise, file.advertise, Vec::new);
+        ensure!(
+            door.len() <= ADDRS_MAX,
+            "{} addresses for key doors: at most {ADDRS_MAX}",
+            door.len()
+        );
+        if let Some(any) = door.iter().find(|door| door.ip().is_unspecified()) {
+            ensure!(
+                !advertise.is_empty(),
+                "door = {any}: devices cannot be sent there; name an address of this host, or give advertise = [\"ADDR:PORT\"] \
+                 besides"
+            );
+        }
+        let data = args
+            .data
+            .clone()
+            .or(file.data)
+            .unwrap_or_else(|| PathBuf::from("sealcast-data"));
+        let ticket_period = args
+            .ticket_period
+            .or(file.ticket_period)
+            .unwrap_or(sealcast_proto::limits::TICKET_PERIOD);
+        ensure!(
+            ticket_period >= Duration::from_secs(1),
+            "ticket_period = {ticket_period:?}: at least 1s"
+        );
+        Ok(Self {
+            master_key: args
+                .master_key
+                .clone()
+                .or(file.master_key)
+                .or_else(credential)
+                .unwrap_or_else(|| data.join("master.key")),
+            names: first(&args.name, file.names, || default_names(&listen)),
+            data,
+            listen,
+            door,
+            advertise,
+            metrics: args.metrics.or(file.metrics),
+            cores: args.cores.clone().or(file.cores).unwrap_or_default(),
+            start_wait: args
+                .start_wait
+                .or(file.start_wait)
+                .unwrap_or(sealcast_proto::limits::START_WAIT),
+            ticket_period,
+        })
+    }
+
+    fn server(&self) -> ServerConfig {
+        ServerConfig {
+            master_key: self.master_key.clone(),
+            listen: self.listen.clone(),
+            door: self.door.clone(),
+            advertise: self.advertise.clone(),
+            names: self.names.clone(),
+            cores: if self.cores.is_empty() {
+                vec![None]
+            } else {
+                self.cores.iter().copied().map(Some).collect()
+            },
+            start_wait: self.start_wait,
+            ticket_period: self.ticket_period,
+            ..ServerConfig::new(self.data.clone())
+        }
+    }
+}
+
+/// systemd's credential of this name, if there is one.
+fn credential() -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("master-key");
+    file.exists().then_some(file)
+}
+
+fn default_names(listen: &[SocketAddr]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let host = rustix::system::uname();
+    names.extend(host.nodename().to_str().ok().map(str::to_owned));
+    let specific = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    names.extend(specific.map(|ip| ip.to_string()));
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Runs until INT or TERM.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let plan = ServePlan::resolve(args).map_err(Failure::Configuration)?;
+    if args.check {
+        return Ok(());
+    }
+    protect_memory();
+    let signals = Signals::listen().map_err(|error| Failure::CannotOpen(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::CannotOpen(error.into()))?;
+    runtime.block_on(serve(&plan, &signals))
+}
+
+async fn serve(plan: &ServePlan, signals: &Signals) -> Result<(), Failure> {
+    let open = |error: StartError| Failure::CannotOpen(error.into());
+    let server = KeyServer::start(plan.server()).await.map_err(open)?;
+    let _ops = plan
+        .metrics
+        .map(|at| Ops::start(at, server.monitor()))
+        .transpose()
+        .map_err(Failure::CannotOpen)?;
+    let url = local_url(server.listen());
+    first_operator(&server, &plan.data, &url)
+        .await
+        .map_err(Failure::CannotOpen)?;
+    tracing::info!(
+        listen = ?server.listen(),
+        doors = ?server.door(),
+        data = %plan.data.display(),
+        "the key server runs"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    while !signals.stop() {
+        tokio::time::sleep(TICK).await;
+        notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping; delivery servers go on by the hold rule");
+    server.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(state);
+}
+
+/// How this host reaches the server.
+fn local_url(listen: &[SocketAddr]) -> String {
+    let at = listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let ip = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        ip => ip,
+    };
+    format!("https://{}", SocketAddr::new(ip, at.port()))
+}
+
+/// Makes the first operator's identity in the data folder, if it is not there; whoever may read the folder may administrate.
+async fn first_operator(server: &KeyServer, data: &Path, url: &str) -> Result<()> {
+    let file = data.join(ADMIN);
+    if let Ok(mut known) = Identity::load(&file, Role::Admin)
+        && !enrol::is_due(&known)
+    {
+        // The port may be another than last time.
+        if known.server != url {
+            known.server = url.to_owned();
+            known.save(&file)?;
+        }
+        return Ok(());
+    }
+    let code = server
+        .operator_code(ADMIN_NAME, Duration::from_secs(60))
+        .await?;
+    let code = code.code.parse().context("our own code")?;
+    let identity = enrol::enrol(url, &code, &enrol::new_key()?, Role::Admin)
+        .await
+        .context("making the first operator's identity")?;
+    identity.save(&file)?;
+    tracing::info!(file = %file.display(), "made the identity of operator \"{ADMIN_NAME}\"");
+    Ok(())
+}
+
+/// Keys stay out of core dumps, and out of the swap file where the system allows it (SEC-14).
+fn protect_memory() {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core dumps cannot be switched off: they would hold keys");
+    }
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let locked = unlimited
+        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok();
+    if !locked {
+        tracing::info!(
+            "memory is not locked: keys may be swapped out; allow it with LimitMEMLOCK=infinity, or use no swap"
+        );
+    }
+}
+
+impl Reporter for Monitor {
+    async fn report(&self) -> Report {
+        let health = self.health().await;
+        Report {
+            not_ready: health.not_ready().map(str::to_owned),
+            samples: samples(&health),
+        }
+    }
+}
+
+fn samples(health: &Health) -> Vec<Sample> {
+    let plain = |metric| Sample {
+        metric,
+        labels: Vec::new(),
+    };
+    let (leading, term) = match health.status.as_ref().map(|status| status.lead) {
+        Some(Lead::Leading { term }) => (1, term),
+        _ => (0, 0),
+    };
+    let mut samples = vec![
+        plain(gauge("leading", "Whether this master leads", leading)),
+        plain(gauge("term", "Number of its term", term)),
+        plain(gauge(
+            "store_fails",
+            "Whether keys cannot be made durable: an alarm",
+            health.store_fails.into(),
+        )),
+        plain(gauge(
+            "store_old_copy",
+            "Whether the store was an old copy when it was opened: an alarm",
+            health.old_copy.into(),
+        )),
+        plain(counter("alarms", "Alarms raised", health.alarms)),
+        plain(counter(
+            "store_commits",
+            "Transactions of the store",
+            health.writes.commits,
+        )),
+        plain(counter(
+            "store_commands",
+            "Commands in them",
+            health.writes.commands,
+        )),
+        plain(counter(
+            "store_failures",
+            "Transactions of which nothing was written",
+            health.writes.failures,
+        )),
+        plain(counter(
+            "door_bytes_in",
+            "Bytes of key requests",
+            health.doors.bytes_in,
+        )),
+        plain(counter(
+            "door_bytes_out",
+            "Bytes of answers to them",
+            health.doors.bytes_out,
+        )),
+        plain(counter(
+            "door_unsent",
+            "Answers that could not be sent",
+            health.doors.unsent,
+        )),
+        plain(counter(
+            "door_kernel_drops",
+            "Key requests dropped by the kernel",
+            health.doors.kernel_drops,
+        )),
+    ];
+    samples.extend(health.doors.outcomes.iter().map(|(outcome, count)| Sample {
+        metric: counter("door_requests", "Key requests by outcome", *count),
+        labels: vec![("outcome", outcome.name().to_owned())],
+    }));
+    for channel in health.status.iter().flat_map(|status| &status.channels) {
+        let id = channel.channel.to_string();
+        let of = |metric| Sample {
+            metric,
+            labels: vec![("channel", id.clone())],
+        };
+        samples.extend([
+            of(gauge(
+                "epoch",
+                "The epoch in use",
+                channel.current.unwrap_or(0),
+            )),
+            of(gauge(
+                "remaining_ms",
+                "What remains of it",
+                channel.remaining_ms.into(),
+            )),
+            of(gauge(
+                "root_held",
+                "Whether devices can be served",
+                channel.root_held.into(),
+            )),
+            of(gauge(
+                "announced",
+                "Whether the change to the next epoch is announced",
+                channel.announced.into(),
+            )),
+        ]);
+        for server in &channel.servers {
+            let of = |metric| Sample {
+                metric,
+                labels: vec![
+                    ("channel", id.clone()),
+                    ("server", server.server.to_string()),
+                ],
+            };
+            samples.extend([
+                of(gauge(
+                    "server_linked",
+                    "Whether a delivery server's link is up",
+                    server.linked.into(),
+                )),
+                of(gauge(
+                    "server_holds_next",
+                    "Whether it has acknowledged the next key",
+                    u64::from(server.next.is_some() && server.next == channel.next),
+                )),
+                of(gauge(
+                    "server_sent_packets",
+                    "Packets that its run has sealed, as it reports",
+                    server.packets,
+                )),
+                of(gauge(
+                    "server_sent_bytes",
+                    "Bytes of payload that its run has sealed",
+                    server.bytes,
+                )),
+            ]);
+        }
+    }
+    samples
+}
