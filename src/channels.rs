@@ -291,7 +291,11 @@ fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
             "another delivery server's packets are delivered"
         ),
         receiver::Event::Refused { reason } => {
-            tracing::warn!(channel, why = refusal(reason), "the key server refuses keys")
+            tracing::warn!(
+                channel,
+                why = refusal(reason),
+                "the key server refuses keys"
+            )
         }
     }
 }
@@ -301,7 +305,9 @@ fn refusal(reason: Reason) -> &'static str {
         Reason::CookieUnknown => "the session is not known; a new one is opened",
         Reason::NotEntitled => "this device has no right to the channel, or not any more",
         Reason::ChannelUnknown => "it does not know the channel",
-        Reason::EpochUnavailable => "no key is in use, or not the one asked for: does a delivery server send?",
+        Reason::EpochUnavailable => {
+            "no key is in use, or not the one asked for: does a delivery server send?"
+        }
         Reason::Busy => "it is starting, or this device asks too often",
         Reason::RightsChanged => "rights have changed; a new session is opened",
     }

@@ -97,7 +97,9 @@ pub enum FetchSetting {
     Demand,
 }
 
-pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text).map(Some).map_err(|error| {
         serde::de::Error::custom(format!(

@@ -2,4 +2,6 @@
 use crate::Failure;
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {}
-pub fn run(_: &DemoArgs) -> Result<(), Failure> { Ok(()) }
+pub fn run(_: &DemoArgs) -> Result<(), Failure> {
+    Ok(())
+}

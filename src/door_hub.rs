@@ -15,7 +15,7 @@ use sealcast_proto::wire::door::Wanted;
 use sealcast_terminal::doors::DoorClient;
 use sealcast_terminal::identity::Identity;
 use sealcast_terminal::keeper::Event;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Requests of all channels that may wait.
 const CAPACITY: usize = 1024;
@@ -34,6 +34,7 @@ pub struct DoorHub {
     routes: Arc<Mutex<Routes>>,
     /// Channels that the session is for.
     wanted: Arc<Mutex<Vec<u16>>>,
+    changed: Arc<Notify>,
     requests: Option<Sender<Wanted>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,7 +60,9 @@ impl DoorHub {
         let wanted = Arc::new(Mutex::new(channels));
         let (requests, mut outbound) = mailbox::<Wanted>(CAPACITY);
         let (forward, forwarded) = mpsc::channel(CAPACITY);
+        let changed = Arc::new(Notify::new());
         let client = DoorClient {
+            changed: Arc::clone(&changed),
             identity,
             file: file.to_path_buf(),
             channels: Arc::clone(&wanted),
@@ -82,6 +85,7 @@ impl DoorHub {
         Ok(Self {
             routes,
             wanted,
+            changed,
             requests: Some(requests),
             thread: Some(thread),
         })
@@ -95,6 +99,7 @@ impl DoorHub {
         let mut wanted = lock(&self.wanted);
         if !wanted.contains(&channel.0) {
             wanted.push(channel.0);
+            self.changed.notify_one();
         }
         let mut routes = lock(&self.routes);
         if let Some(authority) = &routes.authority {
@@ -128,9 +133,9 @@ fn route(routes: &Mutex<Routes>, event: Event) {
         }
     };
     match event {
-        Event::Granted(granted) => {
+        Event::Granted(granted, asked) => {
             let channel = granted.channel;
-            one(&routes, channel, KeyEvent::Granted(granted));
+            one(&routes, channel, KeyEvent::Granted(granted, asked));
         }
         Event::Refused(refused) => one(&routes, refused.channel, KeyEvent::Refused(refused)),
         Event::Reachable(reachable) => {

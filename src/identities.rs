@@ -60,7 +60,9 @@ pub fn run(command: &IdentityCommand, role: Role) -> Result<(), Failure> {
     let identity = enrolled.map_err(|error| Failure::CannotOpen(error.into()))?;
     identity
         .save(&args.out)
-        .context("the code is used, but the identity could not be kept: ask the operator for a new code")
+        .context(
+            "the code is used, but the identity could not be kept: ask the operator for a new code",
+        )
         .map_err(Failure::CannotOpen)?;
     println!(
         "enrolled {} {} until {}; identity in {}",

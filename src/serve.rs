@@ -144,7 +144,12 @@ impl ServePlan {
     /// # Errors
     /// Says which setting is wrong, why, and what to do.
     pub fn resolve(args: &ServeArgs) -> Result<Self> {
-        let file: File = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let file: File = args
+            .config
+            .as_deref()
+            .map(read)
+            .transpose()?
+            .unwrap_or_default();
         let local = |port| vec![SocketAddr::from(([127, 0, 0, 1], port))];
         let listen = first(&args.listen, file.listen, || local(8443));
         let door = first(&args.door, file.door, || local(8444));
@@ -225,7 +230,10 @@ fn default_names(listen: &[SocketAddr]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let host = rustix::system::uname();
     names.extend(host.nodename().to_str().ok().map(str::to_owned));
-    let specific = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    let specific = listen
+        .iter()
+        .map(SocketAddr::ip)
+        .filter(|ip| !ip.is_unspecified());
     names.extend(specific.map(|ip| ip.to_string()));
     names.retain(|name| !name.is_empty());
     names.sort();
@@ -285,7 +293,10 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
 
 /// How this host reaches the server.
 fn local_url(listen: &[SocketAddr]) -> String {
-    let at = listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let at = listen
+        .first()
+        .copied()
+        .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let ip = match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
@@ -328,7 +339,8 @@ fn protect_memory() {
     }
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     let locked = unlimited
-        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok();
+        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+            .is_ok();
     if !locked {
         tracing::info!(
             "memory is not locked: keys may be swapped out; allow it with LimitMEMLOCK=infinity, or use no swap"

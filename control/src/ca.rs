@@ -11,8 +11,8 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
-    PublicKeyData as _, SanType, SerialNumber,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData as _, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -160,7 +160,10 @@ impl Ca {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name("sealcast key server");
-        params.subject_alt_names = names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
+        params.subject_alt_names = names
+            .iter()
+            .map(|name| san(name))
+            .collect::<Result<_, _>>()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         set_life(&mut params, now, life, rng);
@@ -219,8 +222,8 @@ impl SigningRequest {
                 format!("csr is no certificate signing request with a good signature: {error}"),
             )
         };
-        let request = CertificateSigningRequestParams::from_pem(pem)
-            .map_err(|error| invalid(&error))?;
+        let request =
+            CertificateSigningRequestParams::from_pem(pem).map_err(|error| invalid(&error))?;
         if *request.public_key.algorithm() == PKCS_ED25519
             || *request.public_key.algorithm() == PKCS_ECDSA_P256_SHA256
         {
@@ -243,10 +246,14 @@ impl Peer {
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let names = certificate.subject_alternative_name().ok()??;
-        let urn = names.value.general_names.iter().find_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix(URN),
-            _ => None,
-        })?;
+        let urn = names
+            .value
+            .general_names
+            .iter()
+            .find_map(|name| match name {
+                GeneralName::URI(uri) => uri.strip_prefix(URN),
+                _ => None,
+            })?;
         let (role, subject) = urn.split_once(':')?;
         let role = [Role::Admin, Role::Node, Role::Device]
             .into_iter()
@@ -272,7 +279,12 @@ fn san(name: &str) -> Result<SanType, rcgen::Error> {
     })
 }
 
-fn set_life(params: &mut CertificateParams, now: Timestamp, life: Duration, rng: &mut dyn CryptoRng) {
+fn set_life(
+    params: &mut CertificateParams,
+    now: Timestamp,
+    life: Duration,
+    rng: &mut dyn CryptoRng,
+) {
     params.not_before = now.before(BACKDATE).system().into();
     params.not_after = now.after(life).system().into();
     let mut serial = [0; 16];

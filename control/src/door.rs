@@ -43,7 +43,10 @@ pub struct DoorStats {
 impl Default for DoorStats {
     fn default() -> Self {
         Self {
-            outcomes: Outcome::ALL.into_iter().map(|outcome| (outcome, 0)).collect(),
+            outcomes: Outcome::ALL
+                .into_iter()
+                .map(|outcome| (outcome, 0))
+                .collect(),
             bytes_in: 0,
             bytes_out: 0,
             unsent: 0,

@@ -391,7 +391,10 @@ fn open_tickets(
     rng: &mut StdRng,
 ) -> Result<(Tickets, Timestamp), StartError> {
     let kept = store.read_blocking(|store| keys::ticket_keys(store))?;
-    if kept.first().is_none_or(|key| is_over(key.made_at, now(), period)) {
+    if kept
+        .first()
+        .is_none_or(|key| is_over(key.made_at, now(), period))
+    {
         let next = kept.first().map_or(1, |key| key.period + 1);
         let sealed = new_ticket(vault, next, rng);
         store.write_blocking(move |tx| keys::add_ticket_key(tx, now(), next, &sealed))?;
@@ -457,11 +460,12 @@ impl Housekeeping {
         self.renew_tickets(now).await?;
         self.retire_key(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
-            let certificate = self
-                .app
-                .ca()
-                .server(&self.names, now, SERVER_LIFE, &mut *self.app.rng());
-            self.certificate.replace(certificate.map_err(crate::http::internal)?);
+            let certificate =
+                self.app
+                    .ca()
+                    .server(&self.names, now, SERVER_LIFE, &mut *self.app.rng());
+            self.certificate
+                .replace(certificate.map_err(crate::http::internal)?);
             self.certified = now;
         }
         Ok(())
@@ -473,7 +477,11 @@ impl Housekeeping {
         if next.is_none_or(|end| end > now) {
             return Ok(());
         }
-        for floor in self.app.write(move |tx| rights::end_periods(tx, now)).await? {
+        for floor in self
+            .app
+            .write(move |tx| rights::end_periods(tx, now))
+            .await?
+        {
             self.app.tell_floor(floor);
         }
         Ok(())

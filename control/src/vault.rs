@@ -74,7 +74,9 @@ impl fmt::Debug for Vault {
 
 /// Sealed bytes that do not open: damaged, or moved from another row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a secret in the store does not open: the row is damaged, or not from this store; restore a backup")]
+#[error(
+    "a secret in the store does not open: the row is damaged, or not from this store; restore a backup"
+)]
 pub struct NotOurs;
 
 impl Vault {

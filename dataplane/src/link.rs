@@ -45,8 +45,8 @@ pub enum KeyEvent {
     Authority(VerifyingKey, Option<VerifyingKey>),
     /// The session is a new one.
     Renewed,
-    /// Keys.
-    Granted(Box<Granted>),
+    /// Keys, and when the request left that they answer.
+    Granted(Box<Granted>, Time),
     /// No keys.
     Refused(Refused),
 }

@@ -155,9 +155,10 @@ impl ReceiveChannel {
                 KeyEvent::Reachable(reachable) => delivered.reachable = reachable,
                 KeyEvent::Authority(key, successor) => self.receiver.set_authority(key, successor),
                 KeyEvent::Renewed => self.receiver.session_renewed(now(), rng),
-                KeyEvent::Granted(granted) => {
+                KeyEvent::Granted(granted, asked) => {
                     let deliver = &mut |payload: &[u8]| delivered.take(payload);
-                    self.receiver.handle_granted(now(), *granted, deliver);
+                    self.receiver
+                        .handle_granted(now(), asked, *granted, deliver);
                 }
                 KeyEvent::Refused(refused) => self.receiver.handle_refused(now(), &refused, rng),
             }

@@ -121,7 +121,7 @@ fn parties(rng: &mut ChaCha8Rng) -> (Sender, Receiver) {
         timing: Timing::default(),
         cookies: Vec::new(),
     };
-    receiver.handle_granted(start, granted, deliver);
+    receiver.handle_granted(start, start, granted, deliver);
     let length = certificate.len();
     let source = IpAddr::from([127, 0, 0, 1]);
     receiver.handle_batch(start, source, 0, &mut certificate, length, rng, deliver);

@@ -66,7 +66,9 @@ pub(super) struct TimesArgs {
 impl TimesArgs {
     fn over(&self, base: Times) -> Times {
         let ms = |flag: Option<Duration>, base: u32| {
-            flag.map_or(base, |flag| u32::try_from(flag.as_millis()).unwrap_or(u32::MAX))
+            flag.map_or(base, |flag| {
+                u32::try_from(flag.as_millis()).unwrap_or(u32::MAX)
+            })
         };
         Times {
             lifetime_ms: ms(self.lifetime, base.lifetime_ms),
@@ -201,12 +203,24 @@ fn show_epochs(status: &Status) -> String {
                 or_dash(server.current),
                 or_dash(server.next),
                 String::new(),
-                if server.linked { "linked" } else { "NOT LINKED" }.to_owned(),
+                if server.linked {
+                    "linked"
+                } else {
+                    "NOT LINKED"
+                }
+                .to_owned(),
             ]);
         }
     }
     table(
-        ["CHANNEL", "WHO", "CURRENT", "NEXT", "REMAINING", "SERVED/LINK"],
+        [
+            "CHANNEL",
+            "WHO",
+            "CURRENT",
+            "NEXT",
+            "REMAINING",
+            "SERVED/LINK",
+        ],
         &rows,
     )
 }

@@ -55,7 +55,9 @@ pub(super) enum OperatorCommand {
 
 /// The query of a code's validity.
 pub(super) fn validity(valid: Option<Duration>) -> String {
-    valid.map_or_else(String::new, |valid| format!("?valid_ms={}", valid.as_millis()))
+    valid.map_or_else(String::new, |valid| {
+        format!("?valid_ms={}", valid.as_millis())
+    })
 }
 
 pub(super) fn run(api: &Api, command: &NodeCommand) -> Done {
@@ -97,7 +99,11 @@ fn show(nodes: &[Node]) -> String {
     let row = |node: &Node| {
         let channels = match &node.channels {
             None => "all".to_owned(),
-            Some(list) => list.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+            Some(list) => list
+                .iter()
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
         };
         [
             node.server.to_string(),

@@ -47,11 +47,19 @@ fn md_14_a_second_preset_that_is_not_smaller_is_refused() {
             .unwrap_err()
     };
     let said = add(&["--prepare-ahead", "5s", "--fetch-ahead", "5s"]);
-    for word in ["channel 1", "second preset", "must be smaller", "fetch_ahead"] {
+    for word in [
+        "channel 1",
+        "second preset",
+        "must be smaller",
+        "fetch_ahead",
+    ] {
         assert!(said.contains(word), "{said}");
     }
     let said = add(&["--lifetime", "3s"]);
-    assert!(said.contains("lifetime") && said.contains("prepare_ahead"), "{said}");
+    assert!(
+        said.contains("lifetime") && said.contains("prepare_ahead"),
+        "{said}"
+    );
     let said = add(&["--hold-max", "0"]);
     assert!(said.contains("hold_max"), "{said}");
     assert_eq!(keys.admin(&["channel", "list"]), serde_json::json!([]));
@@ -109,19 +117,32 @@ fn wrong_settings_are_refused_with_their_names() {
 #[test]
 fn what_cannot_be_opened_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let nowhere = [
-        &SEND[..],
-        &["--group", "udp://239.1.1.1:5000?iface=nosuch0"],
-    ]
-    .concat();
+    let keys = KeyServer::start(None, folder.path(), &[]);
+    let node = keys.node(1).display().to_string();
+    let send = ["send", "--node", &node, "--channel", "1"];
+    let generated = ["--input", "gen:?rate=1M"];
+    let nowhere = ["--group", "udp://239.1.1.1:5000?iface=nosuch0"];
+    let nowhere = [&send[..], &generated, &nowhere].concat();
     assert_refused(folder.path(), &nowhere, 3, &["nosuch0", "lo"]);
     let group = ["--group", "udp://239.1.1.1:5000?iface=127.0.0.1"];
-    let file = [&SEND[..5], &["--input", "/nowhere.ts"], &group[..]].concat();
+    let file = [&send[..], &["--input", "/nowhere.ts"], &group].concat();
     assert_refused(folder.path(), &file, 3, &["/nowhere.ts", "No such file"]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let input = format!("udp://127.0.0.1:{}", taken.local_addr().unwrap().port());
-    let port = [&SEND[..5], &["--input", &input], &group[..]].concat();
+    let port = [&send[..], &["--input", &input], &group].concat();
     assert_refused(folder.path(), &port, 3, &["in use", "another port"]);
+    let identity = [&SEND[..], &group].concat();
+    let words = ["/nowhere.json", "No such file", "sealcast node enrol"];
+    assert_refused(folder.path(), &identity, 3, &words);
+    let device = keys.device("box", &[]).file.display().to_string();
+    let other = ["send", "--node", &device, "--channel", "1"];
+    let other = [&other[..], &generated, &group].concat();
+    assert_refused(
+        folder.path(),
+        &other,
+        3,
+        &["is the identity of a device", "node"],
+    );
 }
 
 /// One channel that cannot be opened does not stop the others.

@@ -47,11 +47,7 @@ impl KeyServer {
             None => (None, "127.0.0.1".to_owned()),
         };
         // In a namespace of its own every port is free; elsewhere the kernel chooses.
-        let (tcp, udp) = if host.is_some() {
-            (8443, 8444)
-        } else {
-            (0, 0)
-        };
+        let (tcp, udp) = if host.is_some() { (8443, 8444) } else { (0, 0) };
         let data = folder.join("data").display().to_string();
         let args = [
             "serve",

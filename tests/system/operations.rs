@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -65,11 +64,7 @@ fn reload_does_not_touch_running_channels() {
         };
         let channels: String = ids.iter().map(|&id| channel(id, kind)).collect();
         let path = folder.join(format!("{kind}.toml"));
-        fs::write(
-            &path,
-            format!("{identity}{channels}"),
-        )
-        .unwrap();
+        fs::write(&path, format!("{identity}{channels}")).unwrap();
         path.display().to_string()
     };
     let config = file("receive", &[1, 2]);

@@ -30,7 +30,12 @@ fn read(row: &Row) -> std::result::Result<Account, StoreError> {
 ///
 /// # Errors
 /// The store's.
-pub fn add(tx: &mut dyn Tx, now: Timestamp, name: &str, rng: &mut dyn CryptoRng) -> Result<AccountId> {
+pub fn add(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    name: &str,
+    rng: &mut dyn CryptoRng,
+) -> Result<AccountId> {
     let id = AccountId::new(now, rng);
     tx.execute(
         "INSERT INTO account (id, name, rights_version, rights_floor, floor_since) VALUES ($1, $2, 1, 0, 0)",
@@ -44,8 +49,14 @@ pub fn add(tx: &mut dyn Tx, now: Timestamp, name: &str, rng: &mut dyn CryptoRng)
 /// # Errors
 /// The store's.
 pub fn list(store: &mut dyn Read) -> Result<Vec<Account>> {
-    let rows = store.query("SELECT id, name, rights_version FROM account ORDER BY id", &[])?;
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
+    let rows = store.query(
+        "SELECT id, name, rights_version FROM account ORDER BY id",
+        &[],
+    )?;
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 /// One account.
@@ -68,7 +79,12 @@ pub fn get(store: &mut dyn Read, id: AccountId) -> Result<Account> {
 ///
 /// # Errors
 /// Not found; the store's.
-pub(crate) fn changed(tx: &mut dyn Tx, now: Timestamp, id: AccountId, takes: bool) -> Result<Floor> {
+pub(crate) fn changed(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    id: AccountId,
+    takes: bool,
+) -> Result<Floor> {
     let version = get(tx, id)?.rights_version + 1;
     tx.execute(
         "UPDATE account SET rights_version = $1 WHERE id = $2",
@@ -101,5 +117,8 @@ pub fn floors(store: &mut dyn Read, since: Timestamp) -> Result<Vec<Floor>> {
             version: row.get(1)?,
         })
     };
-    Ok(rows.iter().map(floor).collect::<std::result::Result<_, StoreError>>()?)
+    Ok(rows
+        .iter()
+        .map(floor)
+        .collect::<std::result::Result<_, StoreError>>()?)
 }

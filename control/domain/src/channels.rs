@@ -42,7 +42,10 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Channel>> {
          FROM channel ORDER BY id",
         &[],
     )?;
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 /// One channel.
@@ -76,7 +79,10 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     if known.is_some() {
         return refuse(
             Kind::Conflict,
-            format!("channel {} exists already: change it, or choose another number", channel.id),
+            format!(
+                "channel {} exists already: change it, or choose another number",
+                channel.id
+            ),
         );
     }
     let Times {
@@ -113,7 +119,10 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     if known.mode != channel.mode {
         return refuse(
             Kind::Conflict,
-            format!("the mode of channel {} cannot be changed: remove it and add it anew", channel.id),
+            format!(
+                "the mode of channel {} cannot be changed: remove it and add it anew",
+                channel.id
+            ),
         );
     }
     let times = channel.times;

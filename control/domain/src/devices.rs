@@ -47,8 +47,14 @@ pub fn add(
 /// # Errors
 /// The store's.
 pub fn list(store: &mut dyn Read) -> Result<Vec<Device>> {
-    let rows = store.query("SELECT id, account, name, standing FROM device ORDER BY id", &[])?;
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
+    let rows = store.query(
+        "SELECT id, account, name, standing FROM device ORDER BY id",
+        &[],
+    )?;
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 /// One device.
@@ -76,12 +82,7 @@ pub fn get(store: &mut dyn Read, id: DeviceId) -> Result<Device> {
 ///
 /// # Errors
 /// Not found; a step that cannot be taken; the store's.
-pub fn set_standing(
-    tx: &mut dyn Tx,
-    now: Timestamp,
-    id: DeviceId,
-    to: Standing,
-) -> Result<Floor> {
+pub fn set_standing(tx: &mut dyn Tx, now: Timestamp, id: DeviceId, to: Standing) -> Result<Floor> {
     let device = get(tx, id)?;
     check_step(&format!("device {}", Text(id)), device.standing, to)?;
     tx.execute(

@@ -142,8 +142,14 @@ fn read_epoch(row: &Row) -> std::result::Result<Epoch, StoreError> {
 /// # Errors
 /// The store's.
 pub fn put_channel(tx: &mut dyn Tx, channel: u16, keys: &ChannelKeys) -> Result<()> {
-    tx.execute("DELETE FROM channel_keys WHERE channel = $1", params![channel])?;
-    tx.execute("DELETE FROM channel_server WHERE channel = $1", params![channel])?;
+    tx.execute(
+        "DELETE FROM channel_keys WHERE channel = $1",
+        params![channel],
+    )?;
+    tx.execute(
+        "DELETE FROM channel_server WHERE channel = $1",
+        params![channel],
+    )?;
     tx.execute("DELETE FROM epoch WHERE channel = $1", params![channel])?;
     tx.execute(
         "INSERT INTO channel_keys (channel, highest, revision, announced) VALUES ($1, $2, $3, $4)",

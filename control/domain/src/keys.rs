@@ -92,7 +92,10 @@ pub fn authority_keys(store: &mut dyn Read) -> Result<Vec<AuthorityKey>> {
             since: Timestamp(row.get(3)?),
         })
     };
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, StoreError>>()?)
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, StoreError>>()?)
 }
 
 fn of(keys: &[AuthorityKey], stage: KeyStage) -> Option<&AuthorityKey> {
@@ -208,7 +211,10 @@ pub fn ticket_keys(store: &mut dyn Read) -> Result<Vec<TicketKey>> {
             made_at: Timestamp(row.get(2)?),
         })
     };
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, StoreError>>()?)
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, StoreError>>()?)
 }
 
 /// Adds the ticket key of a period and drops all but the one before it.

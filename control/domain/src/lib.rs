@@ -27,8 +27,6 @@ pub mod operators;
 pub mod rights;
 pub mod schema;
 pub mod store;
-#[cfg(test)]
-mod tests;
 
 pub use store::{Read, Row, StoreError, Tx, Value};
 

@@ -57,7 +57,9 @@ pub fn get(store: &mut dyn Read, server: u32) -> Result<Node> {
         Some(row) => read(store, &row),
         None => refuse(
             Kind::NotFound,
-            format!("there is no delivery server {server}: `sealcast admin node list` shows those that are"),
+            format!(
+                "there is no delivery server {server}: `sealcast admin node list` shows those that are"
+            ),
         ),
     }
 }
@@ -68,7 +70,10 @@ pub fn get(store: &mut dyn Read, server: u32) -> Result<Node> {
 /// It is revoked; the store's.
 pub fn put(tx: &mut dyn Tx, new: &NewNode) -> Result<()> {
     let server = new.server;
-    let known = tx.first("SELECT standing FROM node WHERE server = $1", params![server])?;
+    let known = tx.first(
+        "SELECT standing FROM node WHERE server = $1",
+        params![server],
+    )?;
     match known {
         Some(row) if row.get::<String>(0)? == Standing::Revoked.name() => {
             return refuse(
@@ -89,7 +94,10 @@ pub fn put(tx: &mut dyn Tx, new: &NewNode) -> Result<()> {
             )?;
         }
     }
-    tx.execute("DELETE FROM node_channel WHERE server = $1", params![server])?;
+    tx.execute(
+        "DELETE FROM node_channel WHERE server = $1",
+        params![server],
+    )?;
     for channel in new.channels.iter().flatten() {
         tx.execute(
             "INSERT INTO node_channel (server, channel) VALUES ($1, $2)",

@@ -42,7 +42,10 @@ pub fn list(store: &mut dyn Read, device: Option<DeviceId>) -> Result<Vec<Right>
             params![device.to_bytes()],
         )?,
     };
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 /// Gives a right, or changes the period of one that is.

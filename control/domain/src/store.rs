@@ -154,10 +154,9 @@ impl Row {
     /// # Errors
     /// [`StoreError::Damaged`] when it is none.
     pub fn get<T: FromValue>(&self, index: usize) -> Result<T, StoreError> {
-        self.0
-            .get(index)
-            .and_then(T::from_value)
-            .ok_or_else(|| StoreError::Damaged(format!("column {index} of {} values", self.0.len())))
+        self.0.get(index).and_then(T::from_value).ok_or_else(|| {
+            StoreError::Damaged(format!("column {index} of {} values", self.0.len()))
+        })
     }
 }
 

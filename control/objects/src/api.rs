@@ -177,7 +177,8 @@ pub struct Times {
 
 impl From<Timing> for Times {
     fn from(timing: Timing) -> Self {
-        let ms = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let ms =
+            |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         Self {
             lifetime_ms: ms(timing.lifetime()),
             prepare_ahead_ms: ms(timing.prepare_ahead()),
@@ -490,8 +491,13 @@ impl KeyStage {
     /// The stage of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Successor, Self::Current, Self::Retiring, Self::Retired]
-            .into_iter()
-            .find(|stage| stage.name() == name)
+        [
+            Self::Successor,
+            Self::Current,
+            Self::Retiring,
+            Self::Retired,
+        ]
+        .into_iter()
+        .find(|stage| stage.name() == name)
     }
 }

@@ -35,7 +35,9 @@ pub enum NoCode {
     )]
     Shape,
     /// A typing error.
-    #[error("there is a typing error in this enrolment code: its checksum does not fit; copy it again")]
+    #[error(
+        "there is a typing error in this enrolment code: its checksum does not fit; copy it again"
+    )]
     Checksum,
 }
 
@@ -136,7 +138,10 @@ mod tests {
         let code = Code::new([7; 32], &mut ChaCha8Rng::seed_from_u64(3));
         let text = code.to_string();
         assert_eq!(text.parse(), Ok(code.clone()));
-        assert_eq!(format!(" {} ", text.to_lowercase()).parse(), Ok(code.clone()));
+        assert_eq!(
+            format!(" {} ", text.to_lowercase()).parse(),
+            Ok(code.clone())
+        );
         let typed = text.replacen(&text[4..5], if &text[4..5] == "A" { "B" } else { "A" }, 1);
         assert_eq!(typed.parse::<Code>(), Err(NoCode::Checksum));
         assert_eq!(text[..60].parse::<Code>(), Err(NoCode::Shape));

@@ -45,10 +45,7 @@ pub(super) fn routes() -> Router<App> {
             axum::routing::patch(set_right),
         )
         .route("/v1/operators/{name}/code", post(operator_code))
-        .route(
-            "/v1/authority-keys",
-            get(list_keys).post(prepare_key),
-        )
+        .route("/v1/authority-keys", get(list_keys).post(prepare_key))
         .route("/v1/authority-keys/promote", post(promote_key))
 }
 
@@ -90,7 +87,9 @@ async fn change_channel(
     Json(channel): Json<Channel>,
 ) -> Reply<Channel> {
     if channel.id != id {
-        return Err(Problem::new(Kind::Invalid, "the number of a channel cannot be changed").into());
+        return Err(
+            Problem::new(Kind::Invalid, "the number of a channel cannot be changed").into(),
+        );
     }
     let new = channel.clone();
     app.write(move |tx| channels::change(tx, &new)).await?;
@@ -286,7 +285,9 @@ async fn list_rights(
     Query(of): Query<OfDevice>,
 ) -> Reply<Vec<Right>> {
     let device = of.device.map(|Text(device)| device);
-    Ok(Json(app.read(move |store| rights::list(store, device)).await?))
+    Ok(Json(
+        app.read(move |store| rights::list(store, device)).await?,
+    ))
 }
 
 async fn put_right(

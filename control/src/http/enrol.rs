@@ -35,7 +35,14 @@ async fn enrol(
         }
         let certificate = ours
             .ca()
-            .sign(&csr, admitted.role, &admitted.subject, now, CLIENT_LIFE, &mut rng)
+            .sign(
+                &csr,
+                admitted.role,
+                &admitted.subject,
+                now,
+                CLIENT_LIFE,
+                &mut rng,
+            )
             .map_err(|error| Error::Refused(internal(error)))?;
         let floor = enrolment::enrolled(tx, now, hash, &admitted, &key, &certificate)?;
         Ok((admitted, certificate, floor))
@@ -102,9 +109,20 @@ async fn renew(
     let now = now();
     let certificate = app
         .ca()
-        .sign(&csr, peer.role, &peer.subject, now, CLIENT_LIFE, &mut app.fork_rng())
+        .sign(
+            &csr,
+            peer.role,
+            &peer.subject,
+            now,
+            CLIENT_LIFE,
+            &mut app.fork_rng(),
+        )
         .map_err(internal)?;
-    tracing::info!(role = peer.role.name(), subject = peer.subject, "certificate renewed");
+    tracing::info!(
+        role = peer.role.name(),
+        subject = peer.subject,
+        "certificate renewed"
+    );
     Ok(Json(
         enrolled(&app, peer.role, peer.subject, certificate, now).await?,
     ))

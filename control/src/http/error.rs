@@ -77,7 +77,10 @@ pub(crate) fn problem(error: Error) -> Problem {
         }
         Error::Store(error) => {
             tracing::error!(%error, "the store failed");
-            Problem::new(Kind::Internal, "the store failed; nothing was changed; the server's log says how")
+            Problem::new(
+                Kind::Internal,
+                "the store failed; nothing was changed; the server's log says how",
+            )
         }
     }
 }

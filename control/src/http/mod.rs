@@ -16,11 +16,11 @@ use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::Floor;
 use sealcast_domain::{Error, channels, devices, keys, nodes, operators};
+use sealcast_objects::DeviceId;
 use sealcast_objects::api::{Device, KeyStage, Node, Role};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
-use sealcast_objects::DeviceId;
 use sealcast_proto::authority::{ChannelConfig, Keys};
 use sealcast_proto::door::{Tickets, Update};
 use sealcast_proto::ids::ChannelId;
@@ -167,14 +167,30 @@ impl App {
     }
 
     pub(crate) fn tickets(&self) -> (Tickets, Timestamp, Duration) {
-        let tickets = self.0.tickets.read().unwrap_or_else(PoisonError::into_inner);
-        let made = self.0.ticket_made.read().unwrap_or_else(PoisonError::into_inner);
+        let tickets = self
+            .0
+            .tickets
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let made = self
+            .0
+            .ticket_made
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         (tickets.clone(), *made, self.0.ticket_period)
     }
 
     pub(crate) fn set_tickets(&self, tickets: &Tickets, made: Timestamp) {
-        *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = tickets.clone();
-        *self.0.ticket_made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        *self
+            .0
+            .tickets
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = tickets.clone();
+        *self
+            .0
+            .ticket_made
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = made;
         self.0.doors.tell(Update::Tickets(tickets.clone()));
     }
 
@@ -220,7 +236,10 @@ impl App {
     pub(crate) async fn authenticate_node(&self, peer: &Peer) -> Result<Node, Problem> {
         let (subject, key) = (peer.subject.clone(), peer.public_key.clone());
         let Ok(server) = subject.parse() else {
-            return Err(Problem::new(Kind::Unauthenticated, "the certificate names no delivery server"));
+            return Err(Problem::new(
+                Kind::Unauthenticated,
+                "the certificate names no delivery server",
+            ));
         };
         self.store()
             .read(move |store| nodes::authenticate(store, server, &key))
@@ -231,7 +250,10 @@ impl App {
     pub(crate) async fn authenticate_device(&self, peer: &Peer) -> Result<Device, Problem> {
         let (subject, key) = (peer.subject.clone(), peer.public_key.clone());
         let Ok(Text(device)) = subject.parse::<Text<DeviceId>>() else {
-            return Err(Problem::new(Kind::Unauthenticated, "the certificate names no device"));
+            return Err(Problem::new(
+                Kind::Unauthenticated,
+                "the certificate names no device",
+            ));
         };
         self.store()
             .read(move |store| devices::authenticate(store, device, &key))
@@ -239,7 +261,10 @@ impl App {
             .map_err(problem)
     }
 
-    pub(crate) async fn authenticate_operator(&self, peer: &Option<Peer>) -> Result<String, Problem> {
+    pub(crate) async fn authenticate_operator(
+        &self,
+        peer: &Option<Peer>,
+    ) -> Result<String, Problem> {
         let Some(peer) = peer else {
             return Err(Problem::new(
                 Kind::Unauthenticated,
@@ -325,10 +350,16 @@ pub(crate) fn authority_key_name(public_key: &[u8]) -> String {
 }
 
 /// A new authority key and its sealed form.
-pub(crate) fn new_authority_key(vault: &Vault, rng: &mut dyn rand_core::CryptoRng) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn new_authority_key(
+    vault: &Vault,
+    rng: &mut dyn rand_core::CryptoRng,
+) -> (Vec<u8>, Vec<u8>) {
     let mut seed = zeroize::Zeroizing::new([0; 32]);
     rng.fill_bytes(seed.as_mut());
-    let public_key = SigningKey::from_seed(&seed).verifying_key().as_bytes().to_vec();
+    let public_key = SigningKey::from_seed(&seed)
+        .verifying_key()
+        .as_bytes()
+        .to_vec();
     let sealed = vault.seal(&authority_key_name(&public_key), seed.as_ref(), rng);
     (public_key, sealed)
 }

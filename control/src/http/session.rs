@@ -79,7 +79,9 @@ async fn session(
         period: tickets.period(),
         channels: entitled.channels.iter().copied().map(ChannelId).collect(),
     };
-    let cookies = (0..COOKIES_MAX).filter_map(|_| tickets.seal(&ticket, &mut rng)).collect();
+    let cookies = (0..COOKIES_MAX)
+        .filter_map(|_| tickets.seal(&ticket, &mut rng))
+        .collect();
     let mut grant = Vec::new();
     SessionGrant {
         session: ticket.session,
@@ -93,7 +95,8 @@ async fn session(
     let left = period - age;
     let share = 25 + rng.next_u64() % 50;
     let renew_after = left + period * u32::try_from(share).expect("below 100") / 100;
-    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ms =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Json(SessionReply {
         grant,
         channels: entitled.channels,
@@ -128,7 +131,6 @@ async fn door(
     ];
     Ok((headers, reply).into_response())
 }
-
 
 /// This server's clock; anybody may ask, to tell which clock is wrong when certificates do not hold.
 async fn time() -> Json<sealcast_objects::time::Timestamp> {

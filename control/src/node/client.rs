@@ -72,9 +72,7 @@ pub async fn run(
     mut events: impl FnMut(NodeEvent),
     failed: impl AsyncFn(&LinkError),
 ) -> Result<(), LinkError> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|_| LinkError::Url(url.to_owned()))?;
+    let uri: Uri = url.parse().map_err(|_| LinkError::Url(url.to_owned()))?;
     if uri.scheme_str() != Some("https") || uri.host().is_none() {
         return Err(LinkError::Url(url.to_owned()));
     }
@@ -99,9 +97,7 @@ pub async fn run(
         }
         // What is said while there is no link is dropped: it is said again when there is one.
         let rest = pause + pause.mul_f64(rng.random_range(0.0..0.5));
-        let drain = async {
-            while outbound.recv().await.is_some() {}
-        };
+        let drain = async { while outbound.recv().await.is_some() {} };
         tokio::select! {
             () = drain => return Ok(()),
             () = sleep(rest) => {}
@@ -165,11 +161,18 @@ async fn link(
     }
 }
 
-async fn connect(uri: &Uri, tls: Arc<ClientConfig>) -> Result<tonic::transport::Channel, LinkError> {
+async fn connect(
+    uri: &Uri,
+    tls: Arc<ClientConfig>,
+) -> Result<tonic::transport::Channel, LinkError> {
     let connector = tower::service_fn(move |uri: Uri| {
         let tls = TlsConnector::from(Arc::clone(&tls));
         async move {
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let host = uri
+                .host()
+                .unwrap_or_default()
+                .trim_matches(['[', ']'])
+                .to_owned();
             let port = uri.port_u16().unwrap_or(443);
             let tcp = TcpStream::connect((host.as_str(), port)).await?;
             tcp.set_nodelay(true)?;
@@ -178,7 +181,10 @@ async fn connect(uri: &Uri, tls: Arc<ClientConfig>) -> Result<tonic::transport::
         }
     });
     // The connector speaks TLS itself; to the endpoint it is a plain stream.
-    let plain = format!("http://{}", uri.authority().map_or("", |authority| authority.as_str()));
+    let plain = format!(
+        "http://{}",
+        uri.authority().map_or("", |authority| authority.as_str())
+    );
     let endpoint = Endpoint::from_shared(plain)
         .map_err(|error| LinkError::Connect(error.to_string()))?
         .connect_timeout(CONNECT)

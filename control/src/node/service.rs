@@ -28,7 +28,11 @@ impl pb::node_link_server::NodeLink for Service {
         &self,
         request: Request<Streaming<pb::ToAuthority>>,
     ) -> Result<Response<Outgoing>, Status> {
-        let peer = request.extensions().get::<Option<Peer>>().cloned().flatten();
+        let peer = request
+            .extensions()
+            .get::<Option<Peer>>()
+            .cloned()
+            .flatten();
         let Some(peer) = peer.filter(|peer| peer.role == Role::Node) else {
             return Err(Status::unauthenticated(
                 "the node link needs the certificate of a delivery server: enrol with `sealcast node enrol`",
@@ -48,8 +52,8 @@ impl pb::node_link_server::NodeLink for Service {
             .map_err(|error| Status::unavailable(error.to_string()))?;
         tracing::info!(server, "a delivery server has linked up");
         tokio::spawn(read(authority, conn, server, request.into_inner()));
-        let outgoing = ReceiverStream::new(outgoing)
-            .map(|frame| Ok(convert::from_from_authority(frame)));
+        let outgoing =
+            ReceiverStream::new(outgoing).map(|frame| Ok(convert::from_from_authority(frame)));
         Ok(Response::new(Box::pin(outgoing)))
     }
 }

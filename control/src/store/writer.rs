@@ -171,7 +171,9 @@ fn in_savepoint(
     job: Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
-    let begun = connection.execute_batch("SAVEPOINT command").map_err(store_error);
+    let begun = connection
+        .execute_batch("SAVEPOINT command")
+        .map_err(store_error);
     let (good, finish) = match begun {
         Ok(()) => job(&mut Command(connection)),
         Err(_) => job(&mut Closed),
@@ -204,7 +206,11 @@ impl sealcast_domain::Read for Closed {
 }
 
 impl Tx for Closed {
-    fn execute(&mut self, _: &'static str, _: &[sealcast_domain::Value]) -> Result<u64, StoreError> {
+    fn execute(
+        &mut self,
+        _: &'static str,
+        _: &[sealcast_domain::Value],
+    ) -> Result<u64, StoreError> {
         Err(StoreError::Closed)
     }
 }

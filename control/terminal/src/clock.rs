@@ -62,7 +62,10 @@ mod tests {
         let said = describe(theirs, ours).unwrap();
         assert!(said.contains("5 h 2 min ahead of"), "{said}");
         assert!(describe(ours, theirs).unwrap().contains("behind"));
-        assert_eq!(describe(theirs, theirs.after(Duration::from_secs(20))), None);
+        assert_eq!(
+            describe(theirs, theirs.after(Duration::from_secs(20))),
+            None
+        );
         assert_eq!(parse_date("yesterday"), None);
     }
 }

@@ -12,7 +12,7 @@ use sealcast_proto::ids::Time;
 use sealcast_proto::limits::CONTROL_MAX;
 use sealcast_proto::wire::door::Wanted;
 use tokio::net::UdpSocket;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use crate::enrol;
@@ -32,6 +32,8 @@ pub struct DoorClient {
     pub file: PathBuf,
     /// Channels that it receives, read at each new session; empty: all that it may have.
     pub channels: Arc<Mutex<Vec<u16>>>,
+    /// Says that `channels` has changed.
+    pub changed: Arc<Notify>,
     /// Requests of all channels.
     pub requests: mpsc::Receiver<Wanted>,
 }
@@ -123,9 +125,10 @@ impl DoorClient {
             let timer = sleep_until(Instant::now() + due.unwrap_or(Duration::from_secs(3600)));
             tokio::select! {
                 wanted = self.requests.recv() => match wanted {
-                    Some(wanted) => keeper.wanted(&wanted, &mut rng),
+                    Some(wanted) => keeper.wanted(clock(), &wanted, &mut rng),
                     None => break,
                 },
+                () = self.changed.notified() => keeper.renew(clock()),
                 (is_v4, len) = sockets.recv(&mut v4, &mut v6) => {
                     let buffer = if is_v4 { &v4 } else { &v6 };
                     if let Err(cause) = keeper.datagram(clock(), &buffer[..len], true, &mut rng) {
@@ -177,7 +180,11 @@ impl DoorClient {
                     Ok(()) => {
                         tracing::info!(channels = ?reply.channels, doors = ?reply.doors, "session opened");
                         for refused in &reply.refused {
-                            tracing::warn!(channel = refused.channel, why = refused.why, "a channel is refused");
+                            tracing::warn!(
+                                channel = refused.channel,
+                                why = refused.why,
+                                "a channel is refused"
+                            );
                         }
                         self.identity.session = Some(*reply);
                         self.save();
@@ -197,7 +204,11 @@ impl DoorClient {
     /// Opens a session, renewing the certificate before if that is due.
     fn open(&self, came: mpsc::Sender<Came>) {
         let mut identity = self.identity.clone();
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let channels = self
+            .channels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         tokio::spawn(async move {
             if enrol::is_due(&identity) {
                 match enrol::renew(&mut identity).await {
@@ -205,7 +216,9 @@ impl DoorClient {
                         tracing::info!(until = %identity.until, "certificate renewed");
                         let _ = came.send(Came::Identity(Box::new(identity.clone()))).await;
                     }
-                    Err(error) => tracing::warn!(%error, "the certificate could not be renewed; trying again"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the certificate could not be renewed; trying again")
+                    }
                 }
             }
             let session = async {

@@ -88,7 +88,9 @@ pub async fn renew(identity: &mut Identity) -> Result<(), RequestError> {
         csr: signing_request(&key)?,
     };
     let client = Client::new(identity)?;
-    let renewed: Enrolled = client.call(Method::POST, "/v1/renew", Some(&request)).await?;
+    let renewed: Enrolled = client
+        .call(Method::POST, "/v1/renew", Some(&request))
+        .await?;
     identity.certificate = renewed.certificate;
     identity.until = renewed.until;
     identity.authority = renewed.authority;

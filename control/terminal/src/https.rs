@@ -22,7 +22,9 @@ pub enum RequestError {
     #[error("the key server refuses: {}", .0.detail)]
     Refused(Problem),
     /// It cannot be reached.
-    #[error("the key server {server} cannot be reached: {why}; does it run, and is its address right?")]
+    #[error(
+        "the key server {server} cannot be reached: {why}; does it run, and is its address right?"
+    )]
     Unreachable {
         /// Its address.
         server: String,
@@ -106,9 +108,16 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, RequestError> {
         let response = self.send(method, path, body).await?;
-        let bytes = response.bytes().await.map_err(|error| self.answer(&causes(&error)))?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| self.answer(&causes(&error)))?;
         // An answer without content is `null` to whoever expects nothing.
-        let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
+        let bytes = if bytes.is_empty() {
+            b"null".as_slice()
+        } else {
+            &bytes
+        };
         serde_json::from_slice(bytes).map_err(|error| self.answer(&error.to_string()))
     }
 
@@ -138,7 +147,9 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Response, RequestError> {
-        let mut request = self.client.request(method, format!("{}{path}", self.server));
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.server));
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -213,9 +224,15 @@ pub async fn diagnose(server: &str, error: &str) -> String {
 }
 
 fn is_of_time(text: &str) -> bool {
-    ["certificate expired", "expired:", "not valid yet", "CertificateExpired", "not yet valid"]
-        .iter()
-        .any(|mark| text.contains(mark))
+    [
+        "certificate expired",
+        "expired:",
+        "not valid yet",
+        "CertificateExpired",
+        "not yet valid",
+    ]
+    .iter()
+    .any(|mark| text.contains(mark))
 }
 
 /// What a TLS error means and what to do; `None` when it is none.
@@ -227,11 +244,16 @@ fn explain(text: &str) -> Option<String> {
          server, or somebody between): check the address, or get a new code from the operator"
             .to_owned()
     } else if has("not valid for") || has("NotValidForName") {
-        format!("its certificate does not hold for this name or address ({text}): add it with --name at the key server")
-    } else if has("received fatal alert: CertificateExpired") || has("received fatal alert: the peer's certificate has expired") {
+        format!(
+            "its certificate does not hold for this name or address ({text}): add it with --name at the key server"
+        )
+    } else if has("received fatal alert: CertificateExpired")
+        || has("received fatal alert: the peer's certificate has expired")
+    {
         "it says that this identity's certificate has expired: enrol again".to_owned()
     } else if has("received fatal alert: UnknownCA") || has("received fatal alert: DecryptError") {
-        "it does not know the CA of this identity (the key server was set up anew?): enrol again".to_owned()
+        "it does not know the CA of this identity (the key server was set up anew?): enrol again"
+            .to_owned()
     } else if has("invalid peer certificate") || has("fatal alert") || has("TLS") {
         text.to_owned()
     } else {

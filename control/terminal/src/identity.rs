@@ -166,7 +166,9 @@ impl Identity {
             made.write_all(&text)?;
             made.sync_all()?;
             fs::rename(&beside, file)?;
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         let written = write().map_err(|why| {

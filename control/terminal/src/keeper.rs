@@ -46,8 +46,8 @@ pub enum Event {
     Reachable(bool),
     /// The session is a new one; the authority key and its successor.
     Renewed(VerifyingKey, Option<VerifyingKey>),
-    /// Keys.
-    Granted(Box<Granted>),
+    /// Keys, and when the request left that they answer.
+    Granted(Box<Granted>, Time),
     /// No keys.
     Refused(Refused),
 }
@@ -144,7 +144,7 @@ impl Keeper {
         (self.pause, self.opened_at) = (None, Some(now));
         self.open_at = Some(now.after(Duration::from_millis(reply.renew_after_ms)));
         for wanted in std::mem::take(&mut self.waiting) {
-            self.ask(&wanted, rng);
+            self.ask(now, &wanted, rng);
         }
         Ok(())
     }
@@ -161,9 +161,9 @@ impl Keeper {
     }
 
     /// A channel wants keys.
-    pub fn wanted(&mut self, wanted: &Wanted, rng: &mut dyn CryptoRng) {
+    pub fn wanted(&mut self, now: Time, wanted: &Wanted, rng: &mut dyn CryptoRng) {
         if self.session.is_some() {
-            return self.ask(wanted, rng);
+            return self.ask(now, wanted, rng);
         }
         // A retry takes the place of its first try.
         self.waiting.retain(|known| known.number != wanted.number);
@@ -173,11 +173,11 @@ impl Keeper {
         self.waiting.push_back(wanted.clone());
     }
 
-    fn ask(&mut self, wanted: &Wanted, rng: &mut dyn CryptoRng) {
+    fn ask(&mut self, now: Time, wanted: &Wanted, rng: &mut dyn CryptoRng) {
         let Some(session) = &mut self.session else {
             return;
         };
-        let datagram = session.request(wanted, rng);
+        let datagram = session.request(now, wanted, rng);
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered > UNANSWERED {
             // Another door may answer, and HTTPS passes where UDP does not.
@@ -217,10 +217,10 @@ impl Keeper {
             self.unanswered = 0;
         }
         match answer {
-            Answer::Granted(granted) => {
+            Answer::Granted { granted, asked } => {
                 self.set_reachable(true);
-                self.out
-                    .push_back(Output::Event(Event::Granted(Box::new(granted))));
+                let event = Event::Granted(Box::new(granted), asked);
+                self.out.push_back(Output::Event(event));
             }
             Answer::Refused(refused) => {
                 self.set_reachable(true);
@@ -229,13 +229,17 @@ impl Keeper {
                     Reason::NotEntitled => self.renew_soon(now, RENEWAL_MIN, rng),
                     _ => {}
                 }
-                self.out
-                    .push_back(Output::Event(Event::Refused(refused)));
+                self.out.push_back(Output::Event(Event::Refused(refused)));
             }
             // A hint only: whoever can read the request could have sent it.
             Answer::CookieUnknown => self.renew_soon(now, RIGHTS_SPREAD, rng),
         }
         Ok(())
+    }
+
+    /// The channels of this device have changed: a new session is opened at once.
+    pub fn renew(&mut self, now: Time) {
+        self.open_at = Some(now);
     }
 
     /// A new session is opened within `spread`, but not oftener than once in [`RENEWAL_MIN`].

@@ -39,13 +39,8 @@ impl UdpServer {
             socket.set_only_v6(true).map_err(fail("keeping to IPv6"))?;
         }
         let grant = buffer(&socket, size, true).map_err(fail("setting the receive buffer of"))?;
-        set_option(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RXQ_OVFL,
-            1,
-        )
-        .map_err(fail("counting drops of"))?;
+        set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+            .map_err(fail("counting drops of"))?;
         socket.bind(&addr.into()).map_err(fail("binding to"))?;
         let socket = PollableFd::new(UdpSocket::from(socket))
             .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;

@@ -195,6 +195,7 @@ impl Authority {
                     rng,
                     out,
                     |channel, ctx, id, link| {
+                        channel.introduce(ctx, id, link);
                         channel.number_wanted(ctx, id, link.conn, &wanted);
                     },
                 );

@@ -37,9 +37,8 @@ impl Channel {
         at: Time,
         report: Report,
     ) {
-        let known = self.servers.get(&id).and_then(|server| server.link);
-        if let Some(link) = link.filter(|link| known != Some(*link)) {
-            ctx.send(link.conn, self.config.settings());
+        if let Some(link) = link {
+            self.introduce(ctx, id, link);
         }
         if report.mode != self.config.mode {
             return self.ignore(ctx, id, Fault::Mode);
@@ -55,6 +54,14 @@ impl Channel {
             }
         }
         self.advance(ctx);
+    }
+
+    /// A server that speaks over a new link is told first what the channel is.
+    pub(super) fn introduce(&self, ctx: &mut Ctx<'_>, id: ServerId, link: Link) {
+        let known = self.servers.get(&id).and_then(|server| server.link);
+        if known != Some(link) {
+            ctx.send(link.conn, self.config.settings());
+        }
     }
 
     fn note(

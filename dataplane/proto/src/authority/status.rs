@@ -93,7 +93,10 @@ impl Channel {
                 .as_ref()
                 .and_then(|report| report.next)
                 .map(|held| held.epoch),
-            sent: server.report.as_ref().map_or_else(Sent::default, |report| report.sent),
+            sent: server
+                .report
+                .as_ref()
+                .map_or_else(Sent::default, |report| report.sent),
         };
         ChannelStatus {
             channel: self.config.channel,

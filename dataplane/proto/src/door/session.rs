@@ -6,7 +6,7 @@ use rand_core::CryptoRng;
 
 use super::ticket::SessionKey;
 use crate::discard::Discard;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Time};
 use crate::limits::{CONTROL_MAX, COOKIES_MAX};
 use crate::wire::Wire;
 use crate::wire::codec::wire_struct;
@@ -50,7 +50,12 @@ wire_struct!(SessionGrant {
 )]
 pub enum Answer {
     /// Keys.
-    Granted(Granted),
+    Granted {
+        /// What was given.
+        granted: Granted,
+        /// When the request left that this answers: what remains of the keys counts from then (SEC-12).
+        asked: Time,
+    },
     /// None, and why.
     Refused(Refused),
     /// A hint that anybody could have sent: the cookie did not open.
@@ -61,6 +66,7 @@ pub enum Answer {
 struct Pending {
     nonce: [u8; NONCE_LEN],
     number: u64,
+    asked: Time,
 }
 
 /// A session with the key doors.
@@ -104,7 +110,7 @@ impl Session {
     }
 
     /// The datagram that asks for `wanted`. A cookie is used once, but for the last one (RFC 8915 5.7).
-    pub fn request(&mut self, wanted: &Wanted, rng: &mut dyn CryptoRng) -> Vec<u8> {
+    pub fn request(&mut self, now: Time, wanted: &Wanted, rng: &mut dyn CryptoRng) -> Vec<u8> {
         let cookie = match self.cookies.len() {
             0 | 1 => self.cookies.front().cloned(),
             _ => self.cookies.pop_front(),
@@ -135,6 +141,7 @@ impl Session {
         self.pending.push_back(Pending {
             nonce,
             number: wanted.number,
+            asked: now,
         });
         let sealed = Sealed {
             nonce,
@@ -153,20 +160,18 @@ impl Session {
         match kind(datagram) {
             Kind::Control(REPLY) => {
                 let reply = KeyReply::from_datagram(datagram).map_err(|_| Discard::Malformed)?;
-                let granted: Granted =
-                    self.open(reply.request, reply.sealed, |granted: &Granted| {
-                        granted.number
-                    })?;
+                let number = |granted: &Granted| granted.number;
+                let (granted, asked) = self.open(reply.request, reply.sealed, number)?;
                 let stock = COOKIES_MAX.saturating_sub(self.cookies.len());
                 self.cookies
                     .extend(granted.cookies.iter().take(stock).cloned());
-                Ok(Answer::Granted(granted))
+                Ok(Answer::Granted { granted, asked })
             }
             Kind::Control(REFUSAL) => {
                 match Refusal::from_datagram(datagram).map_err(|_| Discard::Malformed)? {
                     Refusal::Sealed { request, sealed } => self
                         .open(request, sealed, |refused: &Refused| refused.number)
-                        .map(Answer::Refused),
+                        .map(|(refused, _)| Answer::Refused(refused)),
                     Refusal::Plain { request, reason } => {
                         self.position(&request)?;
                         match reason {
@@ -188,13 +193,13 @@ impl Session {
         position.ok_or(Discard::Known)
     }
 
-    /// Opens an answer to the request with this nonce, once.
+    /// Opens an answer to the request with this nonce, once; also says when that one left.
     fn open<T: Wire>(
         &mut self,
         nonce: [u8; NONCE_LEN],
         mut sealed: Sealed,
         number: impl FnOnce(&T) -> u64,
-    ) -> Result<T, Discard> {
+    ) -> Result<(T, Time), Discard> {
         let index = self.position(&nonce)?;
         let key = self.reply_key.siv();
         let plain = key
@@ -204,7 +209,8 @@ impl Session {
         if self.pending[index].number != number(&content) {
             return Err(Discard::Unexpected);
         }
+        let asked = self.pending[index].asked;
         self.pending.remove(index);
-        Ok(content)
+        Ok((content, asked))
     }
 }

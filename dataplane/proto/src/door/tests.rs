@@ -150,7 +150,7 @@ impl Bench {
 
     /// One question and its answer.
     fn ask(&mut self, session: &mut Session, wanted: &Wanted) -> Answer {
-        let datagram = session.request(wanted, &mut self.rng);
+        let datagram = session.request(self.now, wanted, &mut self.rng);
         let (_, reply) = self.knock(&datagram);
         session.handle(&reply).unwrap()
     }
@@ -164,7 +164,7 @@ impl Bench {
 
     fn granted(&mut self, session: &mut Session, wanted: &Wanted) -> Granted {
         match self.ask(session, wanted) {
-            Answer::Granted(granted) => granted,
+            Answer::Granted { granted, .. } => granted,
             other => unreachable!("{other:?}"),
         }
     }

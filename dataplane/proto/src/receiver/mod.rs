@@ -330,14 +330,20 @@ impl Receiver {
         self.requester.retry(now, rng);
     }
 
-    /// A key door gave keys.
-    pub fn handle_granted(&mut self, now: Time, granted: Granted, deliver: &mut dyn FnMut(&[u8])) {
+    /// A key door gave keys; `asked` is when the request left that this answers.
+    pub fn handle_granted(
+        &mut self,
+        now: Time,
+        asked: Time,
+        granted: Granted,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
         if granted.channel != self.config.channel {
             return self.discards.count(Discard::OtherChannel);
         }
-        let Some(sent) = self.requester.answered(granted.number) else {
+        if !self.requester.answered(granted.number) {
             return self.discards.count(Discard::Known);
-        };
+        }
         self.trust
             .set_authority(granted.authority, granted.successor);
         self.fetch_offset = granted.fetch_offset;
@@ -345,7 +351,7 @@ impl Receiver {
         self.keys.set_timing(granted.timing);
         let newest = self.keys.newest();
         for half in [Some(granted.current), granted.next].into_iter().flatten() {
-            self.install(now, sent, half, deliver);
+            self.install(now, asked, half, deliver);
         }
         if self.keys.newest() == newest {
             // The next key is late. A Notice will tell; without one, it is not asked for at the speed of the network.
@@ -437,14 +443,16 @@ impl Receiver {
 
     /// When the timer makes this device ask for the key after the newest one it holds.
     fn fetch_due(&self) -> Option<Time> {
-        if !self.config.fetch_on.timer || self.requester.is_pending_any() {
+        if self.requester.is_pending_any() {
             return None;
         }
         match self.keys.newest_end() {
+            // Whoever holds nothing asks, whatever the settings: he may not even know the authority key of now.
+            None => Some(self.fetch_rest),
+            Some(_) if !self.config.fetch_on.timer => None,
             // Next is held: the one after it is nobody's concern before the switch.
             Some(_) if self.keys.next_epoch().is_some() && !self.keys.current_is_over() => None,
             Some(end) => Some(self.fetch_time(end).max(self.fetch_rest)),
-            None => Some(self.fetch_rest),
         }
     }
 

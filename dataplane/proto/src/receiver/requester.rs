@@ -41,8 +41,6 @@ struct Pending {
     number: u64,
     /// When it is (re)sent.
     due: Time,
-    /// When the last try left.
-    sent: Option<Time>,
     tries: u32,
 }
 
@@ -85,7 +83,6 @@ impl Requester {
             wanted,
             number: 0,
             due,
-            sent: None,
             tries: 0,
         });
         true
@@ -148,7 +145,6 @@ impl Requester {
             if pending.tries == 0 {
                 pending.number = rng.next_u64().max(1);
             }
-            pending.sent = Some(now);
             let pause = (REQUEST_TIMEOUT * 2_u32.saturating_pow(pending.tries.min(16)))
                 .min(REQUEST_BACKOFF_MAX);
             pending.due = now.after(pause + random_below(pause / 4, rng));
@@ -166,13 +162,12 @@ impl Requester {
         self.pending.iter().map(|pending| pending.due).min()
     }
 
-    /// An answer came: the request is done. Returns when its last try was sent; `None` when nobody waits for that number.
-    pub(crate) fn answered(&mut self, number: u64) -> Option<Time> {
-        let index = self
-            .pending
-            .iter()
-            .position(|pending| pending.number == number && pending.tries > 0)?;
-        self.pending.swap_remove(index).sent
+    /// An answer came: the request is done. False when nobody waits for that number.
+    pub(crate) fn answered(&mut self, number: u64) -> bool {
+        let waiting = self.pending.len();
+        self.pending
+            .retain(|pending| pending.number != number || pending.tries == 0);
+        self.pending.len() < waiting
     }
 
     /// The key of `epoch` is held: nobody needs to ask for it.
@@ -297,9 +292,9 @@ mod tests {
             sent(&mut requester, Time(12_600_000_000), &mut rng).len(),
             1
         );
-        assert!(requester.answered(number).is_some());
+        assert!(requester.answered(number));
         assert!(
-            requester.answered(number).is_none(),
+            !requester.answered(number),
             "the same answer twice counts once"
         );
         assert_eq!(requester.next_timeout(), None);

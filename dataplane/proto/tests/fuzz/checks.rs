@@ -190,7 +190,7 @@ impl Device {
     }
 
     fn granted(&mut self, granted: Granted) {
-        self.act(|receiver, now, _, deliver| receiver.handle_granted(now, granted, deliver));
+        self.act(|receiver, now, _, deliver| receiver.handle_granted(now, now, granted, deliver));
     }
 
     fn refused(&mut self, refused: &Refused) {

@@ -112,7 +112,7 @@ impl Doors {
     }
 
     fn ask(&mut self, from: u8, wanted: &Wanted) {
-        let datagram = self.session.request(wanted, &mut self.rng);
+        let datagram = self.session.request(self.now, wanted, &mut self.rng);
         assert!(datagram.len() <= CONTROL_MAX);
         let answer = self.knock(from, &datagram, true);
         self.requests.push(datagram);
@@ -123,7 +123,7 @@ impl Doors {
     fn hear(&mut self, datagram: &[u8], genuine: bool) {
         let before = self.session.cookies();
         match self.session.handle(datagram) {
-            Ok(Answer::Granted(granted)) => {
+            Ok(Answer::Granted { granted, .. }) => {
                 assert!(genuine, "no door said this");
                 self.check(&granted);
                 self.granted += 1;

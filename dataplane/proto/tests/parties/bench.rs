@@ -1,5 +1,6 @@
 //! An authority that says what a test wants, a sender, a receiver.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use sealcast_proto::receiver::{FetchOn, ParkingBudget, Receiver, ReceiverConfig}
 use sealcast_proto::sender::{self, Hold, NotSending, Output, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
-use sealcast_proto::wire::door::{DecipherHalf, Granted};
+use sealcast_proto::wire::door::{DecipherHalf, Granted, Wanted};
 use sealcast_proto::wire::link::{
     CipherHalf, Frame, FromAuthority, Mode, NoticeRelay, Report, ToAuthority, Welcome,
 };
@@ -54,6 +55,9 @@ pub(crate) struct Bench {
     pub(crate) said: Vec<ToAuthority>,
     pub(crate) events: Vec<sender::Event>,
     pub(crate) multicast: Vec<Vec<u8>>,
+    /// When the receiver was polled last, and when each request left.
+    polled: Time,
+    asked: BTreeMap<u64, Time>,
 }
 
 pub(crate) const SENDER_SEED: [u8; 32] = [9; 32];
@@ -86,6 +90,8 @@ impl Bench {
             said: Vec::new(),
             events: Vec::new(),
             multicast: Vec::new(),
+            polled: at(0),
+            asked: BTreeMap::new(),
         };
         bench.sender.link_up(at(0));
         bench.tell_keys(0);
@@ -120,7 +126,10 @@ impl Bench {
     pub(crate) fn give_receiver(&mut self, ms: u64, granted: Granted) {
         let delivered = &mut self.delivered;
         let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
-        self.receiver.handle_granted(at(ms), granted, deliver);
+        let asked = self.asked.get(&granted.number).copied();
+        let asked = asked.unwrap_or(at(ms));
+        self.receiver
+            .handle_granted(at(ms), asked, granted, deliver);
     }
 
     pub(crate) fn drain(&mut self, _ms: u64) {
@@ -139,6 +148,7 @@ impl Bench {
         let delivered = &mut self.delivered;
         let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
         self.receiver.poll(at(ms), &mut self.rng, deliver);
+        self.polled = at(ms);
     }
 
     pub(crate) fn certificate(&self, epoch: u64, group: u64) -> Vec<u8> {
@@ -208,13 +218,13 @@ impl Bench {
 
     /// The requests a receiver has for the key doors: which epoch each wants.
     pub(crate) fn requests(&mut self) -> Vec<(u64, Option<Epoch>)> {
-        let requests = std::iter::from_fn(|| self.receiver.poll_request());
-        requests
-            .map(|wanted| {
-                assert_eq!(wanted.channel, CHANNEL);
-                (wanted.number, wanted.epoch)
-            })
-            .collect()
+        let requests: Vec<_> = std::iter::from_fn(|| self.receiver.poll_request()).collect();
+        let asked = |wanted: Wanted| {
+            assert_eq!(wanted.channel, CHANNEL);
+            self.asked.insert(wanted.number, self.polled);
+            (wanted.number, wanted.epoch)
+        };
+        requests.into_iter().map(asked).collect()
     }
 
     pub(crate) fn grant(

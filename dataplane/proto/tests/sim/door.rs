@@ -9,7 +9,7 @@ use sealcast_proto::door::{
     Answer, Door, Outcome, Served, Session, SessionGrant, SessionKey, Ticket, TicketKey, Tickets,
     Update,
 };
-use sealcast_proto::ids::{AccountId, DeviceId, SessionId};
+use sealcast_proto::ids::{AccountId, DeviceId, SessionId, Time};
 use sealcast_proto::wire::door::{Granted, Reason, Wanted};
 
 use super::{CHANNEL, Event, ReceiverNode, World};
@@ -83,7 +83,9 @@ impl World {
 
     /// A receiver's request sets out, if the receiver is linked.
     pub(super) fn ask_door(&mut self, index: usize, wanted: &Wanted) {
-        let datagram = self.receivers[index].session.request(wanted, &mut self.rng);
+        let now = self.now(self.receivers[index].clock);
+        let session = &mut self.receivers[index].session;
+        let datagram = session.request(now, wanted, &mut self.rng);
         if let Some(conn) = self.links[self.senders.len() + index].conn {
             let due = self.link_due(conn);
             self.schedule(due, Event::ToDoor(conn, datagram));
@@ -121,7 +123,7 @@ impl World {
         };
         let answer = self.receivers[index].session.handle(datagram);
         match answer.expect("an answer to what was asked") {
-            Answer::Granted(granted) => self.granted(index, granted),
+            Answer::Granted { granted, asked } => self.granted(index, granted, asked),
             Answer::Refused(refused) => {
                 let expected = [Reason::EpochUnavailable, Reason::Busy];
                 assert!(expected.contains(&refused.reason), "{refused:?}");
@@ -135,11 +137,11 @@ impl World {
         self.drain_receiver(index);
     }
 
-    fn granted(&mut self, index: usize, granted: Granted) {
+    fn granted(&mut self, index: usize, granted: Granted, asked: Time) {
         let now = self.now(self.receivers[index].clock);
         let ReceiverNode {
             machine, delivery, ..
         } = &mut self.receivers[index];
-        machine.handle_granted(now, granted, &mut |bytes| delivery.deliver(bytes));
+        machine.handle_granted(now, asked, granted, &mut |bytes| delivery.deliver(bytes));
     }
 }

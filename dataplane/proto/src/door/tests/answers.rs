@@ -88,14 +88,14 @@ fn md_40_a_retry_has_the_same_number_and_another_nonce_and_is_answered() {
     let mut bench = Bench::new();
     let mut session = bench.session(1);
     let wanted = wanted(77, None);
-    let first = session.request(&wanted, &mut bench.rng);
-    let retry = session.request(&wanted, &mut bench.rng);
+    let first = session.request(bench.now, &wanted, &mut bench.rng);
+    let retry = session.request(bench.now, &wanted, &mut bench.rng);
     assert_ne!(parts(&first).sealed.nonce, parts(&retry).sealed.nonce);
     assert_ne!(parts(&first).cookie, parts(&retry).cookie);
     let answers = [&retry, &first].map(|datagram| bench.knock(datagram).1);
     for answer in &answers {
         match session.handle(answer) {
-            Ok(Answer::Granted(granted)) => assert_eq!(granted.number, 77),
+            Ok(Answer::Granted { granted, .. }) => assert_eq!(granted.number, 77),
             other => unreachable!("{other:?}"),
         }
     }
@@ -168,7 +168,7 @@ fn sec_08_a_session_that_asks_too_much_is_told_that_the_door_is_busy() {
             .filter(|&number| {
                 matches!(
                     bench.ask(&mut greedy, &wanted(number, None)),
-                    Answer::Granted(_)
+                    Answer::Granted { .. }
                 )
             })
             .count()

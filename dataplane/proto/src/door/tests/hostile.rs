@@ -11,7 +11,7 @@ fn sec_08_replayed_datagrams_get_nothing() {
     let mut bench = Bench::new();
     let mut session = bench.session(1);
     let datagrams = [wanted(1, None), wanted(2, Some(99))]
-        .map(|wanted| session.request(&wanted, &mut bench.rng));
+        .map(|wanted| session.request(bench.now, &wanted, &mut bench.rng));
     for datagram in &datagrams {
         assert!(!bench.knock(datagram).1.is_empty());
     }
@@ -30,7 +30,7 @@ fn sec_08_replayed_datagrams_get_nothing() {
 fn sec_04_a_request_with_any_bit_flipped_is_not_answered_with_keys() {
     let mut bench = Bench::new();
     let mut session = bench.session(1);
-    let datagram = session.request(&wanted(1, None), &mut bench.rng);
+    let datagram = session.request(bench.now, &wanted(1, None), &mut bench.rng);
     for at in 0..datagram.len() {
         for bit in 0..8 {
             let mut forged = datagram.clone();
@@ -65,8 +65,8 @@ fn sec_04_a_sealed_part_goes_with_its_own_cookie_only() {
     let mut bench = Bench::new();
     let (mut one, mut other) = (bench.session(1), bench.session(2));
     let [first, second] = [
-        one.request(&wanted(1, None), &mut bench.rng),
-        other.request(&wanted(1, None), &mut bench.rng),
+        one.request(bench.now, &wanted(1, None), &mut bench.rng),
+        other.request(bench.now, &wanted(1, None), &mut bench.rng),
     ];
     let mixed = KeyRequest {
         cookie: parts(&second).cookie,
@@ -74,7 +74,7 @@ fn sec_04_a_sealed_part_goes_with_its_own_cookie_only() {
     };
     assert_eq!(bench.knock(&mixed.to_datagram()).0, Outcome::Forged);
     // Nor does another cookie of the same session do.
-    let third = one.request(&wanted(2, None), &mut bench.rng);
+    let third = one.request(bench.now, &wanted(2, None), &mut bench.rng);
     let mixed = KeyRequest {
         cookie: parts(&third).cookie,
         sealed: parts(&first).sealed,
@@ -88,7 +88,7 @@ fn sec_04_answers_with_any_bit_flipped_never_open() {
     for (epoch, kind) in [(None, "reply"), (Some(99), "refusal")] {
         let mut bench = Bench::new();
         let mut session = bench.session(1);
-        let datagram = session.request(&wanted(1, epoch), &mut bench.rng);
+        let datagram = session.request(bench.now, &wanted(1, epoch), &mut bench.rng);
         let (_, answer) = bench.knock(&datagram);
         for at in 0..answer.len() {
             for bit in 0..8 {
@@ -102,7 +102,7 @@ fn sec_04_answers_with_any_bit_flipped_never_open() {
             assert!(session.handle(&answer[..length]).is_err());
         }
         let genuine = session.handle(&answer).unwrap();
-        assert_eq!(matches!(genuine, Answer::Granted(_)), kind == "reply");
+        assert_eq!(matches!(genuine, Answer::Granted { .. }), kind == "reply");
     }
 }
 
@@ -111,8 +111,8 @@ fn sec_04_answers_with_any_bit_flipped_never_open() {
 fn sec_04_an_answer_to_another_request_or_session_does_not_count() {
     let mut bench = Bench::new();
     let (mut session, mut other) = (bench.session(1), bench.session(2));
-    let asked = session.request(&wanted(1, None), &mut bench.rng);
-    let open = session.request(&wanted(2, None), &mut bench.rng);
+    let asked = session.request(bench.now, &wanted(1, None), &mut bench.rng);
+    let open = session.request(bench.now, &wanted(2, None), &mut bench.rng);
     let (_, reply) = bench.knock(&asked);
     assert_eq!(
         other.handle(&reply),
@@ -137,7 +137,7 @@ fn sec_04_an_answer_to_another_request_or_session_does_not_count() {
         Err(Discard::Malformed),
         "one kind of answer is not another"
     );
-    assert!(matches!(session.handle(&reply), Ok(Answer::Granted(_))));
+    assert!(matches!(session.handle(&reply), Ok(Answer::Granted { .. })));
 }
 
 /// What anybody can send is a hint and changes nothing; a plain refusal with any other reason is nobody's.
@@ -145,7 +145,7 @@ fn sec_04_an_answer_to_another_request_or_session_does_not_count() {
 fn sec_04_a_plain_refusal_is_a_hint_and_no_more() {
     let mut bench = Bench::new();
     let mut session = bench.session(1);
-    let datagram = session.request(&wanted(1, None), &mut bench.rng);
+    let datagram = session.request(bench.now, &wanted(1, None), &mut bench.rng);
     let plain = |request, reason| Refusal::Plain { request, reason }.to_datagram();
     let nonce = parts(&datagram).sealed.nonce;
     let cookies = session.cookies();
@@ -160,7 +160,7 @@ fn sec_04_a_plain_refusal_is_a_hint_and_no_more() {
     assert_eq!(session.cookies(), cookies);
     let (_, reply) = bench.knock(&datagram);
     assert!(
-        matches!(session.handle(&reply), Ok(Answer::Granted(_))),
+        matches!(session.handle(&reply), Ok(Answer::Granted { .. })),
         "the genuine answer still counts"
     );
 }
@@ -236,7 +236,7 @@ proptest! {
         let ticket = Bench::ticket(1, 1, 1, (0..last).map(|id| ChannelId(CHANNEL.0 + id)).collect());
         let mut session = bench.session_of(&ticket, stock);
         for number in 0..requests {
-            let datagram = session.request(&wanted(number, None), &mut bench.rng);
+            let datagram = session.request(bench.now, &wanted(number, None), &mut bench.rng);
             prop_assert!(datagram.len() <= CONTROL_MAX);
             let before = session.cookies();
             let (outcome, reply) = bench.knock(&datagram);
@@ -253,7 +253,7 @@ proptest! {
     ) {
         let mut bench = Bench::new();
         let mut session = bench.session(1);
-        session.request(&wanted(1, None), &mut bench.rng);
+        session.request(bench.now, &wanted(1, None), &mut bench.rng);
         for typed in [false, true] {
             if typed && bytes.len() >= 2 {
                 bytes[..2].copy_from_slice(&[kind, 1]);
