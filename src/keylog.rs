@@ -31,12 +31,6 @@ impl KeyLog {
         Ok(Self(Some(Arc::new(Mutex::new(file)))))
     }
 
-    /// No log.
-    #[must_use]
-    pub fn off() -> Self {
-        Self(None)
-    }
-
     /// Whether keys are logged.
     #[must_use]
     pub fn is_on(&self) -> bool {

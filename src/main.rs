@@ -62,7 +62,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole system on loopback: keys, sender, three receivers, key changes; says what it proves
+    /// The whole system as processes on loopback: key changes, an outage of the key server; says what it proves
     Demo(demo::DemoArgs),
     /// The key server: channels, delivery servers, devices, rights, keys
     Serve(serve::ServeArgs),

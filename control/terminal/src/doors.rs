@@ -193,7 +193,7 @@ impl DoorClient {
                 }
             }
             Err(error) => {
-                keeper.failed(now, rng);
+                keeper.failed(now, error.is_passing(), rng);
                 if !std::mem::replace(told, true) {
                     tracing::warn!(%error, "no session; keys held stay in use; trying again");
                 }

@@ -16,9 +16,10 @@ use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 
 /// Requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS.
 const UNANSWERED: u32 = 3;
-/// First pause after a session could not be opened; doubled up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// First pause after a session could not be opened; doubled up to [`PAUSE_MAX`], or up to [`REFUSED_MAX`] after a refusal.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+const REFUSED_MAX: Duration = Duration::from_secs(30);
 /// However often doors ask for it, a session is renewed at most once in this (half of it, and a random half more).
 const RENEWAL_MIN: Duration = Duration::from_secs(30);
 /// When rights change, devices of an account renew within this.
@@ -137,7 +138,7 @@ impl Keeper {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Unreadable> {
         if let Err(error) = self.take(reply) {
-            self.failed(now, rng);
+            self.failed(now, false, rng);
             return Err(error);
         }
         self.opening = false;
@@ -149,10 +150,12 @@ impl Keeper {
         Ok(())
     }
 
-    /// A session could not be opened: tried again after a pause that grows.
-    pub fn failed(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+    /// A session could not be opened: tried again after a pause that grows. `passing`: the server was away or busy, it did not
+    /// refuse.
+    pub fn failed(&mut self, now: Time, passing: bool, rng: &mut dyn CryptoRng) {
         self.opening = false;
-        let pause = self.pause.map_or(PAUSE, |pause| (pause * 2).min(PAUSE_MAX));
+        let longest = if passing { PAUSE_MAX } else { REFUSED_MAX };
+        let pause = self.pause.map_or(PAUSE, |pause| (pause * 2).min(longest));
         self.pause = Some(pause);
         self.open_at = Some(now.after(pause + below(pause / 2, rng)));
         if self.session.is_none() {
