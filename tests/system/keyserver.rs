@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::net::Lan;
-use crate::process::{Program, sealcast};
+use crate::process::{Program, sealcast, sealcast_at};
 
 /// Key times of the system tests: a change every second.
 pub const FAST: [&str; 8] = [
@@ -63,7 +63,7 @@ impl KeyServer {
             .chain(more)
             .map(|arg| (*arg).to_owned())
             .collect();
-        let program = launch(host.as_deref(), folder, &args, 0);
+        let program = launch(None, host.as_deref(), folder, &args, 0);
         let server = Self {
             program,
             host,
@@ -95,9 +95,26 @@ impl KeyServer {
 
     /// Starts it again on the same folder; it must have ended.
     pub fn start_again(&mut self) {
-        self.program = launch(self.host.as_deref(), &self.folder, &self.args, self.starts);
+        self.start_again_at(None);
+    }
+
+    /// As [`KeyServer::start_again`], with more flags.
+    pub fn start_again_with(&mut self, more: &[&str]) {
+        self.args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        self.start_again();
+    }
+
+    /// As [`KeyServer::start_again`], with its wall clock shifted.
+    pub fn start_again_at(&mut self, clock: Option<&str>) {
+        let host = self.host.as_deref();
+        self.program = launch(clock, host, &self.folder, &self.args, self.starts);
         self.starts += 1;
         self.wait_until_it_runs();
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.program.pid().as_raw_nonzero().get()
     }
 
     /// Its folder.
@@ -200,9 +217,15 @@ impl KeyServer {
     }
 }
 
-fn launch(host: Option<&str>, folder: &Path, args: &[String], start: u32) -> Program {
+fn launch(
+    clock: Option<&str>,
+    host: Option<&str>,
+    folder: &Path,
+    args: &[String],
+    start: u32,
+) -> Program {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    sealcast(host, folder, &format!("serve-{start}"), &args)
+    sealcast_at(clock, host, folder, &format!("serve-{start}"), &args)
 }
 
 /// Starts a key server with channel 1 on host 1.

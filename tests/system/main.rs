@@ -11,10 +11,14 @@
 
 mod bad_input;
 mod endpoints;
+mod hostile;
 mod impaired;
 mod keyserver;
+mod machines;
 mod net;
 mod operations;
+mod operators;
+mod outages;
 mod process;
 mod relay;
 mod sample;

@@ -91,6 +91,15 @@ impl Lan {
         ));
     }
 
+    /// Lets packets of far sources reach host `index`; what it answers goes to host `gateway`.
+    pub fn accept_any_source(&self, index: usize, gateway: usize) {
+        let host = self.host(index);
+        sh(&format!(
+            "ip netns exec {host} sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 && \
+             ip -n {host} route add default via 10.77.0.{gateway}"
+        ));
+    }
+
     /// A socket on host `index`.
     pub fn socket(&self, index: usize) -> UdpSocket {
         self.enter(index, || {

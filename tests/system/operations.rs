@@ -13,7 +13,7 @@ use crate::net::{Lan, can_run};
 use crate::process::sealcast;
 use crate::sample::assert_same;
 
-fn get(addr: SocketAddr, path: &str) -> String {
+pub fn get(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("the endpoint answers");
     write!(
         stream,

@@ -24,6 +24,39 @@ pub fn sealcast(host: Option<&str>, folder: &Path, name: &str, args: &[&str]) ->
     sealcast_reading(Stdio::null(), host, folder, name, args)
 }
 
+/// As [`sealcast`], with its wall clock shifted as faketime says it (`-5h`); the boot clock stays right.
+pub fn sealcast_at(
+    clock: Option<&str>,
+    host: Option<&str>,
+    folder: &Path,
+    name: &str,
+    args: &[&str],
+) -> Program {
+    let words: Vec<String> = match clock {
+        Some(clock) => vec![
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", faketime().display()),
+            format!("FAKETIME={clock}"),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ],
+        None => Vec::new(),
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    start(&words, Stdio::null(), host, folder, name, args)
+}
+
+/// The library of faketime; its command would stand between us and the program.
+fn faketime() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").expect("libraries");
+    let libraries = folders.filter_map(|folder| {
+        let library = folder.ok()?.path().join("faketime/libfaketime.so.1");
+        library.exists().then_some(library)
+    });
+    libraries
+        .last()
+        .expect("libfaketime is there where faketime is")
+}
+
 /// As [`sealcast`], with `input` as its standard input.
 pub fn sealcast_reading(
     input: Stdio,
@@ -32,15 +65,23 @@ pub fn sealcast_reading(
     name: &str,
     args: &[&str],
 ) -> Program {
+    start(&[], input, host, folder, name, args)
+}
+
+fn start(
+    wrapper: &[&str],
+    input: Stdio,
+    host: Option<&str>,
+    folder: &Path,
+    name: &str,
+    args: &[&str],
+) -> Program {
+    let namespace = host.map_or(Vec::new(), |host| vec!["ip", "netns", "exec", host]);
     let binary = env!("CARGO_BIN_EXE_sealcast");
-    let mut command = match host {
-        Some(host) => {
-            let mut command = Command::new("ip");
-            command.args(["netns", "exec", host, binary]);
-            command
-        }
-        None => Command::new(binary),
-    };
+    let words = [&namespace[..], wrapper, &[binary]].concat();
+    let (program, rest) = words.split_first().expect("the binary at least");
+    let mut command = Command::new(program);
+    command.args(rest);
     let (out, err) = (
         folder.join(format!("{name}.out")),
         folder.join(format!("{name}.err")),
@@ -62,7 +103,8 @@ pub fn sealcast_reading(
 }
 
 impl Program {
-    fn pid(&self) -> Pid {
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 

@@ -20,9 +20,9 @@ use tonic::transport::{Endpoint, Uri};
 
 use super::{convert, pb};
 
-/// First pause before connecting again; doubled up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// First pause before connecting again; doubled up to [`PAUSE_MAX`]. Delivery servers are few, and keys wait for them.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A connection that takes longer is given up.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A silent peer is asked whether it is there this often.

@@ -9,8 +9,13 @@ use crate::tls;
 /// Differences below this are not worth a word.
 const NOTABLE: Duration = Duration::from_secs(60);
 
-/// Asks the server for its time, believing anybody, and says how far it is from ours; `None` when it does not answer or agrees.
+/// Says how far the server's clock is from ours; `None` when it does not answer or agrees.
 pub(crate) async fn difference(server: &str) -> Option<String> {
+    describe(of_server(server).await?, SystemTime::now().into())
+}
+
+/// The server's clock, believing anybody: good for a message, and nothing else.
+pub(crate) async fn of_server(server: &str) -> Option<Timestamp> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::anybody().ok()?)
         .timeout(Duration::from_secs(3))
@@ -19,7 +24,7 @@ pub(crate) async fn difference(server: &str) -> Option<String> {
         .ok()?;
     let answer = client.get(format!("{server}/v1/time")).send().await.ok()?;
     let date = answer.headers().get(reqwest::header::DATE)?.to_str().ok()?;
-    describe(parse_date(date)?, SystemTime::now().into())
+    parse_date(date)
 }
 
 /// How far `theirs` is from `ours`, in words.
@@ -32,8 +37,9 @@ pub(crate) fn describe(theirs: Timestamp, ours: Timestamp) -> Option<String> {
     if apart < NOTABLE {
         return None;
     }
-    let seconds = apart.as_secs();
-    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    // The server tells whole seconds.
+    let minutes = (apart.as_secs() + 30) / 60;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
     Some(format!(
         "this host's clock ({ours}) is {hours} h {minutes} min {side} the server's ({theirs}): set it right (NTP)"
     ))

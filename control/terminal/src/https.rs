@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode};
 use rustls::ClientConfig;
 use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +69,8 @@ impl RequestError {
 #[derive(Clone, Debug)]
 pub struct Client {
     server: String,
+    /// The certificate counts until then.
+    until: Option<Timestamp>,
     client: reqwest::Client,
 }
 
@@ -80,7 +83,10 @@ impl Client {
         let tls = identity
             .tls()
             .map_err(|error| RequestError::Identity(error.to_string()))?;
-        Self::with_tls(&identity.server, tls)
+        Ok(Self {
+            until: Some(identity.until),
+            ..Self::with_tls(&identity.server, tls)?
+        })
     }
 
     pub(crate) fn with_tls(server: &str, tls: ClientConfig) -> Result<Self, RequestError> {
@@ -93,6 +99,7 @@ impl Client {
             .build();
         Ok(Self {
             server: server.trim_end_matches('/').to_owned(),
+            until: None,
             client: client.map_err(|error| RequestError::Identity(causes(&error)))?,
         })
     }
@@ -201,6 +208,17 @@ impl Client {
 
     async fn failed(&self, error: &reqwest::Error) -> RequestError {
         let (server, text) = (self.server.clone(), causes(error));
+        // A server that does not take our certificate may close the connection before its reason is read.
+        let closed = !error.is_connect() && !error.is_timeout();
+        if let Some(until) = self.until.filter(|_| closed || explain(&text).is_some())
+            && let Some(theirs) = clock::of_server(&server).await
+            && theirs >= until
+        {
+            let why = format!(
+                "this identity's certificate has expired ({until}; its clock says {theirs}): enrol again"
+            );
+            return RequestError::Tls { server, why };
+        }
         if explain(&text).is_none() {
             return RequestError::Unreachable { server, why: text };
         }
@@ -239,7 +257,7 @@ fn is_of_time(text: &str) -> bool {
 #[must_use]
 fn explain(text: &str) -> Option<String> {
     let has = |mark: &str| text.contains(mark);
-    Some(if has("UnknownIssuer") {
+    Some(if has("UnknownIssuer") || has("peer certificate: BadSignature") {
         "its certificate is not of the CA that this identity or code names (a key server that was set up anew, another \
          server, or somebody between): check the address, or get a new code from the operator"
             .to_owned()

@@ -176,8 +176,8 @@ impl ReplyBatch {
                 }
                 _ => match io::Error::last_os_error().raw_os_error() {
                     Some(libc::EINTR) => {}
-                    Some(libc::EAGAIN | libc::ENOBUFS) => break,
-                    // This one cannot be sent (no route, not permitted): the others can.
+                    Some(libc::EAGAIN) => break,
+                    // This one cannot be sent (no route, no neighbour, not permitted): the others can.
                     _ => at += 1,
                 },
             }

@@ -1,6 +1,7 @@
 //! What a cookie holds, and the keys that seal it. Only masters make ticket keys; every door opens with them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use sealcast_crypto::SivKey;
@@ -88,7 +89,9 @@ wire_struct!(Ticket {
 #[derive(Clone)]
 pub struct TicketKey {
     period: u32,
-    key: Zeroizing<[u8; 32]>,
+    bytes: Zeroizing<[u8; 32]>,
+    /// Expanded once: most of what a door does under hostile load is to open cookies in vain.
+    key: Arc<SivKey>,
 }
 
 impl TicketKey {
@@ -97,7 +100,8 @@ impl TicketKey {
     pub fn new(period: u32, key: [u8; 32]) -> Self {
         Self {
             period,
-            key: Zeroizing::new(key),
+            bytes: Zeroizing::new(key),
+            key: Arc::new(SivKey::new(key)),
         }
     }
 
@@ -110,7 +114,7 @@ impl TicketKey {
     /// The secret bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.key
+        &self.bytes
     }
 }
 
@@ -146,12 +150,12 @@ impl Tickets {
             .map_or(self.current.period, |key| key.period)
     }
 
-    fn key(&self, period: u32) -> Option<SivKey> {
+    fn key(&self, period: u32) -> Option<&SivKey> {
         [Some(&self.current), self.previous.as_ref()]
             .into_iter()
             .flatten()
             .find(|key| key.period == period)
-            .map(|key| SivKey::new(*key.key))
+            .map(|key| &*key.key)
     }
 
     /// Seals a ticket under the key of its own period; `None` when that one is over.

@@ -1,0 +1,363 @@
+//! The key server killed, restored from an old copy, away for long.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::keyserver::{KeyServer, keys, keys_of, receiver, sender};
+use crate::net::{Lan, can_run};
+use crate::process::Program;
+use crate::sample::{assert_same, assert_tail, ts};
+use crate::streams::assert_clean;
+
+const GROUP: [&str; 1] = ["udp://239.1.1.1:5000?ttl=4"];
+
+/// Everything that goes over the group: key id and packet number of every packet, each once.
+struct Sniffer {
+    stop: std::sync::Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<(HashSet<[u8; 12]>, u64)>>,
+}
+
+impl Sniffer {
+    fn start(lan: &Lan, host: usize) -> Self {
+        let socket = lan.enter(host, || {
+            let socket = UdpSocket::bind("239.1.1.1:5000").unwrap();
+            let group = [239, 1, 1, 1].into();
+            socket
+                .join_multicast_v4(&group, &[0, 0, 0, 0].into())
+                .unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
+            socket
+        });
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let (mut seen, mut doubled, mut buffer) = (HashSet::new(), 0, [0; 2048]);
+            while !stopped.load(Ordering::Relaxed) {
+                // The header is key id and packet number.
+                if let Ok(12..) = socket.recv(&mut buffer)
+                    && buffer[0] == 0xDC
+                    && !seen.insert(buffer[..12].try_into().unwrap())
+                {
+                    doubled += 1;
+                }
+            }
+            (seen, doubled)
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// How many packets; none had the key id and number of another (SEC-06).
+    fn assert_no_number_came_twice(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let (seen, doubled) = self.thread.take().unwrap().join().unwrap();
+        assert_eq!(doubled, 0, "a key id and packet number came twice");
+        seen.len()
+    }
+}
+
+/// No key id stands in a key log with two keys.
+fn assert_one_root_per_number(log: &Path) {
+    let text = fs::read_to_string(log).unwrap();
+    let mut known = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        let (kid, root) = line.split_once(' ').expect("two fields");
+        let before = known.insert(kid, root);
+        assert!(
+            before.is_none_or(|before| before == root),
+            "{kid} has two roots"
+        );
+    }
+    assert!(known.len() > 5, "{} keys", known.len());
+}
+
+/// Starts sender and receiver of a TS of `seconds`, the receiver with a key log.
+fn stream(
+    lan: &Lan,
+    folder: &Path,
+    keys: &KeyServer,
+    seconds: u32,
+) -> (Program, Program, std::path::PathBuf) {
+    let log = folder.join("roots.log");
+    let keylog = ["--keylog", log.to_str().unwrap()];
+    let receiver = receiver(lan, 2, folder, "r", keys, &GROUP, &keylog);
+    let input = ts(seconds).display().to_string();
+    let more = ["--input", &input, "--start-delay", "1500ms"];
+    let sender = sender(lan, 3, folder, "s", (keys, 1), &GROUP, &more);
+    receiver.wait_for_key(1);
+    (sender, receiver, log)
+}
+
+/// SEC-04, SEC-06, MD-40: kill -9 of the key server 20 times at random moments while operators add devices: what was acknowledged
+/// is there, nothing is used twice, the stream goes on.
+#[test]
+fn twenty_kills_lose_nothing_that_was_acknowledged() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut server = keys(&lan, folder);
+    let sniffer = Sniffer::start(&lan, 4);
+    let (mut sender, mut receiver, log) = stream(&lan, folder, &server, 40);
+    let seed = std::env::var("SEALCAST_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let acknowledged = Mutex::new(Vec::new());
+    for kill in 0..20 {
+        let done = AtomicBool::new(false);
+        let pause = Duration::from_millis(rng.random_range(150..1200));
+        std::thread::scope(|scope| {
+            // Two operators at once, until the server dies under them.
+            for operator in 0..2 {
+                let (server, acknowledged, done) = (&server, &acknowledged, &done);
+                scope.spawn(move || {
+                    for number in 0..1000 {
+                        let name = format!("{kill}-{operator}-{number}");
+                        let added = server.try_admin(&["account", "add", &name]);
+                        if let Ok(account) = added {
+                            let id = account["id"].as_str().unwrap().to_owned();
+                            acknowledged.lock().unwrap().push(id);
+                        }
+                        if done.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                });
+            }
+            sleep(pause);
+            server.program.signal(rustix::process::Signal::KILL);
+            done.store(true, Ordering::Relaxed);
+        });
+        server.program.wait(Duration::from_secs(10));
+        server.start_again();
+        let there = server.admin(&["account", "list"]);
+        let there: HashSet<_> = there
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| account["id"].as_str().unwrap().to_owned())
+            .collect();
+        let lost: Vec<_> = acknowledged
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|id| !there.contains(*id))
+            .cloned()
+            .collect();
+        assert!(lost.is_empty(), "kill {kill}: {lost:?} are gone");
+        assert!(
+            !server.program.errors().contains("old copy"),
+            "a crash is no old copy: {}",
+            server.program.errors()
+        );
+    }
+    let count = acknowledged.lock().unwrap().len();
+    assert!(count > 40, "only {count} commands were acknowledged");
+    let status = sender.wait(Duration::from_secs(60));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    receiver.stop();
+    assert_clean("r", &receiver.channel(1));
+    let (sent, got) = (fs::read(ts(40)).unwrap(), folder.join("r.ts"));
+    assert_same("r", &sent, &fs::read(got).unwrap());
+    assert_eq!(sender.channel(1)["not_sent"], 0, "{}", sender.channel(1));
+    assert_one_root_per_number(&log);
+    let packets = sniffer.assert_no_number_came_twice();
+    println!("{count} commands acknowledged, {packets} packets, 20 kills");
+}
+
+/// SEC-06: the store is replaced by an older copy: the start says so with the time, what came later is gone, epochs go on above,
+/// the stream goes on.
+#[test]
+fn an_old_backup_is_noticed_and_repeats_nothing() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let long = std::env::var_os("SEALCAST_LONG").is_some();
+    let (age, length) = if long {
+        (Duration::from_secs(60), 85)
+    } else {
+        (Duration::from_secs(5), 24)
+    };
+    let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut server = keys(&lan, folder);
+    let sniffer = Sniffer::start(&lan, 4);
+    let (mut sender, mut receiver, log) = stream(&lan, folder, &server, length);
+    sender.wait_until(1, Duration::from_secs(10), "sending", |channel| {
+        channel["packets"].as_u64() > Some(100)
+    });
+    server.admin(&["account", "add", "before"]);
+    let copy = folder.join("copy.db").display().to_string();
+    let data = server.data();
+    let (status, _, errors) = server.run(&["backup", "--data", data.to_str().unwrap(), &copy]);
+    assert_eq!(status, 0, "{errors}");
+    sleep(age);
+    server.admin(&["account", "add", "after"]);
+    server.kill();
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(data.join(name));
+    }
+    fs::copy(&copy, data.join("store.db")).unwrap();
+    server.start_again();
+    let start = Instant::now();
+    while !server.program.errors().contains("old copy") {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{}",
+            server.program.errors()
+        );
+        sleep(Duration::from_millis(50));
+    }
+    let said = server.program.errors();
+    assert!(
+        said.contains("last written at 20") && said.contains("is gone: do it again"),
+        "the time is named: {said}"
+    );
+    let accounts = server.admin(&["account", "list"]).to_string();
+    assert!(
+        accounts.contains("before") && !accounts.contains("\"after\""),
+        "{accounts}"
+    );
+    let status = sender.wait(Duration::from_secs(120));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    receiver.stop();
+    assert_clean("r", &receiver.channel(1));
+    assert_same(
+        "r",
+        &fs::read(ts(length)).unwrap(),
+        &fs::read(folder.join("r.ts")).unwrap(),
+    );
+    assert_one_root_per_number(&log);
+    sniffer.assert_no_number_came_twice();
+}
+
+/// MD-39, MD-40: away for eight lives of a key: everybody who has keys keeps the picture, the change comes within one life after
+/// the return. Who joins meanwhile waits.
+#[test]
+fn eight_epochs_without_a_key_server_cost_nobody_his_picture() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut server = keys(&lan, folder);
+    let (mut sender, mut receiver_one, _) = stream(&lan, folder, &server, 24);
+    let waits = server.device("waits", &[1]);
+    sleep(Duration::from_secs(5));
+    server.kill();
+    sender.wait_until(1, Duration::from_secs(4), "holding", |channel| {
+        channel["holding"] == true
+    });
+    let mut joined =
+        crate::keyserver::receiver_as(&lan, 4, folder, "waits", &waits, &GROUP, &[]);
+    sleep(Duration::from_millis(8200));
+    assert_eq!(
+        receiver_one.channel(1)["keys"]["linked"],
+        false,
+        "an alarm: no key door answers"
+    );
+    let before = sender.channel(1)["switches"].as_u64().unwrap();
+    server.start_again();
+    let said = |words: &str, times: u64, limit: Duration| {
+        let start = Instant::now();
+        while sender.errors().matches(words).count() as u64 <= times {
+            assert!(
+                start.elapsed() < limit,
+                "not {words:?} within {limit:?}: {}",
+                sender.errors()
+            );
+            sleep(Duration::from_millis(10));
+        }
+    };
+    // It is tried every half second and a half of that; then the change is there within one life.
+    said("linked to the key server", 1, Duration::from_millis(1000));
+    said("switched", before, Duration::from_millis(1000));
+    let status = sender.wait(Duration::from_secs(60));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    receiver_one.stop();
+    joined.stop();
+    let channel = sender.channel(1);
+    assert_eq!(
+        (&channel["not_sent"], &channel["holds"]),
+        (&0.into(), &1.into()),
+        "{channel}"
+    );
+    let sent = fs::read(ts(24)).unwrap();
+    assert_clean("r", &receiver_one.channel(1));
+    assert_same("r", &sent, &fs::read(folder.join("r.ts")).unwrap());
+    assert_tail("waits", &sent, &fs::read(folder.join("waits.ts")).unwrap());
+}
+
+/// MD-39: with hold_max of three lives senders stop at that moment with an alarm, and go on by themselves after the return.
+#[test]
+fn after_hold_max_senders_stop_and_resume_by_themselves() {
+    if !can_run(&["ip"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(3), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let mut server = keys_of(&lan, folder, &["--hold-max", "3"]);
+    let input = "gen:?rate=2M&seconds=18&seed=3";
+    let more = ["--input", input, "--start-delay", "1s"];
+    let mut sender = sender(&lan, 3, folder, "s", (&server, 1), &GROUP, &more);
+    let mut receiver = receiver(&lan, 2, folder, "r", &server, &GROUP, &[]);
+    sender.wait_until(1, Duration::from_secs(10), "sending", |channel| {
+        channel["packets"].as_u64() > Some(300)
+    });
+    server.kill();
+    let moment = |words: &str, limit: Duration| {
+        let start = Instant::now();
+        while !sender.errors().contains(words) {
+            assert!(start.elapsed() < limit, "{words}: {}", sender.errors());
+            sleep(Duration::from_millis(2));
+        }
+        Instant::now()
+    };
+    let holds = moment("ALARM: holding", Duration::from_secs(3));
+    let stops = moment("ALARM: stopped sending", Duration::from_secs(5));
+    let held = stops - holds;
+    assert!(
+        held > Duration::from_millis(2850) && held < Duration::from_millis(3250),
+        "three lives of a second: {held:?}"
+    );
+    sleep(Duration::from_millis(1500));
+    let stopped = sender.channel(1);
+    assert!(stopped["not_sent"].as_u64() > Some(0), "{stopped}");
+    server.start_again();
+    let back = Instant::now();
+    while !sender.errors().contains("switched") || sender.channel(1)["holding"] == true {
+        assert!(
+            back.elapsed() < Duration::from_secs(5),
+            "{}",
+            sender.errors()
+        );
+        sleep(Duration::from_millis(10));
+    }
+    let status = sender.wait(Duration::from_secs(40));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    receiver.stop();
+    let (sent, got) = (sender.channel(1), receiver.channel(1));
+    assert_eq!(sent["holding"], false, "{sent}");
+    // The first packets after the return are still under the key that had expired at the receiver: it fetches it again.
+    let missing = sent["packets"].as_u64().unwrap() - got["packets"].as_u64().unwrap();
+    assert!(missing <= 5, "{missing} packets: {sent} {got}");
+    assert_eq!(got["discards"]["bad_tag"], 0, "{got}");
+}
