@@ -296,7 +296,7 @@ fn local_url(listen: &[SocketAddr]) -> String {
     let at = listen
         .first()
         .copied()
-        .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let ip = match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),

@@ -143,7 +143,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
         ChannelCommand::Set { id, name, times } => {
             let channels: Vec<Channel> = api.get("/v1/channels")?;
             let known = channels.into_iter().find(|channel| channel.id == *id);
-            let mut channel = known.unwrap_or(Channel {
+            let mut channel = known.unwrap_or_else(|| Channel {
                 id: *id,
                 name: String::new(),
                 mode: KeyMode::Authority,

@@ -164,7 +164,13 @@ impl Cast {
     pub(super) fn key_server(&self, folder: &Path) -> Result<Child> {
         let data = folder.join("data").display().to_string();
         let args = [
-            "serve", "--data", &data, "--listen", &self.listen, "--door", &self.door,
+            "serve",
+            "--data",
+            &data,
+            "--listen",
+            &self.listen,
+            "--door",
+            &self.door,
         ];
         let mut child = Child::start(folder, "key-server", &args)?;
         child.wait_for("the key server runs", START)?;
@@ -176,8 +182,18 @@ impl Cast {
         let node = folder.join(NODE).display().to_string();
         let delay = humantime::format_duration(START_DELAY).to_string();
         let args = [
-            "send", "--json", "--node", &node, "--channel", "1", "--group", &self.group, "--input",
-            input, "--start-delay", &delay,
+            "send",
+            "--json",
+            "--node",
+            &node,
+            "--channel",
+            "1",
+            "--group",
+            &self.group,
+            "--input",
+            input,
+            "--start-delay",
+            &delay,
         ];
         Child::start(folder, "sender", &args)
     }
@@ -187,8 +203,16 @@ impl Cast {
         let session = folder.join(format!("{name}.json")).display().to_string();
         let output = folder.join(format!("{name}.ts")).display().to_string();
         let args = [
-            "receive", "--json", "--session", &session, "--channel", "1", "--group", &self.group,
-            "--output", &output,
+            "receive",
+            "--json",
+            "--session",
+            &session,
+            "--channel",
+            "1",
+            "--group",
+            &self.group,
+            "--output",
+            &output,
         ];
         Child::start(folder, name, &args)
     }

@@ -185,7 +185,9 @@ impl<'a> Play<'a> {
         {
             server.kill();
             self.away_since = Some(Instant::now());
-            view.say("the key server is killed (SIGKILL): delivery servers and receivers must go on");
+            view.say(
+                "the key server is killed (SIGKILL): delivery servers and receivers must go on",
+            );
         }
         if done >= ONE_LEAVES
             && let Some(leaves) = self.leaves.as_mut().filter(|leaves| !leaves.has_ended())
@@ -227,7 +229,11 @@ impl<'a> Play<'a> {
         let receivers = [
             ("stays", self.stays.take(), "every byte"),
             ("leaves", self.leaves.take(), "every byte until it left"),
-            ("joins", self.joins.take(), "every byte from when the key server was back"),
+            (
+                "joins",
+                self.joins.take(),
+                "every byte from when the key server was back",
+            ),
         ];
         for (name, child, expected) in receivers {
             let Some(mut child) = child else {
@@ -262,9 +268,18 @@ impl<'a> Play<'a> {
                 self.faults.push(what);
             }
         };
-        check(away >= 2.0, format!("the key server was away for {away:.1} lives only"));
-        check(holds >= 1, "the delivery server never held its key".to_owned());
-        check(number(&sent["not_sent"]) == 0, "payloads were not sent".to_owned());
+        check(
+            away >= 2.0,
+            format!("the key server was away for {away:.1} lives only"),
+        );
+        check(
+            holds >= 1,
+            "the delivery server never held its key".to_owned(),
+        );
+        check(
+            number(&sent["not_sent"]) == 0,
+            "payloads were not sent".to_owned(),
+        );
         check(
             f64::from(u32::try_from(switches).unwrap_or(0)) >= expected,
             format!("only {switches} key changes happened, at least {expected:.0} were expected"),

@@ -112,7 +112,13 @@ fn packet(source: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// As much as one thread can send.
-fn flood(raw: Socket, captured: Vec<Vec<u8>>, seed: u64, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) {
+fn flood(
+    raw: Socket,
+    captured: Vec<Vec<u8>>,
+    seed: u64,
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+) {
     let mut rng = StdRng::seed_from_u64(seed);
     let to = SockAddr::from(SocketAddr::new(DOOR.ip(), 0));
     while !stop.load(Ordering::Relaxed) {
@@ -190,7 +196,10 @@ fn honest_devices_get_their_keys_under_hostile_load() {
     let mut player = receiver(&lan, 2, folder, "r", &server, &group, &[]);
     player.wait_for_key(1);
     let device = server.device("asks", &[1]);
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, sent) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let devices: Vec<_> = (0..8)
         .map(|index| {
             let host = 3 + index % 2;

@@ -155,7 +155,7 @@ impl KeyServer {
         let identity = self.data().join("admin.json").display().to_string();
         let all = [&["admin", "--json", "--identity", &identity], args].concat();
         match self.run(&all) {
-            (0, out, _) => Ok(serde_json::from_str(&out).expect("JSON")),
+            (0, out, _) => serde_json::from_str(&out).map_err(|error| format!("{error}: {out}")),
             (_, _, errors) => Err(errors),
         }
     }

@@ -36,11 +36,7 @@ fn receive(lan: &Lan, host: usize, folder: &Path, device: &Device, clock: Option
     };
     let config = folder.join(format!("{name}.toml"));
     let session = device.file.display();
-    let text = format!(
-        "session = \"{session}\"\n{}{}",
-        channel(BOTH),
-        channel(OWN)
-    );
+    let text = format!("session = \"{session}\"\n{}{}", channel(BOTH), channel(OWN));
     fs::write(&config, text).unwrap();
     let args = ["receive", "--json", "--config", config.to_str().unwrap()];
     sealcast_at(clock, Some(lan.host(host)), folder, name, &args)
@@ -65,7 +61,11 @@ fn send(
     let channels: String = channels.iter().map(channel).collect();
     let config = folder.join(format!("send-{server}.toml"));
     let node = keys.node(server);
-    fs::write(&config, format!("node = \"{}\"\n{channels}", node.display())).unwrap();
+    fs::write(
+        &config,
+        format!("node = \"{}\"\n{channels}", node.display()),
+    )
+    .unwrap();
     let args = ["send", "--json", "--config", config.to_str().unwrap()];
     sealcast(
         Some(lan.host(host)),

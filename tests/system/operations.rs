@@ -141,6 +141,74 @@ fn reload_does_not_touch_running_channels() {
     );
 }
 
+/// The key server's own endpoints tell the truth, and TERM ends it well with everything kept.
+#[test]
+fn the_key_server_says_how_it_is_and_stops_well() {
+    if !can_run(&["ip"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let more = ["--start-wait", "1500ms", "--metrics", "127.0.0.1:9100"];
+    let mut server = KeyServer::start(Some((&lan, 1)), folder, &more);
+    let ask = |path: &str| lan.enter(1, || get(([127, 0, 0, 1], 9100).into(), path));
+    let early = ask("/readyz");
+    assert!(
+        early.starts_with("HTTP/1.1 503") && early.contains("collects reports"),
+        "{early}"
+    );
+    assert!(ask("/livez").starts_with("HTTP/1.1 200"));
+    server.channel(1, &[]);
+    let input = "gen:?rate=1M&seconds=4&seed=1";
+    let group = ["udp://239.1.1.1:5000?ttl=4"];
+    let mut stream = sender(
+        &lan,
+        2,
+        folder,
+        "s",
+        (&server, 1),
+        &group,
+        &["--input", input],
+    );
+    let status = stream.wait(Duration::from_secs(20));
+    assert!(status.success(), "{}", stream.errors());
+    assert!(
+        ask("/readyz").starts_with("HTTP/1.1 200"),
+        "{}",
+        ask("/readyz")
+    );
+    let metrics = ask("/metrics");
+    for line in [
+        "sealcast_leading 1",
+        "sealcast_store_fails 0",
+        "sealcast_root_held{channel=\"1\"} 1",
+        "sealcast_server_linked{channel=\"1\",server=\"1\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    // MD-33: the volume that a delivery server reports.
+    let sent = stream.channel(1)["packets"].as_u64().unwrap();
+    let status = server.admin(&["epoch", "list"]);
+    let reported = &status["channels"][0]["servers"][0]["packets"];
+    let reported = reported.as_u64().unwrap();
+    assert!(
+        reported <= sent && reported + sent / 2 > sent,
+        "{reported} of {sent} packets are reported"
+    );
+    server.program.stop();
+    assert!(
+        server.program.errors().contains("stopped"),
+        "{}",
+        server.program.errors()
+    );
+    server.start_again();
+    let channels = server.admin(&["channel", "list"]);
+    assert_eq!(channels[0]["id"], 1, "{channels}");
+    // A new life: what was in use was stored, and its number is not used again.
+    let known = server.admin(&["status"]);
+    assert!(known["store_written"].is_string(), "{known}");
+}
+
 /// SEC-07 and design 3: a capture is decrypted with an independent SFrame implementation and the key log.
 #[test]
 fn a_capture_opens_with_the_key_log_and_another_library() {

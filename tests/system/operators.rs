@@ -49,19 +49,39 @@ fn wrong_codes_certificates_and_clocks_are_named() {
     // Typed wrong; of another server; used already; expired.
     let typed = if code.ends_with('A') { "B" } else { "A" };
     let typed = format!("{}{typed}", &code[..code.len() - 1]);
-    refused(enrol(None, path, &url, &typed, "x.json"), 2, &["enrolment code"]);
-    refused(enrol(None, path, &url, "hello", "x.json"), 2, &["SC1-", "copy it whole"]);
+    refused(
+        enrol(None, path, &url, &typed, "x.json"),
+        2,
+        &["enrolment code"],
+    );
+    refused(
+        enrol(None, path, &url, "hello", "x.json"),
+        2,
+        &["SC1-", "copy it whole"],
+    );
     let foreign = code_of(&other, "box");
     let words = ["not accepted", "not of the CA", "new code"];
     refused(enrol(None, path, &url, &foreign, "x.json"), 3, &words);
     let mut first = enrol(None, path, &url, &code, "first.json");
     assert!(first.wait(Duration::from_secs(10)).success());
-    refused(enrol(None, path, &url, &code, "x.json"), 3, &["used already", "ask for a new one"]);
-    refused(enrol(None, path, &url, &code, "first.json"), 3, &["exists already"]);
+    refused(
+        enrol(None, path, &url, &code, "x.json"),
+        3,
+        &["used already", "ask for a new one"],
+    );
+    refused(
+        enrol(None, path, &url, &code, "first.json"),
+        3,
+        &["exists already"],
+    );
     let short = server.admin(&["device", "add", "late", "--valid", "1ms"]);
     sleep(Duration::from_millis(20));
     let short = short["code"].as_str().unwrap();
-    refused(enrol(None, path, &url, short, "x.json"), 3, &["was good until", "server's clock"]);
+    refused(
+        enrol(None, path, &url, short, "x.json"),
+        3,
+        &["was good until", "server's clock"],
+    );
     // A clock three days behind, or a year ahead: the certificate does not hold there, and the difference is said.
     let code = code_of(&server, "clock");
     let words = ["not valid yet", "72 h", "behind the server's", "NTP"];
@@ -70,7 +90,11 @@ fn wrong_codes_certificates_and_clocks_are_named() {
     refused(enrol(Some("+365d"), path, &url, &code, "x.json"), 3, &words);
     // Five hours do no harm.
     let mut fine = enrol(Some("-5h"), path, &url, &code, "fine.json");
-    assert!(fine.wait(Duration::from_secs(10)).success(), "{}", fine.errors());
+    assert!(
+        fine.wait(Duration::from_secs(10)).success(),
+        "{}",
+        fine.errors()
+    );
     // The identity of one server is nothing to another.
     let text = fs::read_to_string(path.join("first.json")).unwrap();
     let moved = path.join("moved.json");
@@ -79,8 +103,17 @@ fn wrong_codes_certificates_and_clocks_are_named() {
     let receive = |session: &Path| {
         let session = session.display().to_string();
         let args = [
-            "receive", "--session", &session, "--channel", "1", "--group",
-            "udp://239.255.66.1:5001?iface=127.0.0.1", "--output", "/dev/null", "--duration", "2s",
+            "receive",
+            "--session",
+            &session,
+            "--channel",
+            "1",
+            "--group",
+            "udp://239.255.66.1:5001?iface=127.0.0.1",
+            "--output",
+            "/dev/null",
+            "--duration",
+            "2s",
         ];
         sealcast(None, path, "receive", &args)
     };
@@ -90,8 +123,15 @@ fn wrong_codes_certificates_and_clocks_are_named() {
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
     refused(receive(&exposed), 3, &["others may read", "chmod 600"]);
     // No right: said with the reason.
-    refused(receive(&path.join("first.json")), 0, &["no right to this channel"]);
-    assert!(!path.join("x.json").exists(), "a refused enrolment leaves no file");
+    refused(
+        receive(&path.join("first.json")),
+        0,
+        &["no right to this channel"],
+    );
+    assert!(
+        !path.join("x.json").exists(),
+        "a refused enrolment leaves no file"
+    );
 }
 
 /// Certificates that have expired are named on both sides of the link.
@@ -109,15 +149,28 @@ fn an_expired_certificate_is_named_with_what_to_do() {
     server.start_again_at(Some("+100d"));
     let session = device.file.display().to_string();
     let args = [
-        "receive", "--session", &session, "--channel", "1", "--group",
-        "udp://239.255.66.1:5002?iface=127.0.0.1", "--output", "/dev/null", "--duration", "2s",
+        "receive",
+        "--session",
+        &session,
+        "--channel",
+        "1",
+        "--group",
+        "udp://239.255.66.1:5002?iface=127.0.0.1",
+        "--output",
+        "/dev/null",
+        "--duration",
+        "2s",
     ];
     let url = server.url();
     let text = fs::read_to_string(&device.file).unwrap();
     let old = serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let old = old["server"].as_str().unwrap();
     fs::write(&device.file, text.replace(old, &url)).unwrap();
-    refused(sealcast(None, path, "r", &args), 0, &["not valid yet", "behind the server's"]);
+    refused(
+        sealcast(None, path, "r", &args),
+        0,
+        &["certificate has expired", "behind the server's"],
+    );
     // With the same clock on both sides only the device's own certificate is at fault.
     refused(
         sealcast_at(Some("+100d"), None, path, "r2", &args),
@@ -135,7 +188,15 @@ fn a_store_in_use_and_a_master_key_that_is_wrong_are_named() {
     server.channel(1, &[]);
     let data = server.data().display().to_string();
     let serve = |more: &[&str]| {
-        let args = ["serve", "--data", &data, "--listen", "127.0.0.1:0", "--door", "127.0.0.1:0"];
+        let args = [
+            "serve",
+            "--data",
+            &data,
+            "--listen",
+            "127.0.0.1:0",
+            "--door",
+            "127.0.0.1:0",
+        ];
         sealcast(None, path, "second", &[&args[..], more].concat())
     };
     let words = ["in use by another process", "(process ", "--data"];
@@ -148,7 +209,11 @@ fn a_store_in_use_and_a_master_key_that_is_wrong_are_named() {
     assert!(!key.exists(), "no new key is made over an old store");
     fs::write(&key, format!("{:064x}\n", 7)).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    refused(serve(&[]), 3, &["is not the master key", "nothing was changed"]);
+    refused(
+        serve(&[]),
+        3,
+        &["is not the master key", "nothing was changed"],
+    );
     fs::write(&key, "hello\n").unwrap();
     refused(serve(&[]), 3, &["holds no master key", "64 hexadecimal"]);
     fs::copy(&kept, &key).unwrap();
@@ -183,14 +248,19 @@ struct SmallDisk(String);
 impl SmallDisk {
     fn new(at: &Path) -> Self {
         let at = at.display().to_string();
-        sh(&format!("mkdir -p {at} && mount -t tmpfs -o size=3m tmpfs {at}"));
+        sh(&format!(
+            "mkdir -p {at} && mount -t tmpfs -o size=3m tmpfs {at}"
+        ));
         Self(at)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .output();
     }
 }
 
@@ -210,7 +280,11 @@ fn a_full_disk_is_named_and_passes() {
     let _ = fs::write(&filler, vec![7; 4 << 20]);
     let mut refusal = None;
     for number in 0..2000 {
-        match server.try_admin(&["account", "add", &format!("filler {number} {}", "x".repeat(3000))]) {
+        match server.try_admin(&[
+            "account",
+            "add",
+            &format!("filler {number} {}", "x".repeat(3000)),
+        ]) {
             Ok(_) => {}
             Err(why) => {
                 refusal = Some(why);
@@ -219,7 +293,10 @@ fn a_full_disk_is_named_and_passes() {
         }
     }
     let why = refusal.expect("the disk is full at last");
-    assert!(why.contains("disk of the store is full") && why.contains("nothing was changed"), "{why}");
+    assert!(
+        why.contains("disk of the store is full") && why.contains("nothing was changed"),
+        "{why}"
+    );
     let count = server.admin(&["account", "list"]).as_array().unwrap().len();
     fs::remove_file(&filler).unwrap();
     server.admin(&["account", "add", "after"]);

@@ -84,6 +84,23 @@ fn assert_one_root_per_number(log: &Path) {
     assert!(known.len() > 5, "{} keys", known.len());
 }
 
+/// SEC-14: no root of the key log stands in a file of the store.
+fn assert_sealed_at_rest(server: &KeyServer, log: &Path) {
+    let files = fs::read_dir(server.data()).unwrap();
+    let files: Vec<u8> = files
+        .flat_map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    assert!(files.len() > 50_000, "{} bytes", files.len());
+    for line in fs::read_to_string(log).unwrap().lines() {
+        let (_, hex) = line.split_once(' ').unwrap();
+        let root: Vec<u8> = (0..32)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let clear = files.windows(32).any(|bytes| bytes == root);
+        assert!(!clear, "a root stands in the store in clear: {hex}");
+    }
+}
+
 /// Starts sender and receiver of a TS of `seconds`, the receiver with a key log.
 fn stream(
     lan: &Lan,
@@ -176,6 +193,7 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
     assert_same("r", &sent, &fs::read(got).unwrap());
     assert_eq!(sender.channel(1)["not_sent"], 0, "{}", sender.channel(1));
     assert_one_root_per_number(&log);
+    assert_sealed_at_rest(&server, &log);
     let packets = sniffer.assert_no_number_came_twice();
     println!("{count} commands acknowledged, {packets} packets, 20 kills");
 }
@@ -264,8 +282,7 @@ fn eight_epochs_without_a_key_server_cost_nobody_his_picture() {
     sender.wait_until(1, Duration::from_secs(4), "holding", |channel| {
         channel["holding"] == true
     });
-    let mut joined =
-        crate::keyserver::receiver_as(&lan, 4, folder, "waits", &waits, &GROUP, &[]);
+    let mut joined = crate::keyserver::receiver_as(&lan, 4, folder, "waits", &waits, &GROUP, &[]);
     sleep(Duration::from_millis(8200));
     assert_eq!(
         receiver_one.channel(1)["keys"]["linked"],

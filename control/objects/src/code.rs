@@ -116,10 +116,10 @@ impl FromStr for Code {
         if check(body) != *sum {
             return Err(NoCode::Checksum);
         }
-        let (secret, ca) = body.split_at(SECRET);
+        let (secret, ca) = body.split_first_chunk().ok_or(NoCode::Shape)?;
         Ok(Self {
-            secret: secret.try_into().expect("split there"),
-            ca: ca.try_into().expect("the rest"),
+            secret: *secret,
+            ca: ca.try_into().map_err(|_| NoCode::Shape)?,
         })
     }
 }

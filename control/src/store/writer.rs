@@ -22,7 +22,10 @@ const QUEUE: usize = 16_384;
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A command on its way.
-pub(super) struct Job(Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>);
+pub(super) struct Job(Run);
+
+/// Runs a command: whether it succeeded, and what to do with that.
+type Run = Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>;
 
 impl Job {
     pub(super) fn new<T: Send + 'static>(
@@ -168,7 +171,7 @@ fn commit(
 /// Runs one command; what a failed one did is undone alone. An error is one of the whole transaction.
 fn in_savepoint(
     connection: &Connection,
-    job: Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>,
+    job: Run,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
     let begun = connection

@@ -1,7 +1,7 @@
 //! Requests to a key server. Errors say what happened, why, and what to do.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::{Method, Response, StatusCode};
 use rustls::ClientConfig;
@@ -214,9 +214,12 @@ impl Client {
             && let Some(theirs) = clock::of_server(&server).await
             && theirs >= until
         {
-            let why = format!(
+            let mut why = format!(
                 "this identity's certificate has expired ({until}; its clock says {theirs}): enrol again"
             );
+            if let Some(clock) = clock::describe(theirs, SystemTime::now().into()) {
+                why = format!("{why}; {clock}");
+            }
             return RequestError::Tls { server, why };
         }
         if explain(&text).is_none() {
@@ -257,26 +260,30 @@ fn is_of_time(text: &str) -> bool {
 #[must_use]
 fn explain(text: &str) -> Option<String> {
     let has = |mark: &str| text.contains(mark);
-    Some(if has("UnknownIssuer") || has("peer certificate: BadSignature") {
-        "its certificate is not of the CA that this identity or code names (a key server that was set up anew, another \
+    Some(
+        if has("UnknownIssuer") || has("peer certificate: BadSignature") {
+            "its certificate is not of the CA that this identity or code names (a key server that was set up anew, another \
          server, or somebody between): check the address, or get a new code from the operator"
             .to_owned()
-    } else if has("not valid for") || has("NotValidForName") {
-        format!(
-            "its certificate does not hold for this name or address ({text}): add it with --name at the key server"
-        )
-    } else if has("received fatal alert: CertificateExpired")
-        || has("received fatal alert: the peer's certificate has expired")
-    {
-        "it says that this identity's certificate has expired: enrol again".to_owned()
-    } else if has("received fatal alert: UnknownCA") || has("received fatal alert: DecryptError") {
-        "it does not know the CA of this identity (the key server was set up anew?): enrol again"
+        } else if has("not valid for") || has("NotValidForName") {
+            format!(
+                "its certificate does not hold for this name or address ({text}): add it with --name at the key server"
+            )
+        } else if has("received fatal alert: CertificateExpired")
+            || has("received fatal alert: the peer's certificate has expired")
+        {
+            "it says that this identity's certificate has expired: enrol again".to_owned()
+        } else if has("received fatal alert: UnknownCA")
+            || has("received fatal alert: DecryptError")
+        {
+            "it does not know the CA of this identity (the key server was set up anew?): enrol again"
             .to_owned()
-    } else if has("invalid peer certificate") || has("fatal alert") || has("TLS") {
-        text.to_owned()
-    } else {
-        return None;
-    })
+        } else if has("invalid peer certificate") || has("fatal alert") || has("TLS") {
+            text.to_owned()
+        } else {
+            return None;
+        },
+    )
 }
 
 /// An error with all that lies behind it.

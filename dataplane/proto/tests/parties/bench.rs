@@ -127,7 +127,7 @@ impl Bench {
         let delivered = &mut self.delivered;
         let deliver = &mut |payload: &[u8]| delivered.push(payload.to_vec());
         let asked = self.asked.get(&granted.number).copied();
-        let asked = asked.unwrap_or(at(ms));
+        let asked = asked.unwrap_or_else(|| at(ms));
         self.receiver
             .handle_granted(at(ms), asked, granted, deliver);
     }
