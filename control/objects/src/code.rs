@@ -110,16 +110,15 @@ impl FromStr for Code {
         let bytes = BASE32_NOPAD
             .decode(body.as_bytes())
             .map_err(|_| NoCode::Shape)?;
-        let bytes: [u8; SECRET + FINGERPRINT + CHECK] =
-            bytes.try_into().map_err(|_| NoCode::Shape)?;
-        let (body, sum) = bytes.split_at(SECRET + FINGERPRINT);
+        let (body, sum) = bytes.split_last_chunk().ok_or(NoCode::Shape)?;
+        let (secret, ca) = body.split_first_chunk().ok_or(NoCode::Shape)?;
+        let ca = ca.try_into().map_err(|_| NoCode::Shape)?;
         if check(body) != *sum {
             return Err(NoCode::Checksum);
         }
-        let (secret, ca) = body.split_at(SECRET);
         Ok(Self {
-            secret: secret.try_into().expect("split there"),
-            ca: ca.try_into().expect("the rest"),
+            secret: *secret,
+            ca,
         })
     }
 }
