@@ -125,6 +125,13 @@ fn delivery_servers_have_all_channels_or_those_that_are_named() {
 }
 
 #[test]
+fn a_channel_named_twice_for_a_delivery_server_counts_once() {
+    let tx = &mut Bench::new(1);
+    nodes::put(tx, &node(1, Some(&[5, 2, 5]))).unwrap();
+    assert_eq!(nodes::get(tx, 1).unwrap().channels, Some(vec![2, 5]));
+}
+
+#[test]
 fn sec_04_standings_take_only_the_steps_that_there_are() {
     use Standing::{Active, New, Revoked, Suspended};
     for (from, to, refused) in [
