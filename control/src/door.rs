@@ -79,7 +79,7 @@ impl Feed {
     pub fn tell(&self, update: Update) {
         self.https.lock().door.update(update.clone());
         for shard in &self.shards {
-            // A shard that failed is told by the server's health.
+            // A shard ends only with the server, or with the process.
             let _ = shard.send_blocking(update.clone());
         }
     }

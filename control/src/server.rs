@@ -251,6 +251,8 @@ impl KeyServer {
     /// Stops: what is under way ends, nothing new begins, everything acknowledged is durable.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
+        // Links would go on for ever; without them connections end by themselves.
+        let _ = self.app.authority().set_nodes(Vec::new()).await;
         let _ = self.serving.await;
         let _ = self.keeping.await;
         drop(self.app);

@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::keyserver::{KeyServer, keys, keys_of, receiver, sender};
 use crate::net::{Lan, can_run};
+use crate::operations::get;
 use crate::process::Program;
 use crate::sample::{assert_same, assert_tail, ts};
 use crate::streams::assert_clean;
@@ -332,7 +333,14 @@ fn after_hold_max_senders_stop_and_resume_by_themselves() {
     let folder = folder.path();
     let mut server = keys_of(&lan, folder, &["--hold-max", "3"]);
     let input = "gen:?rate=2M&seconds=18&seed=3";
-    let more = ["--input", input, "--start-delay", "1s"];
+    let more = [
+        "--input",
+        input,
+        "--start-delay",
+        "1s",
+        "--metrics",
+        "127.0.0.1:9101",
+    ];
     let mut sender = sender(&lan, 3, folder, "s", (&server, 1), &GROUP, &more);
     let mut receiver = receiver(&lan, 2, folder, "r", &server, &GROUP, &[]);
     sender.wait_until(1, Duration::from_secs(10), "sending", |channel| {
@@ -349,6 +357,7 @@ fn after_hold_max_senders_stop_and_resume_by_themselves() {
     };
     let holds = moment("ALARM: holding", Duration::from_secs(3));
     let stops = moment("ALARM: stopped sending", Duration::from_secs(5));
+    let metrics = || lan.enter(3, || get(([127, 0, 0, 1], 9101).into(), "/metrics"));
     let held = stops - holds;
     assert!(
         held > Duration::from_millis(2850) && held < Duration::from_millis(3250),
@@ -357,6 +366,14 @@ fn after_hold_max_senders_stop_and_resume_by_themselves() {
     sleep(Duration::from_millis(1500));
     let stopped = sender.channel(1);
     assert!(stopped["not_sent"].as_u64() > Some(0), "{stopped}");
+    let told = metrics();
+    for line in [
+        "sealcast_holding{channel=\"1\"} 1",
+        "sealcast_holds_total{channel=\"1\"} 1",
+        "sealcast_linked{channel=\"1\"} 0",
+    ] {
+        assert!(told.contains(line), "{line} is missing in\n{told}");
+    }
     server.start_again();
     let back = Instant::now();
     while !sender.errors().contains("switched") || sender.channel(1)["holding"] == true {

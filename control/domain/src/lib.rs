@@ -27,6 +27,8 @@ pub mod operators;
 pub mod rights;
 pub mod schema;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use store::{Read, Row, StoreError, Tx, Value};
 

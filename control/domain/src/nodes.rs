@@ -1,5 +1,7 @@
 //! Delivery servers: who may link up, and for which channels.
 
+use std::collections::BTreeSet;
+
 use sealcast_objects::api::{NewNode, Node, Role, Standing};
 use sealcast_objects::problem::Kind;
 
@@ -98,10 +100,12 @@ pub fn put(tx: &mut dyn Tx, new: &NewNode) -> Result<()> {
         "DELETE FROM node_channel WHERE server = $1",
         params![server],
     )?;
-    for channel in new.channels.iter().flatten() {
+    // One that is named twice counts once.
+    let channels: BTreeSet<u16> = new.channels.iter().flatten().copied().collect();
+    for channel in channels {
         tx.execute(
             "INSERT INTO node_channel (server, channel) VALUES ($1, $2)",
-            params![server, *channel],
+            params![server, channel],
         )?;
     }
     Ok(())

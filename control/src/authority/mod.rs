@@ -4,7 +4,7 @@
 mod log;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -105,6 +105,8 @@ impl std::fmt::Debug for Driver {
 struct LinkState {
     node: Node,
     outbox: mpsc::Sender<Frame<FromAuthority>>,
+    /// Channels that it asked for in vain; said once.
+    denied: BTreeSet<ChannelId>,
 }
 
 fn now() -> Time {
@@ -183,7 +185,12 @@ impl Driver {
         let rng = self.rng.as_mut();
         match event {
             Event::Connected { conn, node, outbox } => {
-                self.links.insert(conn, LinkState { node, outbox });
+                let link = LinkState {
+                    node,
+                    outbox,
+                    denied: BTreeSet::new(),
+                };
+                self.links.insert(conn, link);
             }
             Event::Message(conn, message) => {
                 self.authority.handle(now, conn, message, rng, out);
@@ -203,7 +210,7 @@ impl Driver {
 
     /// Whether the certificate of the link allows this.
     fn may_say(&mut self, conn: ConnId, message: &ToAuthority) -> bool {
-        let Some(LinkState { node, .. }) = self.links.get(&conn) else {
+        let Some(LinkState { node, denied, .. }) = self.links.get_mut(&conn) else {
             return false;
         };
         let channel = match message {
@@ -222,7 +229,7 @@ impl Driver {
             ToAuthority::Deposit(deposit) => deposit.channel,
         };
         let allowed = may_send(node, channel);
-        if !allowed && matches!(message, ToAuthority::Report(_)) {
+        if !allowed && denied.insert(channel) {
             tracing::warn!(
                 server = node.server,
                 channel = channel.0,
@@ -241,7 +248,10 @@ impl Driver {
         for (conn, link) in &mut self.links {
             let known = nodes.iter().find(|node| node.server == link.node.server);
             match known.filter(|node| node.standing == sealcast_objects::api::Standing::Active) {
-                Some(node) => link.node = node.clone(),
+                Some(node) => {
+                    link.node = node.clone();
+                    link.denied.clear();
+                }
                 None => gone.push(*conn),
             }
         }
