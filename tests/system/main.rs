@@ -21,6 +21,7 @@ mod operators;
 mod outages;
 mod process;
 mod relay;
+mod rights;
 mod sample;
 mod servers;
 mod streams;

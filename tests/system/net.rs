@@ -91,6 +91,15 @@ impl Lan {
         ));
     }
 
+    /// Nothing that host `index` sends to this UDP port leaves it, as behind a firewall.
+    pub fn block_udp(&self, index: usize, port: u16) {
+        let host = self.host(index);
+        sh(&format!(
+            "ip netns exec {host} nft 'add table ip block; add chain ip block out {{ type filter hook output priority 0; }}; \
+             add rule ip block out udp dport {port} drop'"
+        ));
+    }
+
     /// Lets packets of far sources reach host `index`; what it answers goes to host `gateway`.
     pub fn accept_any_source(&self, index: usize, gateway: usize) {
         let host = self.host(index);
