@@ -3,6 +3,8 @@
 mod client;
 mod convert;
 mod service;
+#[cfg(test)]
+mod tests;
 
 /// The messages of `proto/node_link.proto`.
 #[expect(
