@@ -157,10 +157,11 @@ impl Identity {
         let beside = file.with_file_name(name);
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         let write = || {
+            // What a crash left there may be readable by others.
+            let _ = fs::remove_file(&beside);
             let mut made = OpenOptions::new()
                 .write(true)
-                .create(true)
-                .truncate(true)
+                .create_new(true)
                 .mode(0o600)
                 .open(&beside)?;
             made.write_all(&text)?;
