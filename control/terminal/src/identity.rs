@@ -1,6 +1,9 @@
 //! The file that says who a device, delivery server or operator is. It holds a private key: mode 0600, written whole or not
 //! at all.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};

@@ -1,6 +1,9 @@
 //! Keeps a device's session with the key doors: when to open one over TLS, which cookie and which way a request takes, what an
 //! answer means. Sans-IO: time, randomness and input are arguments.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
