@@ -3,6 +3,9 @@
 //! Who a certificate speaks for stands in its SAN as `urn:sealcast:ROLE:SUBJECT`. Certificates begin 48 hours before they
 //! are made, so that a clock that is behind does no harm.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -3,6 +3,9 @@
 //! The master key is 32 random bytes as 64 hexadecimal digits, in a file of mode 0600 or a systemd credential. The store holds
 //! a probe sealed under it, so that a wrong one is noticed before anything is read or written.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

@@ -4,6 +4,8 @@
 //! command that fails is undone alone; a commit that fails fails every command in it, and nothing of it was done.
 
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};

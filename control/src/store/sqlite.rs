@@ -75,6 +75,9 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let from = open_reader(from).map_err(|error| error.to_string())?;
     let copy = || -> rusqlite::Result<()> {
+        // One state for all steps: otherwise every commit of the server would make it begin anew.
+        let from = from.unchecked_transaction()?;
+        from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let mut to = Connection::open(to)?;
         let backup = rusqlite::backup::Backup::new(&from, &mut to)?;
         backup.run_to_completion(1024, std::time::Duration::from_millis(1), None)

@@ -1,6 +1,9 @@
 //! The file that says who a device, delivery server or operator is. It holds a private key: mode 0600, written whole or not
 //! at all.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -157,10 +160,11 @@ impl Identity {
         let beside = file.with_file_name(name);
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         let write = || {
+            // What a crash left there may be readable by others.
+            let _ = fs::remove_file(&beside);
             let mut made = OpenOptions::new()
                 .write(true)
-                .create(true)
-                .truncate(true)
+                .create_new(true)
                 .mode(0o600)
                 .open(&beside)?;
             made.write_all(&text)?;

@@ -1,6 +1,9 @@
 //! Keeps a device's session with the key doors: when to open one over TLS, which cookie and which way a request takes, what an
 //! answer means. Sans-IO: time, randomness and input are arguments.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,12 +64,18 @@ pub struct Keeper {
     door: usize,
     /// A session is being opened.
     opening: bool,
+    /// Channels have changed since: the one that is being opened is not the last.
+    again: bool,
     /// When one is to be opened.
     open_at: Option<Time>,
     /// When the last one was opened.
     opened_at: Option<Time>,
+    /// The last pause after a failure; `None` after a success.
     pause: Option<Duration>,
+    /// Requests since the last answer by UDP.
     unanswered: u32,
+    /// Requests since the last answer, whichever way it came.
+    unheard: u32,
     reachable: bool,
     waiting: VecDeque<Wanted>,
     out: VecDeque<Output>,
@@ -143,7 +152,8 @@ impl Keeper {
         }
         self.opening = false;
         (self.pause, self.opened_at) = (None, Some(now));
-        self.open_at = Some(now.after(Duration::from_millis(reply.renew_after_ms)));
+        let life = Duration::from_millis(reply.renew_after_ms);
+        self.open_at = Some(if self.again { now } else { now.after(life) });
         for wanted in std::mem::take(&mut self.waiting) {
             self.ask(now, &wanted, rng);
         }
@@ -191,7 +201,8 @@ impl Keeper {
             let door = self.doors[self.door % self.doors.len()];
             self.out.push_back(Output::Udp(door, datagram));
         }
-        if self.unanswered == UNANSWERED + 2 {
+        self.unheard = self.unheard.saturating_add(1);
+        if self.unheard == UNANSWERED + 2 {
             self.set_reachable(false);
         }
     }
@@ -216,8 +227,11 @@ impl Keeper {
     ) -> Result<(), Discard> {
         let session = self.session.as_mut().ok_or(Discard::Unexpected)?;
         let answer = session.handle(datagram)?;
-        if by_udp && !matches!(answer, Answer::CookieUnknown) {
-            self.unanswered = 0;
+        if !matches!(answer, Answer::CookieUnknown) {
+            self.unheard = 0;
+            if by_udp {
+                self.unanswered = 0;
+            }
         }
         match answer {
             Answer::Granted { granted, asked } => {
@@ -242,11 +256,16 @@ impl Keeper {
 
     /// The channels of this device have changed: a new session is opened at once.
     pub fn renew(&mut self, now: Time) {
+        self.again = self.opening;
         self.open_at = Some(now);
     }
 
     /// A new session is opened within `spread`, but not oftener than once in [`RENEWAL_MIN`].
     fn renew_soon(&mut self, now: Time, spread: Duration, rng: &mut dyn CryptoRng) {
+        if self.pause.is_some() {
+            // The server grants none just now: it is tried again when the pause is over, whatever doors say.
+            return;
+        }
         let earliest = self.opened_at.map_or(now, |opened| {
             opened.after(RENEWAL_MIN / 2 + below(RENEWAL_MIN / 2, rng))
         });
@@ -257,7 +276,7 @@ impl Keeper {
     /// Lets time pass.
     pub fn poll(&mut self, now: Time) {
         if !self.opening && self.open_at.is_some_and(|at| at <= now) {
-            (self.opening, self.open_at) = (true, None);
+            (self.opening, self.open_at, self.again) = (true, None, false);
             self.out.push_back(Output::Open);
         }
     }
