@@ -238,5 +238,8 @@ fn mutated_messages_are_survived() {
             _ => refused += 1,
         }
     }
-    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+    assert!(
+        read > 1000 && refused > 1000,
+        "{read} read, {refused} refused"
+    );
 }

@@ -17,8 +17,10 @@ use sealcast_proto::ids::Time;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 
-/// Requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS.
+/// Rounds of requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS.
 const UNANSWERED: u32 = 3;
+/// Requests of many channels within this are one round.
+const ROUND: Duration = Duration::from_millis(200);
 /// First pause after a session could not be opened; doubled up to [`PAUSE_MAX`], or up to [`REFUSED_MAX`] after a refusal.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
@@ -72,10 +74,12 @@ pub struct Keeper {
     opened_at: Option<Time>,
     /// The last pause after a failure; `None` after a success.
     pause: Option<Duration>,
-    /// Requests since the last answer by UDP.
+    /// Rounds since the last answer by UDP.
     unanswered: u32,
-    /// Requests since the last answer, whichever way it came.
+    /// Rounds since the last answer, whichever way it came.
     unheard: u32,
+    /// When the last round began; `None` after an answer.
+    round: Option<Time>,
     reachable: bool,
     waiting: VecDeque<Wanted>,
     out: VecDeque<Output>,
@@ -191,17 +195,21 @@ impl Keeper {
             return;
         };
         let datagram = session.request(now, wanted, rng);
-        self.unanswered = self.unanswered.saturating_add(1);
+        let new_round = self.round.is_none_or(|began| now.since(began) >= ROUND);
+        if new_round {
+            self.round = Some(now);
+            self.unanswered = self.unanswered.saturating_add(1);
+            self.unheard = self.unheard.saturating_add(1);
+        }
         if self.unanswered > UNANSWERED {
             // Another door may answer, and HTTPS passes where UDP does not.
-            self.door += 1;
+            self.door += usize::from(new_round);
             self.out.push_back(Output::Https(datagram.clone()));
         }
         if !self.doors.is_empty() {
             let door = self.doors[self.door % self.doors.len()];
             self.out.push_back(Output::Udp(door, datagram));
         }
-        self.unheard = self.unheard.saturating_add(1);
         if self.unheard == UNANSWERED + 2 {
             self.set_reachable(false);
         }
@@ -228,7 +236,7 @@ impl Keeper {
         let session = self.session.as_mut().ok_or(Discard::Unexpected)?;
         let answer = session.handle(datagram)?;
         if !matches!(answer, Answer::CookieUnknown) {
-            self.unheard = 0;
+            (self.unheard, self.round) = (0, None);
             if by_udp {
                 self.unanswered = 0;
             }

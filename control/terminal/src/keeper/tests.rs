@@ -221,6 +221,11 @@ impl Bench {
 
     /// A channel asks; what goes out.
     fn want(&mut self) -> Out {
+        self.pass(ROUND);
+        self.want_now()
+    }
+
+    fn want_now(&mut self) -> Out {
         self.number += 1;
         let wanted = wanted(self.number);
         self.keeper.wanted(self.now, &wanted, &mut self.rng);
@@ -373,6 +378,18 @@ fn without_answers_requests_take_another_door_and_https_besides() {
     let (one, two) = (door_addr(0), door_addr(1));
     assert_eq!(doors, [two, one, two, one], "all are tried");
     assert_eq!(reachable, [false], "said once");
+}
+
+#[test]
+fn many_channels_that_ask_at_once_are_no_silence() {
+    let mut bench = Bench::settled();
+    for _ in 0..2 {
+        bench.pass(ROUND);
+        for _ in 0..30 {
+            let out = bench.want_now();
+            assert_eq!((out.udp.len(), out.https.len()), (1, 0));
+        }
+    }
 }
 
 #[test]
