@@ -204,7 +204,11 @@ fn read(file: &Path) -> Result<Zeroizing<[u8; 32]>, VaultError> {
         return Err(no_key());
     }
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+        let value = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        };
         match pair {
             [high, low] => {
                 let (high, low) = value(*high).zip(value(*low)).ok_or_else(no_key)?;

@@ -11,8 +11,7 @@ mod service;
     unused_qualifications,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::or_fun_call,
-    clippy::unused_trait_names,
+    clippy::clone_on_ref_ptr,
     reason = "generated"
 )]
 pub mod pb {

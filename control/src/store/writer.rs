@@ -21,8 +21,11 @@ const QUEUE: usize = 16_384;
 /// What a command's answer becomes once the fate of its transaction is known.
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Runs a command; says whether it is good, and what ends it.
+type Run = Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>;
+
 /// A command on its way.
-pub(super) struct Job(Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>);
+pub(super) struct Job(Run);
 
 impl Job {
     pub(super) fn new<T: Send + 'static>(
@@ -168,7 +171,7 @@ fn commit(
 /// Runs one command; what a failed one did is undone alone. An error is one of the whole transaction.
 fn in_savepoint(
     connection: &Connection,
-    job: Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>,
+    job: Run,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
     let begun = connection

@@ -61,7 +61,8 @@ impl Sockets {
         if slot.is_none() {
             *slot = Some(UdpSocket::bind((any, 0)).await?);
         }
-        slot.as_ref().ok_or(std::io::ErrorKind::NotConnected.into())
+        slot.as_ref()
+            .ok_or_else(|| std::io::ErrorKind::NotConnected.into())
     }
 
     /// Waits for a datagram on either socket.

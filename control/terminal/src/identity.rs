@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use sealcast_objects::api::{Role, SessionReply};
 use sealcast_objects::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use zeroize::Zeroize as _;
 
 /// An identity.
 #[derive(Clone, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ impl Identity {
             let folder = file
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
         };
         let written = write().map_err(|why| {
             let _ = fs::remove_file(&beside);
