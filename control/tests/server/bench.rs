@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rand::SeedableRng as _;
 use reqwest::Method;
 use sealcast_control::server::{KeyServer, ServerConfig};
 use sealcast_objects::api::{
@@ -207,8 +208,6 @@ fn request(session: &mut Session, channel: u16) -> Vec<u8> {
     let mut rng = rand::rngs::StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap();
     session.request(Time(1), &wanted, &mut rng)
 }
-
-use rand::SeedableRng as _;
 
 /// Asks a key door by UDP.
 pub(crate) async fn ask_udp(session: &mut Session, door: SocketAddr, channel: u16) -> Answer {

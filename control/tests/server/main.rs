@@ -1,9 +1,5 @@
 //! A key server as a whole, by its own clients: enrolment, administration, sessions, key doors, node link.
-#![expect(
-    clippy::unwrap_used,
-    clippy::unwrap_in_result,
-    reason = "helpers of tests end the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod admission;
 mod bench;
