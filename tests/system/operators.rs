@@ -169,7 +169,7 @@ fn an_expired_certificate_is_named_with_what_to_do() {
     refused(
         sealcast(None, path, "r", &args),
         0,
-        &["certificate has expired", "behind the server's"],
+        &["not valid yet", "behind the server's"],
     );
     // With the same clock on both sides only the device's own certificate is at fault.
     refused(

@@ -55,6 +55,7 @@ enum Event {
     },
     Message(ConnId, ToAuthority),
     Disconnected(ConnId),
+    Unlink(ServerId),
     Nodes(Vec<Node>),
     Channels(Vec<ChannelConfig>),
     Keys(Box<Keys>),
@@ -196,6 +197,7 @@ impl Driver {
                 self.authority.handle(now, conn, message, rng, out);
             }
             Event::Disconnected(conn) => self.cut(conn),
+            Event::Unlink(server) => self.unlink(server),
             Event::Nodes(nodes) => self.admit(&nodes),
             Event::Channels(channels) => self.authority.set_channels(now, channels, rng, out),
             Event::Keys(keys) => self.authority.set_keys(*keys, out),
@@ -255,6 +257,16 @@ impl Driver {
                 None => gone.push(*conn),
             }
         }
+        for conn in gone {
+            self.cut(conn);
+        }
+    }
+
+    /// The former key of a delivery server counts no more: its links are cut.
+    fn unlink(&mut self, server: ServerId) {
+        let of = |link: &LinkState| ServerId(link.node.server) == server;
+        let links = self.links.iter().filter(|(_, link)| of(link));
+        let gone: Vec<_> = links.map(|(conn, _)| *conn).collect();
         for conn in gone {
             self.cut(conn);
         }
@@ -371,6 +383,14 @@ impl Handle {
     /// [`Stopping`].
     pub async fn disconnected(&self, conn: ConnId) -> Result<(), Stopping> {
         self.send(Event::Disconnected(conn)).await
+    }
+
+    /// Links of this delivery server end: it has enrolled anew.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn unlink(&self, server: ServerId) -> Result<(), Stopping> {
+        self.send(Event::Unlink(server)).await
     }
 
     /// These are the nodes from here on.

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
 use sealcast_domain::{Error, enrolment, keys};
+use sealcast_objects::ServerId;
 use sealcast_objects::api::{EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
 use sealcast_objects::code::sha256;
 use sealcast_objects::problem::{Kind, Problem};
@@ -52,6 +53,11 @@ async fn enrol(
         app.tell_floor(floor);
     }
     if admitted.role == Role::Node {
+        // A link of the former key ends here (SEC-04); a repetition has none.
+        if let (None, Ok(server)) = (&admitted.certificate, admitted.subject.parse()) {
+            let unlinked = app.authority().unlink(ServerId(server)).await;
+            unlinked.map_err(internal)?;
+        }
         app.nodes_changed().await?;
     }
     tracing::info!(

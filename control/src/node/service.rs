@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use sealcast_objects::api::Role;
+use sealcast_objects::problem::Problem;
 use sealcast_proto::authority::ConnId;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,11 +39,8 @@ impl pb::node_link_server::NodeLink for Service {
                 "the node link needs the certificate of a delivery server: enrol with `sealcast node enrol`",
             ));
         };
-        let node = self
-            .0
-            .authenticate_node(&peer)
-            .await
-            .map_err(|problem| Status::permission_denied(problem.detail))?;
+        let refused = |problem: Problem| Status::permission_denied(problem.detail);
+        let node = self.0.authenticate_node(&peer).await.map_err(refused)?;
         let authority = self.0.authority().clone();
         let (conn, server) = (authority.conn(), node.server);
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
@@ -50,6 +48,11 @@ impl pb::node_link_server::NodeLink for Service {
             .connected(conn, node, outbox)
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
+        // What was taken away after the first look and before the authority knew of the link cut nothing: looked at again.
+        if let Err(problem) = self.0.authenticate_node(&peer).await {
+            let _ = authority.disconnected(conn).await;
+            return Err(refused(problem));
+        }
         tracing::info!(server, "a delivery server has linked up");
         tokio::spawn(read(authority, conn, server, request.into_inner()));
         let outgoing =

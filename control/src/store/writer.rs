@@ -21,11 +21,11 @@ const QUEUE: usize = 16_384;
 /// What a command's answer becomes once the fate of its transaction is known.
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Runs a command; says whether it is good, and what ends it.
+type Run = Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>;
+
 /// A command on its way.
 pub(super) struct Job(Run);
-
-/// Runs a command: whether it succeeded, and what to do with that.
-type Run = Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>;
 
 impl Job {
     pub(super) fn new<T: Send + 'static>(

@@ -1,12 +1,15 @@
 //! Requests to a key server. Errors say what happened, why, and what to do.
 
 use std::error::Error as _;
-use std::time::{Duration, SystemTime};
+use std::io::Read as _;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
-use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use sealcast_objects::problem::{Kind, Problem};
-use sealcast_objects::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +18,8 @@ use crate::identity::Identity;
 
 /// A request that takes longer is given up.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// An alert is waited for this long.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +74,8 @@ impl RequestError {
 #[derive(Clone, Debug)]
 pub struct Client {
     server: String,
-    /// The certificate counts until then.
-    until: Option<Timestamp>,
     client: reqwest::Client,
+    tls: Arc<ClientConfig>,
 }
 
 impl Client {
@@ -83,13 +87,11 @@ impl Client {
         let tls = identity
             .tls()
             .map_err(|error| RequestError::Identity(error.to_string()))?;
-        Ok(Self {
-            until: Some(identity.until),
-            ..Self::with_tls(&identity.server, tls)?
-        })
+        Self::with_tls(&identity.server, tls)
     }
 
     pub(crate) fn with_tls(server: &str, tls: ClientConfig) -> Result<Self, RequestError> {
+        let kept = Arc::new(tls.clone());
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(TIMEOUT)
@@ -99,8 +101,8 @@ impl Client {
             .build();
         Ok(Self {
             server: server.trim_end_matches('/').to_owned(),
-            until: None,
             client: client.map_err(|error| RequestError::Identity(causes(&error)))?,
+            tls: kept,
         })
     }
 
@@ -206,21 +208,44 @@ impl Client {
         }
     }
 
-    async fn failed(&self, error: &reqwest::Error) -> RequestError {
-        let (server, text) = (self.server.clone(), causes(error));
-        // A server that does not take our certificate may close the connection before its reason is read.
-        let closed = !error.is_connect() && !error.is_timeout();
-        if let Some(until) = self.until.filter(|_| closed || explain(&text).is_some())
-            && let Some(theirs) = clock::of_server(&server).await
-            && theirs >= until
-        {
-            let mut why = format!(
-                "this identity's certificate has expired ({until}; its clock says {theirs}): enrol again"
-            );
-            if let Some(clock) = clock::describe(theirs, SystemTime::now().into()) {
-                why = format!("{why}; {clock}");
+    /// A server that refuses our certificate says so after our half of the handshake, when a request may have failed already
+    /// for a reason that tells nothing: listens to what it says.
+    async fn alert(&self) -> Option<String> {
+        let url = reqwest::Url::parse(&self.server).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default()?;
+        let tls = Arc::clone(&self.tls);
+        let listen = move || {
+            let addr = (host.as_str(), port).to_socket_addrs().ok()?.next()?;
+            let mut tcp = TcpStream::connect_timeout(&addr, LISTEN).ok()?;
+            tcp.set_read_timeout(Some(LISTEN)).ok()?;
+            let name = ServerName::try_from(host).ok()?;
+            let mut connection = ClientConnection::new(tls, name).ok()?;
+            // The handshake, and what comes right after it: an alert, or nothing worth a word.
+            for _ in 0..4 {
+                match connection.complete_io(&mut tcp) {
+                    Ok(_) if !connection.is_handshaking() => {
+                        let mut stream = rustls::Stream::new(&mut connection, &mut tcp);
+                        let heard = stream.read(&mut [0; 64]);
+                        return heard.err().map(|error| error.to_string());
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Some(error.to_string()),
+                }
             }
-            return RequestError::Tls { server, why };
+            None
+        };
+        let heard = tokio::task::spawn_blocking(listen).await.ok()??;
+        explain(&heard).map(|_| heard)
+    }
+
+    async fn failed(&self, error: &reqwest::Error) -> RequestError {
+        let (server, mut text) = (self.server.clone(), causes(error));
+        if explain(&text).is_none()
+            && !error.is_timeout()
+            && let Some(alert) = self.alert().await
+        {
+            text = alert;
         }
         if explain(&text).is_none() {
             return RequestError::Unreachable { server, why: text };
@@ -260,8 +285,9 @@ fn is_of_time(text: &str) -> bool {
 #[must_use]
 fn explain(text: &str) -> Option<String> {
     let has = |mark: &str| text.contains(mark);
+    // Every CA of ours has the same name: one of another key server shows as a signature that does not fit.
     Some(
-        if has("UnknownIssuer") || has("peer certificate: BadSignature") {
+        if has("UnknownIssuer") || has("certificate: BadSignature") {
             "its certificate is not of the CA that this identity or code names (a key server that was set up anew, another \
          server, or somebody between): check the address, or get a new code from the operator"
             .to_owned()

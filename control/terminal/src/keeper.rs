@@ -21,10 +21,10 @@ use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 const UNANSWERED: u32 = 3;
 /// Requests of many channels within this are one round.
 const ROUND: Duration = Duration::from_millis(200);
-/// First pause after a session could not be opened; doubled up to [`PAUSE_MAX`], or up to [`REFUSED_MAX`] after a refusal.
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(8);
-const REFUSED_MAX: Duration = Duration::from_secs(30);
+/// First and longest pause after a session could not be opened because the server is away or busy; doubled in between.
+const AWAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(8)];
+/// The same after a refusal.
+const REFUSED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// However often doors ask for it, a session is renewed at most once in this (half of it, and a random half more).
 const RENEWAL_MIN: Duration = Duration::from_secs(30);
 /// When rights change, devices of an account renew within this.
@@ -168,8 +168,8 @@ impl Keeper {
     /// refuse.
     pub fn failed(&mut self, now: Time, passing: bool, rng: &mut dyn CryptoRng) {
         self.opening = false;
-        let longest = if passing { PAUSE_MAX } else { REFUSED_MAX };
-        let pause = self.pause.map_or(PAUSE, |pause| (pause * 2).min(longest));
+        let [first, longest] = if passing { AWAY } else { REFUSED };
+        let pause = self.pause.map_or(first, |pause| (pause * 2).min(longest));
         self.pause = Some(pause);
         self.open_at = Some(now.after(pause + below(pause / 2, rng)));
         if self.session.is_none() {

@@ -216,7 +216,7 @@ impl Bench {
     }
 
     fn fail(&mut self) {
-        self.keeper.failed(self.now, &mut self.rng);
+        self.keeper.failed(self.now, false, &mut self.rng);
     }
 
     /// A channel asks; what goes out.
@@ -340,6 +340,18 @@ fn failures_back_off_up_to_30_seconds_and_success_ends_that() {
 }
 
 #[test]
+fn a_server_that_is_away_is_looked_for_every_few_seconds() {
+    let mut bench = Bench::new();
+    bench.poll();
+    for expected in [1, 2, 4, 8, 16, 16, 16] {
+        bench.keeper.failed(bench.now, true, &mut bench.rng);
+        let pause = bench.until_open();
+        let least = expected * SECOND / 2;
+        assert!(least <= pause && pause <= least * 3 / 2, "{pause:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_cannot_be_read_counts_as_failed_and_the_session_stays() {
     let mut bench = Bench::settled();
     bench.keeper.renew(bench.now);
@@ -351,10 +363,8 @@ fn an_answer_that_cannot_be_read_counts_as_failed_and_the_session_stays() {
     assert_eq!(bench.exchange().granted, [1], "the former session goes on");
     let mut reply = bench.server.session(&mut bench.rng);
     reply.authority.pop();
-    assert_eq!(
-        bench.keeper.opened(bench.now, &reply, &mut bench.rng),
-        Err(Unreadable)
-    );
+    let opened = bench.keeper.opened(bench.now, &reply, &mut bench.rng);
+    assert_eq!(opened, Err(Unreadable));
     assert!(bench.until_open() >= 2 * SECOND);
 }
 

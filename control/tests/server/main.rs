@@ -1,0 +1,11 @@
+//! A key server as a whole, by its own clients: enrolment, administration, sessions, key doors, node link.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
+mod admission;
+mod bench;
+mod bodies;
+mod devices;
+mod link;
+mod restart;
+mod routes;
+mod transport;
