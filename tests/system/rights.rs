@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::keyserver::{keys, receiver_as, sender};
+use crate::keyserver::{KeyServer, keys, receiver_as, sender};
 use crate::net::{Lan, can_run};
 use crate::sample::{assert_same, assert_tail, ts};
 use crate::streams::assert_clean;
@@ -107,4 +107,43 @@ fn rights_end_and_come_back_while_the_authority_key_changes() {
         server.admin(&["right", "list"]).as_array().unwrap().len(),
         4
     );
+}
+
+/// Design 5: sessions are renewed in time while ticket keys come and go; nobody notices.
+#[test]
+fn sessions_are_renewed_while_ticket_keys_come_and_go() {
+    if !can_run(&["ip"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(3), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let more = ["--start-wait", "300ms", "--ticket-period", "2s"];
+    let server = KeyServer::start(Some((&lan, 1)), folder, &more);
+    server.channel(1, &[]);
+    let device = server.device("r", &[1]);
+    let mut receiver = receiver_as(&lan, 2, folder, "r", &device, &GROUP, &[]);
+    let more = [
+        "--input",
+        "gen:?rate=1M&seconds=14&seed=2",
+        "--start-delay",
+        "1s",
+    ];
+    let mut stream = sender(&lan, 3, folder, "s", (&server, 1), &GROUP, &more);
+    let status = stream.wait(Duration::from_secs(40));
+    assert!(status.success(), "{}", stream.errors());
+    sleep(Duration::from_millis(700));
+    receiver.stop();
+    assert_clean("r", &receiver.channel(1));
+    assert_eq!(
+        receiver.channel(1)["packets"],
+        stream.channel(1)["packets"],
+        "nothing is missing"
+    );
+    let opened = receiver.errors().matches("session opened").count();
+    assert!(
+        (4..=12).contains(&opened),
+        "{opened} sessions in about 16 s, each good for 2.5 to 3.5 s: {}",
+        receiver.errors()
+    );
+    assert!(server.program.errors().contains("a new ticket key"));
 }
