@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
 use sealcast_net::shard::{self, ShardHandle};
@@ -140,10 +139,6 @@ fn now() -> Time {
     Time(clock::boottime())
 }
 
-fn rng() -> StdRng {
-    StdRng::try_from_rng(&mut rand::rngs::SysRng).expect("the operating system gives randomness")
-}
-
 impl Doors {
     /// Starts one shard per entry of `cores` (pinned where a core is named), each listening at every address of `listen`.
     ///
@@ -151,8 +146,8 @@ impl Doors {
     /// When an address cannot be bound or a shard cannot run; the message says what to do.
     pub fn start(listen: &[SocketAddr], cores: &[Option<usize>]) -> std::io::Result<Self> {
         let https = Arc::new(HttpsDoor(Mutex::new(HttpsState {
-            door: Door::new(&mut rng()),
-            rng: rng(),
+            door: Door::new(&mut crate::rng()),
+            rng: crate::rng(),
             bytes_in: 0,
             bytes_out: 0,
         })));
@@ -284,7 +279,7 @@ impl Shard {
         updates: Receiver<Update>,
         publish: Arc<Mutex<DoorStats>>,
     ) -> Self {
-        let mut rng = rng();
+        let mut rng = crate::rng();
         Self {
             door: Door::new(&mut rng),
             sockets,

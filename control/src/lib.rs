@@ -22,3 +22,10 @@ pub mod server;
 pub mod store;
 pub mod tls;
 pub mod vault;
+
+/// A generator seeded by the operating system.
+fn rng() -> rand::rngs::StdRng {
+    use rand::SeedableRng as _;
+    rand::rngs::StdRng::try_from_rng(&mut rand::rngs::SysRng)
+        .expect("the operating system gives randomness")
+}

@@ -149,10 +149,6 @@ impl Health {
     }
 }
 
-fn rng() -> StdRng {
-    StdRng::try_from_rng(&mut rand::rngs::SysRng).expect("the operating system gives randomness")
-}
-
 impl KeyServer {
     /// Opens the store and starts everything. Inside a tokio runtime only.
     ///
@@ -283,7 +279,7 @@ struct Opened {
 
 impl Opened {
     fn open(config: &ServerConfig) -> Result<Self, StartError> {
-        let mut rng = rng();
+        let mut rng = crate::rng();
         let store = Arc::new(Store::open(&config.data)?);
         let vault = Arc::new(Vault::open(&store, &config.master_key, &mut rng)?);
         if let Some(written) = store.written_before() {

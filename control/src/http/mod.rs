@@ -53,10 +53,9 @@ struct Inner {
     https_door: Arc<HttpsDoor>,
     door_counters: DoorCounters,
     door_addrs: Vec<std::net::SocketAddr>,
-    tickets: RwLock<Tickets>,
+    /// The ticket keys in force, and when the current one was made.
+    tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
-    /// When the current ticket key was made.
-    ticket_made: RwLock<Timestamp>,
     rng: Mutex<StdRng>,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
@@ -98,7 +97,6 @@ impl App {
     /// Puts it together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let (tickets, made) = parts.tickets;
         Self(Arc::new(Inner {
             store: parts.store,
             vault: parts.vault,
@@ -108,9 +106,8 @@ impl App {
             https_door: parts.https_door,
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
-            tickets: RwLock::new(tickets),
+            tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
-            ticket_made: RwLock::new(made),
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -167,30 +164,14 @@ impl App {
     }
 
     pub(crate) fn tickets(&self) -> (Tickets, Timestamp, Duration) {
-        let tickets = self
-            .0
-            .tickets
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let made = self
-            .0
-            .ticket_made
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        (tickets.clone(), *made, self.0.ticket_period)
+        let kept = self.0.tickets.read();
+        let (tickets, made) = kept.unwrap_or_else(PoisonError::into_inner).clone();
+        (tickets, made, self.0.ticket_period)
     }
 
     pub(crate) fn set_tickets(&self, tickets: &Tickets, made: Timestamp) {
-        *self
-            .0
-            .tickets
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = tickets.clone();
-        *self
-            .0
-            .ticket_made
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = made;
+        let kept = self.0.tickets.write();
+        *kept.unwrap_or_else(PoisonError::into_inner) = (tickets.clone(), made);
         self.0.doors.tell(Update::Tickets(tickets.clone()));
     }
 
@@ -291,10 +272,15 @@ impl App {
 #[must_use]
 pub fn configs(channels: &[sealcast_objects::api::Channel]) -> Vec<ChannelConfig> {
     let config = |channel: &sealcast_objects::api::Channel| {
+        let timing = Timing::try_from(channel.times)
+            .inspect_err(|error| {
+                tracing::error!(channel = channel.id, %error, "this channel is not served; `sealcast admin channel set` mends it");
+            })
+            .ok()?;
         Some(ChannelConfig {
             channel: ChannelId(channel.id),
             mode: channel.mode.into(),
-            timing: Timing::try_from(channel.times).ok()?,
+            timing,
         })
     };
     channels.iter().filter_map(config).collect()

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use sealcast_net::mailbox::Receiver;
@@ -78,8 +77,7 @@ pub async fn run(
     }
     let mut pause = PAUSE;
     let mut told = false;
-    let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-        .expect("the operating system gives randomness");
+    let mut rng = crate::rng();
     loop {
         let linked = link(&uri, tls(), &mut outbound, &mut events, || pause = PAUSE).await;
         match linked {

@@ -21,8 +21,8 @@ const QUEUE: usize = 16_384;
 /// What a command's answer becomes once the fate of its transaction is known.
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// Runs a command; says whether it is good, and what ends it.
-type Run = Box<dyn FnOnce(&mut dyn Tx) -> (bool, Finish) + Send>;
+/// Runs a command, unless there is no transaction for it; says whether it is good, and what ends it.
+type Run = Box<dyn FnOnce(Result<&mut dyn Tx, StoreError>) -> (bool, Finish) + Send>;
 
 /// A command on its way.
 pub(super) struct Job(Run);
@@ -33,7 +33,7 @@ impl Job {
         answer: oneshot::Sender<Result<T, Error>>,
     ) -> Self {
         Self(Box::new(move |tx| {
-            let result = command(tx);
+            let result = tx.map_err(Error::from).and_then(command);
             let good = result.is_ok();
             let finish: Finish = Box::new(move |committed| {
                 // Whoever asked may have gone away.
@@ -150,13 +150,10 @@ fn commit(
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(store_error);
     for Job(job) in batch {
-        if outcome.is_err() {
-            // Not run: a command needs a transaction, and its answer is the error.
-            let (_, finish) = job(&mut Closed);
-            finishes.push(finish);
-            continue;
+        match &outcome {
+            Ok(()) => outcome = in_savepoint(connection, job, finishes),
+            Err(error) => finishes.push(job(Err(error.clone())).1),
         }
-        outcome = in_savepoint(connection, job, finishes);
     }
     let now = Timestamp::from(SystemTime::now());
     let outcome = outcome
@@ -177,10 +174,11 @@ fn in_savepoint(
     let begun = connection
         .execute_batch("SAVEPOINT command")
         .map_err(store_error);
-    let (good, finish) = match begun {
-        Ok(()) => job(&mut Command(connection)),
-        Err(_) => job(&mut Closed),
-    };
+    let mut command = Command(connection);
+    let (good, finish) = job(match &begun {
+        Ok(()) => Ok(&mut command),
+        Err(error) => Err(error.clone()),
+    });
     finishes.push(finish);
     begun?;
     // A full disk or an IO error may have ended the transaction under the command.
@@ -193,27 +191,4 @@ fn in_savepoint(
         "ROLLBACK TO command; RELEASE command"
     };
     connection.execute_batch(end).map_err(store_error)
-}
-
-/// In the place of a transaction that could not be begun.
-struct Closed;
-
-impl sealcast_domain::Read for Closed {
-    fn query(
-        &mut self,
-        _: &'static str,
-        _: &[sealcast_domain::Value],
-    ) -> Result<Vec<sealcast_domain::Row>, StoreError> {
-        Err(StoreError::Closed)
-    }
-}
-
-impl Tx for Closed {
-    fn execute(
-        &mut self,
-        _: &'static str,
-        _: &[sealcast_domain::Value],
-    ) -> Result<u64, StoreError> {
-        Err(StoreError::Closed)
-    }
 }

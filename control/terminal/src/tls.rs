@@ -1,6 +1,5 @@
 //! TLS of clients: version 1.3, hybrid key exchange first, a server of the CA that enrolment named (no other roots).
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -45,32 +44,29 @@ impl Identity {
 
 /// For enrolment: the server must be of the CA whose key has this fingerprint.
 pub(crate) fn by_fingerprint(ca: [u8; 32]) -> Result<ClientConfig, Error> {
-    with_verifier(Arc::new(ByFingerprint { ca }))
+    unpinned(Verifier { ca: Some(ca) })
 }
 
-/// For looking at the server's clock only: any server.
+/// For looking at the server's clock only: any server. Nothing else of its answer is used, and that only to say what is wrong.
 pub(crate) fn anybody() -> Result<ClientConfig, Error> {
-    with_verifier(Arc::new(Anybody))
+    unpinned(Verifier { ca: None })
 }
 
-fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Error> {
+fn unpinned(verifier: Verifier) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-struct ByFingerprint {
-    ca: [u8; 32],
-}
-
-impl fmt::Debug for ByFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ByFingerprint")
-    }
+/// What a server must show that no root vouches for.
+#[derive(Debug)]
+struct Verifier {
+    /// Fingerprint of the key of its CA; `None`: nothing.
+    ca: Option<[u8; 32]>,
 }
 
 fn key_fingerprint(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
@@ -78,7 +74,7 @@ fn key_fingerprint(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     Some(sha256(parsed.public_key().raw))
 }
 
-impl ServerCertVerifier for ByFingerprint {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -87,9 +83,12 @@ impl ServerCertVerifier for ByFingerprint {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(fingerprint) = self.ca else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let ca = intermediates
             .iter()
-            .find(|certificate| key_fingerprint(certificate) == Some(self.ca))
+            .find(|certificate| key_fingerprint(certificate) == Some(fingerprint))
             .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
@@ -97,48 +96,6 @@ impl ServerCertVerifier for ByFingerprint {
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
         verifier.verify_server_cert(end_entity, &[], server_name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// Believes anybody; nothing but the clock in the answer is used, and only to say what is wrong.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -253,7 +253,7 @@ impl Door {
         rng: &mut dyn CryptoRng,
         reply: &mut Vec<u8>,
     ) -> Outcome {
-        let Ok(request) = KeyRequest::from_datagram(datagram) else {
+        let Ok(mut request) = KeyRequest::from_datagram(datagram) else {
             return Outcome::Malformed;
         };
         let nonce = request.sealed.nonce;
@@ -273,7 +273,7 @@ impl Door {
             reply.extend_from_slice(&refusal.to_datagram());
             return reason.into();
         };
-        let Some(wanted) = open_request(&ticket, &request) else {
+        let Some(wanted) = open_request(&ticket, &mut request) else {
             return Outcome::Forged;
         };
         match self.grant(now, &ticket, &request, &wanted, datagram.len(), rng) {
@@ -351,11 +351,14 @@ impl Door {
 }
 
 /// What the sealed part of a request is bound to: the cookie beside it.
-fn open_request(ticket: &Ticket, request: &KeyRequest) -> Option<Wanted> {
-    let mut bytes = request.sealed.ciphertext.clone();
+fn open_request(ticket: &Ticket, request: &mut KeyRequest) -> Option<Wanted> {
     let key = ticket.request_key.siv();
     let plain = key
-        .open_in_place(request.sealed.nonce, &request.cookie.0, &mut bytes)
+        .open_in_place(
+            request.sealed.nonce,
+            &request.cookie.0,
+            &mut request.sealed.ciphertext,
+        )
         .ok()?;
     let mut input = &*plain;
     let wanted = Wanted::decode(&mut input).ok()?;
