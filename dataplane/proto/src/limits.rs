@@ -41,6 +41,9 @@ pub const RUNS_PER_EPOCH: usize = 16;
 pub const NOTICE_INTERVAL: Duration = Duration::from_millis(250);
 /// A delivery server forwards no Notice that is older than this.
 pub const NOTICE_AGE_MAX: Duration = Duration::from_millis(500);
+/// A delivery server that last heard a change announced longer than this before the change is due holds instead: the authority
+/// may have been away while devices wanted to fetch.
+pub const ANNOUNCED_LATELY: Duration = Duration::from_secs(1);
 /// How often a delivery server repeats its lane certificates in band.
 pub const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a delivery server tells the authority where it stands.
@@ -114,6 +117,9 @@ const _: () = {
     assert!(LANE_BYTES_SOFT < LANE_BYTES_HARD);
     assert!(SIGNATURE_CHECKS_KEPT < SIGNATURE_CHECKS_PER_SECOND);
     assert!(NOTICE_INTERVAL.as_millis() < NOTICE_AGE_MAX.as_millis());
+    assert!(
+        NOTICE_INTERVAL.as_millis() + NOTICE_AGE_MAX.as_millis() < ANNOUNCED_LATELY.as_millis()
+    );
     assert!(PARK_CHANNEL_BYTES <= PARK_PROCESS_BYTES && PARK_CHANNEL_BYTES >= DATAGRAM_MAX);
     assert!(SKEW_DEFAULT.as_millis() <= SKEW_MAX.as_millis());
     assert!(REPLAY_WINDOW.is_power_of_two());

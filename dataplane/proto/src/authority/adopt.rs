@@ -69,6 +69,8 @@ impl Channel {
             .and_then(|current| evidence.announced_after(current.epoch))
         {
             channel.next = Some(evidence.revive(&channel, next, &evidence.next, &stored));
+            // While no master was there, no device could fetch it.
+            channel.leave_time_to_fetch(ctx.now);
             channel.set_announcement(ctx);
         } else if let Some(next) = evidence.deposited_after(&channel, &stored) {
             channel.next = Some(evidence.revive(&channel, next, &evidence.next, &stored));

@@ -173,18 +173,11 @@ impl Channel {
 
     /// Commits the change: durable, then announced until the boundary (MD-26).
     fn announce(&mut self, ctx: &mut Ctx<'_>, missing: Vec<ServerId>) {
-        let (Some(current), Some(next)) = (&mut self.current, &mut self.next) else {
+        let Some(epoch) = self.next.as_ref().map(|next| next.epoch) else {
             return;
         };
-        let timing = &self.config.timing;
-        let latest = ctx.now.after(timing.fetch_ahead());
-        if current.end < latest {
-            // Late: devices get their time all the same.
-            current.end = latest;
-            next.end = next.end.max(latest.after(timing.lifetime()));
-        }
+        self.leave_time_to_fetch(ctx.now);
         self.revision += 1;
-        let epoch = next.epoch;
         self.set_announcement(ctx);
         self.store(ctx);
         ctx.event(AuthorityEvent::Announced {
@@ -192,6 +185,19 @@ impl Channel {
             epoch,
             missing,
         });
+    }
+
+    /// Late: devices get their time all the same.
+    pub(super) fn leave_time_to_fetch(&mut self, now: Time) {
+        let (Some(current), Some(next)) = (&mut self.current, &mut self.next) else {
+            return;
+        };
+        let timing = &self.config.timing;
+        let earliest = now.after(timing.fetch_ahead());
+        if current.end < earliest {
+            current.end = earliest;
+            next.end = next.end.max(earliest.after(timing.lifetime()));
+        }
     }
 
     /// The change from current to next is announced under the channel's revision.

@@ -254,7 +254,7 @@ impl Receiver {
         let Some(announced) = self.trust.announced() else {
             return;
         };
-        let next = announced.notice.next;
+        let (next, boundary) = (announced.notice.next, announced.boundary);
         self.keys
             .set_boundary(announced.notice.current, announced.boundary);
         for (epoch, commitment) in [
@@ -279,12 +279,10 @@ impl Receiver {
         }
         let wanted =
             !self.keys.holds(next) && self.keys.newest().is_none_or(|newest| newest < next);
+        let due = self.fetch_time(boundary).max(now);
+        self.requester.announced(due);
         if self.config.fetch_on.notice && wanted {
-            let due = self
-                .trust
-                .announced()
-                .map_or(now, |announced| self.fetch_time(announced.boundary));
-            self.requester.plan(Some(next), due.max(now));
+            self.requester.plan(Some(next), due);
         }
         self.poll_timers(now, rng, deliver);
     }

@@ -42,6 +42,10 @@ struct Pending {
     /// When it is (re)sent.
     due: Time,
     tries: u32,
+    /// A refusal said how long it rests.
+    refused: bool,
+    /// A packet under this key has brought it forward, which happens once.
+    demanded: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,8 @@ impl Requester {
             number: 0,
             due,
             tries: 0,
+            refused: false,
+            demanded: false,
         });
         true
     }
@@ -104,10 +110,32 @@ impl Requester {
         }
     }
 
-    /// Plans a request at an unknown key id, after a short random pause.
+    /// Plans a request at an unknown key id, after a short random pause. Somebody sends under that key: one that was tried in
+    /// vain is tried again now, once. Returns whether it is new.
     pub(crate) fn demand(&mut self, epoch: Epoch, now: Time, rng: &mut dyn CryptoRng) -> bool {
-        !self.is_pending(epoch)
-            && self.plan(Some(epoch), now.after(random_below(DEMAND_JITTER, rng)))
+        let soon = |rng| now.after(random_below(DEMAND_JITTER, rng));
+        let known = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.wanted == Some(epoch));
+        let Some(pending) = known else {
+            return self.plan(Some(epoch), soon(rng));
+        };
+        if !std::mem::replace(&mut pending.demanded, true) && pending.tries > 0 && !pending.refused
+        {
+            pending.due = pending.due.min(soon(rng));
+            pending.tries = 1;
+        }
+        false
+    }
+
+    /// A change is announced anew: a master is there. What was tried in vain is tried again at `due`.
+    pub(crate) fn announced(&mut self, due: Time) {
+        let unanswered = |pending: &&mut Pending| pending.tries > 0 && !pending.refused;
+        for pending in self.pending.iter_mut().filter(unanswered) {
+            pending.due = pending.due.min(due);
+            pending.tries = 1;
+        }
     }
 
     /// Brings the request for whatever is current forward, after a short random pause.
@@ -149,6 +177,7 @@ impl Requester {
                 .min(REQUEST_BACKOFF_MAX);
             pending.due = now.after(pause + random_below(pause / 4, rng));
             pending.tries += 1;
+            pending.refused = false;
             send(Wanted {
                 number: pending.number,
                 channel: self.channel,
@@ -192,6 +221,7 @@ impl Requester {
         };
         let pause = retry_after.duration().max(REQUEST_TIMEOUT);
         pending.due = now.after(pause + random_below(pause / 4, rng));
+        pending.refused = true;
         true
     }
 
@@ -201,6 +231,7 @@ impl Requester {
             let soon = now.after(random_below(DEMAND_JITTER, rng));
             pending.due = pending.due.min(soon);
             pending.tries = 1;
+            pending.refused = false;
         }
     }
 

@@ -17,7 +17,7 @@ use crate::wire::link::{
 impl Sender {
     /// The link is up (again): says who this is and where it stands.
     pub fn link_up(&mut self, now: Time) {
-        self.linked = true;
+        (self.linked, self.announced_at) = (true, None);
         self.offset.reset();
         self.out.retain(|output| !matches!(output, Output::Link(_)));
         let hello = Hello {
@@ -33,7 +33,7 @@ impl Sender {
 
     /// The link is down: goes on by the hold rule, whatever the link does.
     pub fn link_down(&mut self) {
-        self.linked = false;
+        (self.linked, self.announced_at) = (false, None);
     }
 
     /// Whether the link is up.
@@ -182,8 +182,9 @@ impl Sender {
         self.out.push_back(Output::Multicast(datagram.clone()));
         let boundary = spoken.after(notice.remaining.duration());
         self.notice = Some(datagram);
+        self.announced_at = Some(now);
         if self.announcement.worth(&notice, boundary) != Worth::News {
-            return;
+            return self.advance(now);
         }
         let (current, next) = (notice.current, notice.next);
         self.announcement.accept(notice, boundary);

@@ -15,7 +15,7 @@ use rand_core::CryptoRng;
 use sealcast_crypto::{SigningKey, Span, VerifyingKey};
 
 use crate::ids::{ChannelId, Epoch, GroupId, Kid, Remaining, RunId, ServerId, Time};
-use crate::limits::{CERTIFICATE_INTERVAL, HEADER_LEN, OVERHEAD, PING_INTERVAL};
+use crate::limits::{ANNOUNCED_LATELY, CERTIFICATE_INTERVAL, HEADER_LEN, OVERHEAD, PING_INTERVAL};
 use crate::notice::Announcement;
 use crate::offset::ClockOffset;
 use crate::schedule::Schedule;
@@ -167,6 +167,8 @@ pub struct Sender {
     generation: Generation,
     early: Option<Early>,
     linked: bool,
+    /// When the last Notice came over the link that is up.
+    announced_at: Option<Time>,
     holding: bool,
     stopped: bool,
     due: Due,
@@ -200,6 +202,7 @@ impl Sender {
             generation: Generation::default(),
             early: None,
             linked: false,
+            announced_at: None,
             holding: false,
             stopped: false,
             due: Due::default(),
@@ -290,7 +293,8 @@ impl Sender {
         }
     }
 
-    /// The lane switches at its own countdown if it has next and the Notice, else it holds (MD-15, MD-39).
+    /// The lane switches at its own countdown if it has next and the Notice, and devices could fetch until then; else it
+    /// holds (MD-15, MD-39).
     fn advance(&mut self, now: Time) {
         let Some(current) = self.schedule.current() else {
             return;
@@ -307,11 +311,24 @@ impl Sender {
         if let (Some((named, boundary)), Some(next)) = (announced, next)
             && named == next
             && boundary <= now
+            && (self.was_heard_before(boundary) || !self.may_hold(now, end))
         {
             self.switch(now);
         } else if !self.stopped {
             self.hold(now, epoch, end);
         }
+    }
+
+    /// Whether the authority announced this change over the link that is up, and did so until just before `boundary`. If not,
+    /// it may have been away since, and devices without next would lose the stream.
+    fn was_heard_before(&self, boundary: Time) -> bool {
+        self.announced_at
+            .is_some_and(|heard| heard.after(ANNOUNCED_LATELY) >= boundary)
+    }
+
+    /// Whether the setting and the bound on holding let the key that ended at `end` be used on.
+    fn may_hold(&self, now: Time, end: Time) -> bool {
+        self.config.hold == Hold::Hold && now < end.after(self.config.timing.hold_max())
     }
 
     fn switch(&mut self, now: Time) {
@@ -336,8 +353,7 @@ impl Sender {
     }
 
     fn hold(&mut self, now: Time, epoch: Epoch, end: Time) {
-        let over = now >= end.after(self.config.timing.hold_max());
-        if self.config.hold == Hold::Stop || over {
+        if !self.may_hold(now, end) {
             self.stopped = true;
             self.out.push_back(Output::Event(Event::Stopped { epoch }));
         } else if !self.holding {

@@ -6,6 +6,7 @@ use sealcast_proto::ids::{Epoch, Kid, Lane, Remaining};
 use sealcast_proto::limits::HEADER_LEN;
 use sealcast_proto::receiver::{self, FetchOn};
 use sealcast_proto::sender::{self, Hold, NotSending};
+use sealcast_proto::wire::control::sign;
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
 use sealcast_proto::wire::link::{Frame, FromAuthority, NoticeRelay};
 
@@ -130,6 +131,7 @@ fn md_15_19_20_the_sender_asks_at_the_first_preset_and_switches_at_zero() {
         bench.multicast.iter().any(|datagram| datagram[0] == 1),
         "MD-26: the Notice goes out at once"
     );
+    bench.announce(9_900, 1, 100);
     assert_eq!(bench.seal(9_999, b"a").unwrap()[6], 1, "not before 0");
     assert_eq!(bench.seal(10_000, b"b").unwrap()[6], 2, "MD-15: at 0");
     assert!(
@@ -153,6 +155,106 @@ fn md_15_without_the_notice_nothing_switches() {
     assert_eq!(bench.seal(10_800, b"c").unwrap()[6], 2);
 }
 
+/// Announced, but the authority was away when devices wanted to fetch: switching would cost them the stream.
+#[test]
+fn md_15_39_an_announced_change_waits_for_an_authority_that_is_away() {
+    let away = |hold: Hold, dies: u64| {
+        let mut bench = Bench::started(hold, FetchOn::default());
+        bench.cipher(6_100, 2, 13_900, false);
+        for ms in (7_000..dies).step_by(250) {
+            bench.announce(ms, 1, u32::try_from(10_000 - ms).unwrap());
+        }
+        bench.sender.link_down();
+        bench
+    };
+    for dies in [7_100, 9_000, 9_990] {
+        let mut bench = away(Hold::Hold, dies);
+        assert_eq!(bench.seal(10_001, b"a").unwrap()[6], 1, "it holds");
+        assert!(
+            bench
+                .events
+                .contains(&sender::Event::Holding { epoch: Epoch(1) })
+        );
+        // A link alone does not tell that devices could fetch.
+        bench.sender.link_up(at(30_000));
+        bench.tell_keys(30_001);
+        assert_eq!(bench.seal(30_002, b"b").unwrap()[6], 1);
+        // The authority gives devices their time, then the change comes.
+        let mut notice = bench.unsigned_notice(1, 2_000);
+        notice.revision += 1;
+        for remaining in [2_000, 100] {
+            notice.remaining = Remaining(remaining);
+            let datagram = sign(&notice, &bench.authority);
+            let ms = 32_100 - u64::from(remaining);
+            bench.tell_sender(ms, FromAuthority::Notice(NoticeRelay { datagram }));
+        }
+        assert_eq!(bench.seal(32_099, b"c").unwrap()[6], 1);
+        assert_eq!(bench.seal(32_100, b"d").unwrap()[6], 2);
+    }
+    // A link that looks alive, and silence.
+    let mut bench = Bench::started(Hold::Hold, FetchOn::default());
+    bench.cipher(6_100, 2, 13_900, false);
+    bench.announce(8_900, 1, 1_100);
+    assert_eq!(bench.seal(10_001, b"a").unwrap()[6], 1);
+    // It missed the last Notices only: the answer to its report tells.
+    bench.announce(10_100, 1, 0);
+    assert_eq!(bench.seal(10_101, b"b").unwrap()[6], 2);
+    // When it may hold no longer, next is better than nothing.
+    let mut bench = away(Hold::Hold, 9_000);
+    assert_eq!(bench.seal(109_999, b"a").unwrap()[6], 1);
+    assert_eq!(bench.seal(110_000, b"b").unwrap()[6], 2);
+    let mut bench = away(Hold::Stop, 9_000);
+    assert_eq!(bench.seal(10_000, b"a").unwrap()[6], 2);
+}
+
+/// A request that nobody answered is brought forward by a change announced anew, and once by a packet under its key.
+#[test]
+fn md_25_27_a_device_asks_again_when_a_master_is_back() {
+    let notice = FetchOn {
+        timer: false,
+        notice: true,
+        demand: true,
+    };
+    let mut bench = Bench::started(Hold::Hold, notice);
+    let announced = bench.notice(1, 2_000, &bench.authority);
+    bench.arrive(8_000, &announced);
+    let mut tries = Vec::new();
+    let mut wait = |bench: &mut Bench, from: u64, to: u64| {
+        for ms in from..to {
+            bench.poll(ms);
+            tries.extend(bench.requests().iter().map(|_| ms));
+        }
+        tries.clone()
+    };
+    let before = wait(&mut bench, 8_000, 20_000);
+    assert!(
+        before.len() >= 5 && before[1] - before[0] < 400,
+        "{before:?}"
+    );
+    let mut anew = bench.unsigned_notice(1, 2_000);
+    anew.revision += 1;
+    let anew = sign(&anew, &bench.authority);
+    bench.arrive(20_000, &anew);
+    let after = wait(&mut bench, 20_000, 20_400);
+    let fetch = after[before.len()];
+    assert!((20_300..20_310).contains(&fetch), "at its offset: {fetch}");
+    // Nobody answers until the change has come.
+    let after = wait(&mut bench, 20_400, 30_000).len();
+    bench.cipher(25_000, 2, 13_900, false);
+    bench.announce(25_000, 1, 0);
+    let certificate = bench.certificate(2, 5);
+    bench.arrive(30_000, &certificate);
+    for ms in 30_000..30_100 {
+        let packet = bench.seal(ms, b"x").unwrap();
+        assert_eq!(packet[6], 2);
+        bench.arrive(ms, &packet);
+        wait(&mut bench, ms, ms + 1);
+    }
+    let last = wait(&mut bench, 30_100, 30_101);
+    assert_eq!(last.len(), after + 1, "once: {last:?}");
+    assert!(last[after] < 30_010);
+}
+
 #[test]
 fn md_25_an_unknown_key_is_asked_for_and_what_waited_is_delivered() {
     let mut bench = Bench::started(
@@ -169,6 +271,7 @@ fn md_25_an_unknown_key_is_asked_for_and_what_waited_is_delivered() {
     bench.announce(7_000, 1, 3_000);
     let certificate = bench.certificate(2, 5);
     bench.arrive(9_000, &certificate);
+    bench.announce(9_900, 1, 100);
     let packets: Vec<_> = (0..5)
         .map(|index| {
             bench
@@ -232,6 +335,7 @@ fn md_35_36_the_first_packet_under_next_promotes_and_stragglers_still_open() {
     bench.arrive(8_500, &certificate);
     let first = bench.seal(9_000, b"first").unwrap();
     bench.arrive(9_000, &first);
+    bench.announce(9_900, 1, 100);
     let old: Vec<_> = (0..2).map(|_| bench.seal(9_990, b"old").unwrap()).collect();
     let new = bench.seal(10_000, b"new").unwrap();
     bench.arrive(9_995, &new);
@@ -321,6 +425,9 @@ fn md_40_a_device_that_joins_at_any_moment_ends_in_the_same_state() {
             }
         };
         for ms in (joins..10_100).step_by(5) {
+            if (9_900..=10_000).contains(&ms) {
+                bench.announce(ms, 1, u32::try_from(10_000 - ms).unwrap());
+            }
             answer(&mut bench, ms);
             if ms % 100 == 0 {
                 let packet = bench.seal(ms, b"x").unwrap();

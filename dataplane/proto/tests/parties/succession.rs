@@ -61,6 +61,7 @@ fn sec_10_a_sender_obeys_and_forwards_notices_of_either_key_and_no_other() {
         bench.announce(7_000, 1, 3_000);
         let forwarded = bench.multicast.iter().any(|datagram| datagram[0] == 1);
         assert_eq!(forwarded, counts, "{signer} {told:?}");
+        bench.announce(9_900, 1, 100);
         bench.poll(10_100);
         let current = bench.sender.current(at(10_100)).map(|(epoch, _)| epoch);
         assert_eq!(current, Some(Epoch(if counts { 2 } else { 1 })));
@@ -125,6 +126,7 @@ fn change(bench: &mut Bench, current: u64) {
     let next = Some((current + 1, 11_600));
     bench.grant(start + 8_400, number, (current, 1_600), next);
     packet(bench, start + 9_900);
+    bench.announce(start + 9_910, current, 90);
     bench.poll(start + 10_100);
     packet(bench, start + 10_200);
     let (epoch, _) = bench.receiver.current(at(start + 10_200)).unwrap();

@@ -271,6 +271,41 @@ fn a_change_that_was_announced_stays_announced() {
     );
 }
 
+/// MD-39: a change that came due while no master was there leaves devices their time to fetch all the same.
+#[test]
+fn a_change_that_was_due_meanwhile_leaves_devices_their_time() {
+    for away in [ms(12_000), ms(200_000)] {
+        let (mut world, a, b) = led();
+        world.run(ms(32_000));
+        assert!(world.channel().announced);
+        let stored = world.disk.clone();
+        for conn in [a, b] {
+            world.authority.disconnected(conn);
+        }
+        world.now = world.now.after(away);
+        // They held: that change did not take place.
+        for conn in [a, b] {
+            let report = &mut world.peer(conn).report;
+            for held in [&mut report.current, &mut report.next] {
+                let held = held.as_mut().unwrap();
+                let left = held.remaining.duration().saturating_sub(away);
+                held.remaining = Remaining::from(left);
+            }
+        }
+        let conns = restart(&mut world, stored, &[a, b]);
+        world.pass(ms(10));
+        let (at, notice) = world.peer(conns[0]).notices.last().unwrap().clone();
+        let boundary = at.after(notice.remaining.duration());
+        assert_eq!((notice.current, notice.next), (Epoch(2), Epoch(3)));
+        let fetch = timing().fetch_ahead();
+        let left = boundary.since(world.now);
+        assert!(left <= fetch && left + ms(20) >= fetch, "{left:?}");
+        world.pass(left);
+        assert_eq!(world.channel().current, Some(Epoch(3)));
+        assert!(world.channel().remaining.duration() + ms(20) >= timing().lifetime());
+    }
+}
+
 #[test]
 fn a_change_that_was_only_prepared_is_abandoned() {
     let (mut world, a, b) = led();
