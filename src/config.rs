@@ -14,10 +14,10 @@ use sealcast_proto::receiver::{FetchOn, Merge};
 use sealcast_proto::sender::Hold;
 use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Who generates keys, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModeSetting {
     /// Mode B: the authority.
@@ -46,7 +46,7 @@ impl From<ModeSetting> for Mode {
 }
 
 /// What a sender does at the end of a key without a next, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum HoldSetting {
     /// Go on under the current key with an alarm, at most 10 lifetimes.
@@ -66,7 +66,7 @@ impl From<HoldSetting> for Hold {
 }
 
 /// How several delivery servers are used, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum MergeSetting {
     /// One is delivered, another takes over when it falls silent.
@@ -86,7 +86,7 @@ impl From<MergeSetting> for Merge {
 }
 
 /// An occasion to fetch keys.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum FetchSetting {
     /// The second preset is reached.
@@ -108,8 +108,19 @@ pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
     })
 }
 
+pub(crate) fn as_text<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_duration(*duration))
+}
+
+fn opt_as_text<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => as_text(duration, to),
+        None => to.serialize_none(),
+    }
+}
+
 /// One channel in a file. Each program reads the parts that are its own.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ChannelFile {
     id: u16,
@@ -127,7 +138,11 @@ struct ChannelFile {
     lanes: Option<u16>,
     #[serde(default)]
     hold: Option<HoldSetting>,
-    #[serde(default, deserialize_with = "opt_duration")]
+    #[serde(
+        default,
+        deserialize_with = "opt_duration",
+        serialize_with = "opt_as_text"
+    )]
     start_delay: Option<Duration>,
     #[serde(default)]
     shard: Option<usize>,
@@ -135,16 +150,24 @@ struct ChannelFile {
     merge: Option<MergeSetting>,
     #[serde(default)]
     preferred_server: Option<u32>,
-    #[serde(default, deserialize_with = "opt_duration")]
+    #[serde(
+        default,
+        deserialize_with = "opt_duration",
+        serialize_with = "opt_as_text"
+    )]
     skew: Option<Duration>,
-    #[serde(default, deserialize_with = "opt_duration")]
+    #[serde(
+        default,
+        deserialize_with = "opt_duration",
+        serialize_with = "opt_as_text"
+    )]
     source_timeout: Option<Duration>,
     #[serde(default)]
     fetch_on: Option<Vec<FetchSetting>>,
 }
 
 /// A configuration file of `send` or `receive`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
@@ -321,6 +344,66 @@ impl Plan {
             cores: common.cores.clone().or(file.cores).unwrap_or_default(),
             channels,
         })
+    }
+}
+
+/// A plan as a file (`sealcast config print`).
+impl Plan {
+    /// The text of a file that says everything that is in force, defaults included.
+    ///
+    /// # Errors
+    /// A path that is no text.
+    pub fn in_force(&self, role: Role) -> Result<String> {
+        let identity = |its: Role| (role == its).then(|| self.identity.clone());
+        let file = File {
+            node: identity(Role::Send),
+            session: identity(Role::Receive),
+            metrics: self.metrics,
+            keylog: self.keylog.clone(),
+            cores: (!self.cores.is_empty()).then(|| self.cores.clone()),
+            channel: self
+                .channels
+                .iter()
+                .map(|plan| channel_in_force(role, plan))
+                .collect(),
+        };
+        toml::to_string(&file).context("the settings cannot be printed")
+    }
+}
+
+fn channel_in_force(role: Role, plan: &ChannelPlan) -> ChannelFile {
+    let (sends, receives) = (role == Role::Send, role == Role::Receive);
+    let occasions = [
+        (plan.fetch_on.timer, FetchSetting::Timer),
+        (plan.fetch_on.notice, FetchSetting::Notice),
+        (plan.fetch_on.demand, FetchSetting::Demand),
+    ];
+    let fetch_on = occasions.into_iter().filter(|(on, _)| *on);
+    ChannelFile {
+        id: plan.channel.0,
+        name: Some(plan.name.clone()),
+        mode: sends.then_some(match plan.mode {
+            Mode::Authority => ModeSetting::Authority,
+            Mode::DeliveryServer => ModeSetting::DeliveryServer,
+        }),
+        input: plan.input.clone(),
+        groups: plan.groups.clone(),
+        output: plan.output.clone(),
+        lanes: sends.then_some(plan.lanes.into()),
+        hold: sends.then_some(match plan.hold {
+            Hold::Hold => HoldSetting::Hold,
+            Hold::Stop => HoldSetting::Stop,
+        }),
+        start_delay: sends.then_some(plan.start_delay),
+        shard: plan.shard,
+        merge: receives.then_some(match plan.merge {
+            Merge::None => MergeSetting::None,
+            Merge::Rtp => MergeSetting::Rtp,
+        }),
+        preferred_server: plan.preferred.map(|server| server.0),
+        skew: receives.then_some(plan.skew),
+        source_timeout: receives.then_some(plan.source_timeout),
+        fetch_on: receives.then(|| fetch_on.map(|(_, setting)| setting).collect()),
     }
 }
 

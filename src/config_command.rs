@@ -29,7 +29,7 @@ pub enum ConfigCommand {
         /// The file
         file: PathBuf,
     },
-    /// Prints a commented example; for `serve` with a file: what would be in force, defaults and environment included
+    /// Prints a commented example; with a file: what would be in force, defaults included
     Print {
         /// Which program
         program: Program,
@@ -42,7 +42,7 @@ pub enum ConfigCommand {
 pub fn run(command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { program, file } => {
-            check(*program, file.clone()).map_err(Failure::Configuration)?;
+            resolve(*program, file.clone()).map_err(Failure::Configuration)?;
             println!("{} is good", file.display());
         }
         ConfigCommand::Print {
@@ -50,25 +50,12 @@ pub fn run(command: &ConfigCommand) -> Result<(), Failure> {
             file: None,
         } => print!("{}", example(*program)),
         ConfigCommand::Print {
-            program: Program::Serve,
-            file,
-        } => {
-            let plan = serve_plan(file.clone()).map_err(Failure::Configuration)?;
-            let text = toml::to_string(&plan)
-                .context("printing")
-                .map_err(Failure::Configuration)?;
-            print!("{text}");
-        }
-        ConfigCommand::Print {
             program,
             file: Some(file),
-        } => {
-            check(*program, file.clone()).map_err(Failure::Configuration)?;
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read {}", file.display()))
-                .map_err(Failure::Configuration)?;
-            print!("{text}");
-        }
+        } => print!(
+            "{}",
+            in_force(*program, file.clone()).map_err(Failure::Configuration)?
+        ),
     }
     Ok(())
 }
@@ -81,13 +68,17 @@ fn example(program: Program) -> &'static str {
     }
 }
 
-fn serve_plan(file: Option<PathBuf>) -> anyhow::Result<ServePlan> {
-    ServePlan::resolve(&ServeArgs::of_file(file))
+/// What a file is resolved into.
+enum Resolved {
+    Serve(ServePlan),
+    Cast(Role, Plan),
 }
 
-fn check(program: Program, file: PathBuf) -> anyhow::Result<()> {
+fn resolve(program: Program, file: PathBuf) -> anyhow::Result<Resolved> {
     let role = match program {
-        Program::Serve => return serve_plan(Some(file)).map(drop),
+        Program::Serve => {
+            return ServePlan::resolve(&ServeArgs::of_file(Some(file))).map(Resolved::Serve);
+        }
         Program::Send => Role::Send,
         Program::Receive => Role::Receive,
     };
@@ -95,5 +86,13 @@ fn check(program: Program, file: PathBuf) -> anyhow::Result<()> {
         config: Some(file),
         ..CommonArgs::default()
     };
-    Plan::resolve(role, &common, &ChannelArgs::default()).map(drop)
+    let plan = Plan::resolve(role, &common, &ChannelArgs::default())?;
+    Ok(Resolved::Cast(role, plan))
+}
+
+fn in_force(program: Program, file: PathBuf) -> anyhow::Result<String> {
+    match resolve(program, file)? {
+        Resolved::Serve(plan) => toml::to_string(&plan).context("the settings cannot be printed"),
+        Resolved::Cast(role, plan) => plan.in_force(role),
+    }
 }

@@ -13,7 +13,7 @@ use sealcast_terminal::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::config::{opt_duration, read};
+use crate::config::{as_text, opt_duration, read};
 use crate::live::{counter, gauge};
 use crate::ops::{Ops, Report, Reporter, Sample};
 use crate::signals::Signals;
@@ -121,10 +121,6 @@ pub struct ServePlan {
     start_wait: Duration,
     #[serde(serialize_with = "as_text")]
     ticket_period: Duration,
-}
-
-fn as_text<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&humantime::format_duration(*duration))
 }
 
 /// The first list that says something.

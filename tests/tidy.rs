@@ -287,16 +287,20 @@ fn example_configurations_are_good_and_are_what_is_printed() {
             (true, read(&example))
         );
     }
-    // What would be in force is a configuration, too.
-    let file = root()
-        .join("docs/examples/serve.toml")
-        .display()
-        .to_string();
-    let (good, in_force) = sealcast(&["config", "print", "serve", &file]);
-    assert!(good && in_force.contains("master_key = "), "{in_force}");
-    let again = std::env::temp_dir().join(format!("sealcast-serve-{}.toml", std::process::id()));
-    fs::write(&again, &in_force).unwrap();
-    let (good, said) = sealcast(&["config", "check", "serve", again.to_str().unwrap()]);
-    fs::remove_file(&again).unwrap();
-    assert!(good, "{said}");
+    // What would be in force is a configuration, too, that says everything and changes nothing.
+    let says = [
+        ("serve", "master_key = "),
+        ("send", "mode = \"authority\""),
+        ("receive", "source_timeout = \"500ms\""),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (program, setting) in says {
+        let file = root().join(format!("docs/examples/{program}.toml"));
+        let print = |file: &Path| sealcast(&["config", "print", program, file.to_str().unwrap()]);
+        let (good, in_force) = print(&file);
+        assert!(good && in_force.contains(setting), "{in_force}");
+        let again = folder.path().join(format!("{program}.toml"));
+        fs::write(&again, &in_force).unwrap();
+        assert_eq!(print(&again), (true, in_force));
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod parse;
 
@@ -247,16 +247,22 @@ impl fmt::Display for Output {
     }
 }
 
-macro_rules! deserialize_from_str {
+macro_rules! serde_as_text {
     ($($name:ident),*) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
     )*};
 }
-deserialize_from_str!(Input, Output, Group);
+serde_as_text!(Input, Output, Group);
 
 #[cfg(test)]
 mod tests;
