@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
@@ -24,6 +24,8 @@ const ADMIN: &str = "admin.json";
 const ADMIN_NAME: &str = "local";
 /// How often signals are looked for, and systemd's watchdog is told.
 const TICK: Duration = Duration::from_millis(100);
+/// How often systemd is told that the server works.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// Flags of `sealcast serve`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -271,9 +273,13 @@ async fn serve(plan: &ServePlan, signals: &Signals) -> Result<(), Failure> {
         "the key server runs"
     );
     notify(&[sd_notify::NotifyState::Ready]);
+    let (monitor, mut alive) = (server.monitor(), Instant::now());
     while !signals.stop() {
         tokio::time::sleep(TICK).await;
-        notify(&[sd_notify::NotifyState::Watchdog]);
+        if alive.elapsed() >= ALIVE && monitor.health().await.is_alive() {
+            alive = Instant::now();
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping; delivery servers go on by the hold rule");

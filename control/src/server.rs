@@ -134,6 +134,12 @@ pub struct Health {
 }
 
 impl Health {
+    /// Whether it works, or waits for a store that cannot be written; a server that does neither is to be restarted.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status.is_some() || self.store_fails
+    }
+
     /// Why it is not ready; `None` when it is.
     #[must_use]
     pub fn not_ready(&self) -> Option<&'static str> {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::net::Lan;
-use crate::process::{Program, sealcast, sealcast_at};
+use crate::process::{Program, sealcast, sealcast_at, sealcast_in};
 
 /// Key times of the system tests: a change every second.
 pub const FAST: [&str; 8] = [
@@ -108,6 +108,16 @@ impl KeyServer {
     pub fn start_again_at(&mut self, clock: Option<&str>) {
         let host = self.host.as_deref();
         self.program = launch(clock, host, &self.folder, &self.args, self.starts);
+        self.starts += 1;
+        self.wait_until_it_runs();
+    }
+
+    /// As [`KeyServer::start_again`], with these variables (`NAME=VALUE`) in its environment.
+    pub fn start_again_in(&mut self, variables: &[String]) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let name = format!("serve-{}", self.starts);
+        let host = self.host.as_deref();
+        self.program = sealcast_in(variables, host, &self.folder, &name, &args);
         self.starts += 1;
         self.wait_until_it_runs();
     }

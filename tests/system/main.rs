@@ -24,4 +24,5 @@ mod relay;
 mod rights;
 mod sample;
 mod servers;
+mod services;
 mod streams;

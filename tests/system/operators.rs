@@ -243,10 +243,10 @@ fn a_store_in_use_and_a_master_key_that_is_wrong_are_named() {
 }
 
 /// A file system of its own, taken away at the end.
-struct SmallDisk(String);
+pub struct SmallDisk(String);
 
 impl SmallDisk {
-    fn new(at: &Path) -> Self {
+    pub fn new(at: &Path) -> Self {
         let at = at.display().to_string();
         sh(&format!(
             "mkdir -p {at} && mount -t tmpfs -o size=3m tmpfs {at}"

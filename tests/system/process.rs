@@ -32,17 +32,28 @@ pub fn sealcast_at(
     name: &str,
     args: &[&str],
 ) -> Program {
-    let words: Vec<String> = match clock {
-        Some(clock) => vec![
-            "env".to_owned(),
+    let variables = clock.map_or(Vec::new(), |clock| {
+        vec![
             format!("LD_PRELOAD={}", faketime().display()),
             format!("FAKETIME={clock}"),
             "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-        ],
-        None => Vec::new(),
-    };
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    start(&words, Stdio::null(), host, folder, name, args)
+        ]
+    });
+    sealcast_in(&variables, host, folder, name, args)
+}
+
+/// As [`sealcast`], with these variables (`NAME=VALUE`) in its environment.
+pub fn sealcast_in(
+    variables: &[String],
+    host: Option<&str>,
+    folder: &Path,
+    name: &str,
+    args: &[&str],
+) -> Program {
+    let wrapper: Vec<&str> = std::iter::once("env")
+        .chain(variables.iter().map(String::as_str))
+        .collect();
+    start(&wrapper, Stdio::null(), host, folder, name, args)
 }
 
 /// The library of faketime; its command would stand between us and the program.

@@ -68,6 +68,8 @@ fn rights_end_and_come_back_while_the_authority_key_changes() {
         .map(|key| &key["stage"])
         .collect();
     assert_eq!(stages, ["retiring", "current"]);
+    let another = server.try_admin(&["keys", "prepare"]).unwrap_err();
+    assert!(another.contains("still under way"), "{another}");
     let status = stream.wait(Duration::from_secs(60));
     assert!(status.success(), "{}", stream.errors());
     sleep(Duration::from_millis(700));
@@ -107,6 +109,12 @@ fn rights_end_and_come_back_while_the_authority_key_changes() {
         server.admin(&["right", "list"]).as_array().unwrap().len(),
         4
     );
+    // 12 lives of a key after the promotion nothing that the former key signed is in use.
+    let said = server.program.errors();
+    assert!(said.contains("authority key is retired"), "{said}");
+    let keys = server.admin(&["keys", "list"]);
+    assert_eq!(keys[0]["stage"], "retired", "{keys}");
+    server.admin(&["keys", "prepare"]);
 }
 
 /// Design 5: sessions are renewed in time while ticket keys come and go; nobody notices.
