@@ -17,6 +17,10 @@ const WRITTEN: &str = "written_at";
 /// Opens the database for writing. The pragmas: changes go to a log that is synced at every commit.
 pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
     let open = || {
+        // The library would take it for a new one.
+        if std::fs::metadata(file).is_ok_and(|kept| kept.len() == 0) && !has_log(file) {
+            return Err("it is empty (if no server has ever run here, remove it)".to_owned());
+        }
         // Made by us and not by the library, so that only this user may read it.
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create(true).truncate(false);
@@ -42,6 +46,12 @@ pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
         file: file.to_path_buf(),
         why,
     })
+}
+
+/// Whether a log lies beside the database that holds what is not in it yet.
+fn has_log(file: &Path) -> bool {
+    let log = file.with_extension("db-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// Brings the tables up to date.

@@ -330,7 +330,7 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
     let mut holes = whole.clone();
     holes[40_000..90_000].fill(0x55);
     let half = whole[..whole.len() / 2].to_vec();
-    for damaged in [other_start, holes, half, vec![0x55; 9000]] {
+    for damaged in [other_start, holes, half, vec![0x55; 9000], Vec::new()] {
         std::fs::write(&file, &damaged).unwrap();
         let (error, text) = open_error(&folder);
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
