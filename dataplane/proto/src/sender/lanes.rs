@@ -3,6 +3,8 @@
 //! No nonce is used twice (SEC-06): every lane has its own key, a lane belongs to one stripe group, and inside the group
 //! lane `i` of `n` takes the numbers that are `i` modulo `n`. Keys are used up before their limits (SEC-13).
 
+use std::collections::VecDeque;
+
 use sealcast_crypto::{LaneSecret, SealKey};
 
 use crate::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Term};
@@ -182,6 +184,39 @@ impl Numbers {
     }
 }
 
+/// Stripe groups whose numbers a run remembers; it has more than one only when numbers are used up, or terms change.
+const GROUPS_KEPT: usize = 8;
+
+/// The packet numbers of every stripe group that a run has used. Whatever comes between, a group's numbers run on: receivers
+/// remember them.
+#[derive(Debug)]
+pub(crate) struct GroupNumbers {
+    lanes: u8,
+    groups: VecDeque<(GroupId, Numbers)>,
+}
+
+impl GroupNumbers {
+    pub(crate) fn new(lanes: u8) -> Self {
+        Self {
+            lanes,
+            groups: VecDeque::new(),
+        }
+    }
+
+    /// The numbers of `group`; a new one begins.
+    pub(crate) fn of(&mut self, group: GroupId) -> &mut Numbers {
+        let known = self.groups.iter().position(|(known, _)| *known == group);
+        let index = known.unwrap_or_else(|| {
+            if self.groups.len() == GROUPS_KEPT {
+                self.groups.pop_front();
+            }
+            self.groups.push_back((group, Numbers::new(self.lanes)));
+            self.groups.len() - 1
+        });
+        &mut self.groups[index].1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -198,6 +233,20 @@ mod tests {
                 assert!(seen.insert(ctr), "{ctr:?} twice");
             }
         }
+    }
+
+    #[test]
+    fn sec_06_the_numbers_of_a_group_run_on_whatever_comes_between() {
+        let mut groups = GroupNumbers::new(1);
+        let mut first = |group| groups.of(GroupId(group)).reserve(0, 1).unwrap().next();
+        let begin = Some(Ctr(CTR_FIRST));
+        assert_eq!((first(5), first(5)), (begin, Some(Ctr(CTR_FIRST + 1))));
+        assert_eq!(first(6), begin);
+        assert_eq!(first(5), Some(Ctr(CTR_FIRST + 2)));
+        for other in 7..100 {
+            assert_eq!(first(other), begin);
+        }
+        assert_eq!(groups.groups.len(), GROUPS_KEPT);
     }
 
     #[test]

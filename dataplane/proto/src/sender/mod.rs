@@ -23,7 +23,7 @@ use crate::timing::Timing;
 use crate::wire::control::LaneCertificate;
 use crate::wire::header::PacketHeader;
 use crate::wire::link::{Early, Mode, Ping, ToAuthority};
-use lanes::{LaneSet, Numbers};
+use lanes::{GroupNumbers, LaneSet};
 use mode_a::Generation;
 
 /// What to do at the end of a key when there is no next (MD-39). Never clear data.
@@ -163,7 +163,7 @@ pub struct Sender {
     notice: Option<Vec<u8>>,
     offset: ClockOffset,
     schedule: Schedule<LaneSet>,
-    numbers: Numbers,
+    numbers: GroupNumbers,
     generation: Generation,
     early: Option<Early>,
     linked: bool,
@@ -190,7 +190,7 @@ impl Sender {
     pub fn new(config: SenderConfig, seed: &[u8; 32]) -> Self {
         assert!(config.lanes > 0, "a sender has at least one lane");
         Self {
-            numbers: Numbers::new(config.lanes),
+            numbers: GroupNumbers::new(config.lanes),
             config,
             signing: SigningKey::from_seed(seed),
             authority: None,
@@ -250,11 +250,11 @@ impl Sender {
         };
         let bytes = spans.iter().map(|span| span.payload_len as u64).sum();
         let set = &mut current.key;
+        let numbers = self.numbers.of(set.group());
         let (kid, key) = set
             .reserve(lane, spans.len() as u64, bytes)
             .ok_or(NotSending::Limit)?;
-        let first = self
-            .numbers
+        let first = numbers
             .reserve(lane, spans.len() as u64)
             .ok_or(NotSending::Limit)?;
         for (span, ctr) in spans.iter_mut().zip(first) {
@@ -267,7 +267,7 @@ impl Sender {
         key.seal(buffer, spans);
         if set.is_past_soft_limit(lane) {
             self.early.get_or_insert(Early::Limit);
-        } else if self.numbers.is_past_soft_limit() {
+        } else if numbers.is_past_soft_limit() {
             self.early.get_or_insert(Early::Numbers);
         }
         Ok(bytes)
@@ -332,7 +332,6 @@ impl Sender {
     }
 
     fn switch(&mut self, now: Time) {
-        let group = self.schedule.current().map(|slot| slot.key.group());
         if !self.schedule.promote(now) {
             return;
         }
@@ -342,9 +341,6 @@ impl Sender {
         let Some(current) = self.schedule.current() else {
             return;
         };
-        if group != Some(current.key.group()) {
-            self.numbers = Numbers::new(self.config.lanes);
-        }
         let epoch = current.epoch;
         (self.early, self.holding, self.stopped) = (None, false, false);
         self.stats.switches += 1;
@@ -387,10 +383,6 @@ impl Sender {
                 .is_none_or(|current| current.epoch < epoch)
         {
             // Whatever was held is given up: the schedule starts anew at this epoch.
-            let group = self.schedule.current().map(|slot| slot.key.group());
-            if group != Some(slot.key.group()) {
-                self.numbers = Numbers::new(self.config.lanes);
-            }
             self.schedule = Schedule::default();
             self.schedule.install(slot);
             self.generation.waiting = None;

@@ -401,6 +401,22 @@ fn md_39_hold_goes_on_with_an_alarm_for_ten_lifetimes_and_stop_stops() {
     assert_eq!(bench.sender.stats().not_sent, 2);
 }
 
+/// The authority was away until every key had expired: under the new one packet numbers run on in the same stripe group,
+/// because receivers remember them.
+#[test]
+fn sec_06_numbers_run_on_after_a_time_without_any_key() {
+    let mut bench = Bench::started(Hold::Hold, FetchOn::default());
+    bench.cipher(6_100, 2, 13_900, false);
+    bench.announce(9_900, 1, 100);
+    let number = |packet: &[u8]| packet[7..12].to_vec();
+    let last = number(&bench.seal(9_999, b"a").unwrap());
+    // Nobody sealed or polled while both epochs ended, and the time to hold was over.
+    assert_eq!(bench.seal(140_000, b"b"), Err(NotSending::NoKey));
+    bench.cipher(140_100, 3, 10_000, true);
+    let next = number(&bench.seal(140_200, b"c").unwrap());
+    assert!(next > last, "{last:x?} {next:x?}");
+}
+
 #[test]
 fn md_40_a_device_that_joins_at_any_moment_ends_in_the_same_state() {
     for joins in [100, 5_000, 8_300, 9_990] {
