@@ -186,7 +186,14 @@ fn honest_devices_get_their_keys_under_hostile_load() {
         folder,
         &["--start-wait", "300ms", "--metrics", "127.0.0.1:9100"],
     );
-    server.channel(1, &[]);
+    // Answers come within a second (p99): so much time, and more, devices have for each key.
+    let times = [
+        ["--lifetime", "3s"],
+        ["--prepare-ahead", "2200ms"],
+        ["--fetch-ahead", "1500ms"],
+        ["--grace", "500ms"],
+    ];
+    server.admin(&[&["channel", "add", "1"], &times.concat()[..]].concat());
     let metrics = || lan.enter(1, || get(([127, 0, 0, 1], 9100).into(), "/metrics"));
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let seconds = length.as_secs() + 6;
