@@ -1,0 +1,135 @@
+//! Lines as SVG: panels side by side that share their axes' names and their series' colours.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use plotters::prelude::*;
+
+/// One panel.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// What stands above it.
+    pub title: String,
+    /// Its lines.
+    pub lines: Vec<Line>,
+}
+
+/// One line: a value at each place of the horizontal axis.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What the legend calls it.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<f64>,
+}
+
+/// The names of both axes, and of the places on the horizontal one.
+#[derive(Clone, Debug)]
+pub struct Axes {
+    /// What the places are.
+    pub x: String,
+    /// What is measured.
+    pub y: String,
+    /// The places, evenly spaced.
+    pub places: Vec<String>,
+}
+
+const PANEL: (u32, u32) = (640, 480);
+
+/// Draws the panels into the file.
+///
+/// # Errors
+/// If there is nothing to draw, or the file cannot be written.
+pub fn lines(file: &Path, axes: &Axes, panels: &[Panel]) -> anyhow::Result<()> {
+    let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
+    let count = u32::try_from(panels.len()).map_err(|error| failed(&error))?;
+    if count == 0 || axes.places.is_empty() {
+        return Err(failed(&"nothing to draw"));
+    }
+    let root = SVGBackend::new(file, (PANEL.0 * count, PANEL.1)).into_drawing_area();
+    root.fill(&WHITE).map_err(|error| failed(&error))?;
+    for (panel, area) in panels.iter().zip(root.split_evenly((1, panels.len()))) {
+        draw(panel, axes, &area).map_err(|error| failed(&error))?;
+    }
+    root.present().map_err(|error| failed(&error))
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw<'a>(
+    panel: &Panel,
+    axes: &Axes,
+    area: &Area<'a>,
+) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
+    let values = panel.lines.iter().flat_map(|line| &line.values);
+    let top = values.copied().fold(0.0, f64::max) * 1.05;
+    let last = axes.places.len() as f64 - 1.0;
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(52)
+        .build_cartesian_2d(-0.1..last + 0.1, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(axes.places.len())
+        .x_label_formatter(&|&x| place(axes, x))
+        .x_desc(&axes.x)
+        .y_desc(&axes.y)
+        .draw()?;
+    for (index, line) in panel.lines.iter().enumerate() {
+        let style = Palette99::pick(index).stroke_width(2);
+        let points = (0_u32..).map(f64::from).zip(line.values.iter().copied());
+        chart
+            .draw_series(LineSeries::new(points, style).point_size(3))?
+            .label(&line.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+}
+
+/// The name of the place at `x`, if there is one.
+fn place(axes: &Axes, x: f64) -> String {
+    let places = (0_u32..).map(f64::from).zip(&axes.places);
+    places
+        .filter(|(at, _)| (at - x).abs() < 0.01)
+        .map(|(_, name)| name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plot_names_its_lines_and_places() {
+        let folder = std::env::temp_dir().join(format!("sealcast-plot-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("plot.svg");
+        let axes = Axes {
+            x: "bytes".to_owned(),
+            y: "GB/s".to_owned(),
+            places: vec!["188".to_owned(), "1316".to_owned()],
+        };
+        let panel = Panel {
+            title: "seal".to_owned(),
+            lines: vec![Line {
+                name: "sealcast".to_owned(),
+                values: vec![3.0, 18.0],
+            }],
+        };
+        lines(&file, &axes, &[panel.clone(), panel]).unwrap();
+        let svg = std::fs::read_to_string(&file).unwrap();
+        for text in ["<svg", "bytes", "GB/s", "188", "1316", "seal", "sealcast"] {
+            assert!(svg.contains(text), "{text} is missing");
+        }
+        assert!(lines(&file, &axes, &[]).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
