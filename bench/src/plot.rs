@@ -1,4 +1,4 @@
-//! Lines as SVG: panels side by side that share their axes' names and their series' colours.
+//! Lines as SVG: panels, two in a row, that share their axes' names and their lines' colours.
 
 use std::path::Path;
 
@@ -34,7 +34,10 @@ pub struct Axes {
     pub places: Vec<String>,
 }
 
+/// Width and height of a panel.
 const PANEL: (u32, u32) = (640, 480);
+/// Panels of a row.
+const COLUMNS: usize = 2;
 
 /// Draws the panels into the file.
 ///
@@ -42,13 +45,17 @@ const PANEL: (u32, u32) = (640, 480);
 /// If there is nothing to draw, or the file cannot be written.
 pub fn lines(file: &Path, axes: &Axes, panels: &[Panel]) -> anyhow::Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
-    let count = u32::try_from(panels.len()).map_err(|error| failed(&error))?;
-    if count == 0 || axes.places.is_empty() {
+    if panels.is_empty() || axes.places.is_empty() {
         return Err(failed(&"nothing to draw"));
     }
-    let root = SVGBackend::new(file, (PANEL.0 * count, PANEL.1)).into_drawing_area();
+    let columns = panels.len().min(COLUMNS);
+    let rows = panels.len().div_ceil(columns);
+    let times = |length: u32, count: usize| u32::try_from(count).map(|count| count * length);
+    let width = times(PANEL.0, columns).map_err(|error| failed(&error))?;
+    let height = times(PANEL.1, rows).map_err(|error| failed(&error))?;
+    let root = SVGBackend::new(file, (width, height)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| failed(&error))?;
-    for (panel, area) in panels.iter().zip(root.split_evenly((1, panels.len()))) {
+    for (panel, area) in panels.iter().zip(root.split_evenly((rows, columns))) {
         draw(panel, axes, &area).map_err(|error| failed(&error))?;
     }
     root.present().map_err(|error| failed(&error))

@@ -1,15 +1,15 @@
 //! aws-lc-rs and ring, which share an interface: `LessSafeKey`, in place.
 
-use sealcast_crypto::{SALT_LEN, Span, TAG_LEN};
+use sealcast_crypto::{Span, TAG_LEN};
 
-use super::workload::{nonce, parts};
+use super::workload::{Nonces, parts};
 use super::{Aead, Key, KeyBits};
 
 macro_rules! less_safe {
     ($name:ident, $library:ident) => {
         pub(crate) struct $name {
             key: $library::aead::LessSafeKey,
-            salt: [u8; SALT_LEN],
+            nonces: Nonces,
         }
 
         impl $name {
@@ -21,16 +21,15 @@ macro_rules! less_safe {
                 let unbound = $library::aead::UnboundKey::new(algorithm, key.bytes());
                 Self {
                     key: $library::aead::LessSafeKey::new(unbound.expect("the key has its length")),
-                    salt: key.salt,
+                    nonces: Nonces::new(key),
                 }
             }
         }
 
         impl Aead for $name {
             fn seal(&mut self, buf: &mut [u8], spans: &[Span]) {
-                for span in spans {
-                    let nonce =
-                        $library::aead::Nonce::assume_unique_for_key(nonce(&self.salt, span.ctr));
+                for (nonce, span) in self.nonces.of(spans) {
+                    let nonce = $library::aead::Nonce::assume_unique_for_key(*nonce);
                     let (header, rest) = parts(buf, span);
                     let (payload, tag) = rest.split_at_mut(span.payload_len);
                     let made = self
@@ -47,9 +46,8 @@ macro_rules! less_safe {
 
             fn open(&mut self, buf: &mut [u8], spans: &[Span]) -> usize {
                 let mut genuine = 0;
-                for span in spans {
-                    let nonce =
-                        $library::aead::Nonce::assume_unique_for_key(nonce(&self.salt, span.ctr));
+                for (nonce, span) in self.nonces.of(spans) {
+                    let nonce = $library::aead::Nonce::assume_unique_for_key(*nonce);
                     let (header, rest) = parts(buf, span);
                     let opened =
                         self.key

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{AAD_LEN, Contender, KeyBits, Measured, Op, Placement, ceiling_cycles};
+use super::{AAD_LEN, Calls, Contender, KeyBits, Measured, Op, Placement, ceiling_cycles};
 use crate::plot::{self, Axes, Line, Panel};
 use crate::stats::Spread;
 use crate::table::Table;
@@ -24,6 +24,8 @@ pub struct Row {
     pub backend_or_library: String,
     /// Whether it is sealcast's.
     pub ours: bool,
+    /// Whether it gets all packets of a batch with one call.
+    pub batch: bool,
     /// Packets of one call.
     pub packets_per_call: usize,
     /// Whether the first payload of a batch begins on a line of the cache.
@@ -67,6 +69,7 @@ impl Row {
             size,
             backend_or_library: contender.name.clone(),
             ours: contender.ours,
+            batch: contender.calls == Calls::Batch,
             packets_per_call: measured.packets_per_call,
             aligned: measured.placement == Placement::Aligned,
             ns: measured.ns.median,
@@ -84,21 +87,18 @@ impl Row {
     }
 
     /// How packets were handed over, in words.
-    fn shape(&self) -> String {
-        let calls = match self.packets_per_call {
-            1 => "one per call".to_owned(),
-            packets => format!("{packets} per call"),
-        };
-        if self.aligned {
-            calls
-        } else {
-            calls + ", unaligned"
+    const fn shape(&self) -> &'static str {
+        match (self.batch, self.aligned) {
+            (true, true) => "batch",
+            (true, false) => "batch, unaligned",
+            (false, true) => "one per call",
+            (false, false) => "one per call, unaligned",
         }
     }
 
     /// Whether this is how its makers would have it used: what plots and comparisons show.
     fn is_main(&self) -> bool {
-        self.aligned && (!self.ours || self.packets_per_call > 1)
+        self.aligned && (!self.ours || self.batch)
     }
 
     fn same_work(&self, other: &Self) -> bool {
@@ -106,29 +106,75 @@ impl Row {
     }
 }
 
-/// Tables for people: all numbers, and where sealcast is slower than another.
+/// Tables for people: all numbers, the same in short, and where sealcast is slower than another.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut text = String::new();
-    for work in rows.chunk_by(|one, next| (one.key_bits, one.op) == (next.key_bits, next.op)) {
-        let [first, ..] = work else { continue };
+    for (title, work) in works(rows) {
         let _ = writeln!(
             text,
-            "### AES-{}-GCM, {}, AAD of {AAD_LEN} bytes\n\n{}",
-            first.key_bits,
-            first.op,
+            "### {title}, AAD of {AAD_LEN} bytes\n\n{}",
             table(work)
+        );
+    }
+    for (title, work) in works(rows) {
+        let _ = writeln!(
+            text,
+            "### {title}: ns/packet (× aws-lc-rs) by bytes\n\n{}",
+            short(work)
         );
     }
     let slower = slower(rows);
     if slower.is_empty() {
         text += "sealcast is nowhere slower than another library.\n";
     } else {
-        text += "Where sealcast is slower than another library:\n\n";
+        text += "Where sealcast is slower, and how many times as fast others are:\n\n";
         for line in slower {
             let _ = writeln!(text, "- {line}");
         }
     }
     text
+}
+
+/// Rows of one key length and operation, and their name.
+fn works(rows: &[Row]) -> impl Iterator<Item = (String, &[Row])> {
+    rows.chunk_by(|one, next| (one.key_bits, one.op) == (next.key_bits, next.op))
+        .filter_map(|work| {
+            let first = work.first()?;
+            Some((format!("AES-{}-GCM {}", first.key_bits, first.op), work))
+        })
+}
+
+fn sizes(rows: &[Row]) -> Vec<usize> {
+    let mut sizes: Vec<usize> = Vec::new();
+    for row in rows {
+        if !sizes.contains(&row.size) {
+            sizes.push(row.size);
+        }
+    }
+    sizes
+}
+
+/// A row for each implementation, a column for each length.
+fn short(rows: &[Row]) -> Table {
+    let sizes: Vec<_> = sizes(rows).iter().map(usize::to_string).collect();
+    let head = ["implementation", "calls"].into_iter();
+    let head: Vec<_> = head.chain(sizes.iter().map(String::as_str)).collect();
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        let cell = format!("{:.1} ({:.2})", row.ns, row.ratio_to_aws_lc);
+        let is_its = |line: &&mut Vec<String>| line[..2] == [&row.backend_or_library, row.shape()];
+        match lines.iter_mut().find(is_its) {
+            Some(line) => line.push(cell),
+            None => lines.push(vec![
+                row.backend_or_library.clone(),
+                row.shape().to_owned(),
+                cell,
+            ]),
+        }
+    }
+    let mut table = Table::new(2, &head);
+    lines.into_iter().for_each(|line| table.row(line));
+    table
 }
 
 fn table(rows: &[Row]) -> Table {
@@ -138,7 +184,8 @@ fn table(rows: &[Row]) -> Table {
     let mut head = vec![
         "bytes",
         "implementation",
-        "packets",
+        "calls",
+        "packets/call",
         "ns/packet",
         "GB/s",
         "× aws-lc-rs",
@@ -154,7 +201,8 @@ fn table(rows: &[Row]) -> Table {
         let mut cells = vec![
             row.size.to_string(),
             row.backend_or_library.clone(),
-            row.shape(),
+            row.shape().to_owned(),
+            row.packets_per_call.to_string(),
             format!("{:.1}", row.ns),
             format!("{:.2}", row.gb_per_s),
             format!("{:.2}", row.ratio_to_aws_lc),
@@ -174,7 +222,10 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// Where the fastest of ours is behind a library.
+/// Who is not this many times as fast is as fast.
+const DEAD_HEAT: f64 = 1.01;
+
+/// Where the fastest of ours is behind a library, and how many times as fast that one is.
 fn slower(rows: &[Row]) -> Vec<String> {
     let main = || rows.iter().filter(|row| row.is_main());
     let mut lines = Vec::new();
@@ -185,11 +236,10 @@ fn slower(rows: &[Row]) -> Vec<String> {
             .min_by(|one, other| one.ns.total_cmp(&other.ns));
         let Some(ours) = ours else { continue };
         let ahead: Vec<_> = same()
-            .filter(|row| !row.ours && row.ratio_to_aws_lc > ours.ratio_to_aws_lc)
-            .map(|row| {
-                let times = row.ratio_to_aws_lc / ours.ratio_to_aws_lc;
-                format!("{} ({times:.2} times as fast)", row.backend_or_library)
-            })
+            .filter(|row| !row.ours)
+            .map(|row| (row, row.ratio_to_aws_lc / ours.ratio_to_aws_lc))
+            .filter(|&(_, times)| times > DEAD_HEAT)
+            .map(|(row, times)| format!("{} {times:.2} ×", row.backend_or_library))
             .collect();
         if !ahead.is_empty() {
             lines.push(format!(
@@ -207,25 +257,18 @@ fn slower(rows: &[Row]) -> Vec<String> {
 
 /// GB/s over lengths: a panel for each key length and operation.
 pub(crate) fn plot(file: &Path, rows: &[Row]) -> Result<()> {
-    let mut sizes: Vec<usize> = Vec::new();
-    for row in rows {
-        if !sizes.contains(&row.size) {
-            sizes.push(row.size);
-        }
-    }
     let axes = Axes {
         x: "bytes of payload".to_owned(),
         y: "GB/s on one core".to_owned(),
-        places: sizes.iter().map(usize::to_string).collect(),
+        places: sizes(rows).iter().map(usize::to_string).collect(),
     };
-    let panels: Vec<_> = rows
-        .chunk_by(|one, next| (one.key_bits, one.op) == (next.key_bits, next.op))
-        .filter_map(|work| Some(panel(work.first()?, work)))
+    let panels: Vec<_> = works(rows)
+        .map(|(title, work)| panel(title, work))
         .collect();
     plot::lines(file, &axes, &panels)
 }
 
-fn panel(first: &Row, work: &[Row]) -> Panel {
+fn panel(title: String, work: &[Row]) -> Panel {
     let mut lines: Vec<Line> = Vec::new();
     for row in work.iter().filter(|row| row.is_main()) {
         match lines
@@ -239,10 +282,18 @@ fn panel(first: &Row, work: &[Row]) -> Panel {
             }),
         }
     }
-    Panel {
-        title: format!("AES-{}-GCM, {}", first.key_bits, first.op),
-        lines,
+    // aws-lc-rs has rows for all lengths, and is held against the widest vectors.
+    let reference = work
+        .iter()
+        .filter(|row| row.is_main() && row.backend_or_library == "aws-lc-rs");
+    let ceiling: Option<Vec<_>> = reference
+        .map(|row| Some(row.gb_per_s / row.ceiling_share?))
+        .collect();
+    if let Some(values) = ceiling {
+        let name = "ceiling of the ports".to_owned();
+        lines.push(Line { name, values });
     }
+    Panel { title, lines }
 }
 
 #[cfg(test)]
@@ -257,6 +308,7 @@ mod tests {
             size: 1000,
             backend_or_library: name.to_owned(),
             ours: name.starts_with("sealcast"),
+            batch: packets_per_call > 1,
             packets_per_call,
             aligned: true,
             ns,
@@ -282,12 +334,10 @@ mod tests {
         ];
         let text = text(&rows);
         assert!(
-            text.contains("| sealcast fast  | 32 per call  |     200.0 |  5.00 |"),
+            text.contains("| sealcast fast  | batch        |           32 |     200.0 |  5.00 |"),
             "{text}"
         );
-        assert!(text.ends_with(
-            "- AES-256 seal of 1000 bytes, sealcast fast: aws-lc-rs (2.00 times as fast)\n"
-        ));
+        assert!(text.ends_with("- AES-256 seal of 1000 bytes, sealcast fast: aws-lc-rs 2.00 ×\n"));
         rows[3] = row("sealcast fast", 32, 99.0);
         assert!(slower(&rows).is_empty());
     }

@@ -136,8 +136,38 @@ impl Key {
     }
 }
 
+/// The nonces of a batch, made before its packets are handed to a library one by one.
+///
+/// A nonce that is made right before it is read costs ipsec-mb 70 cycles per packet: it reads with one wide load what
+/// narrower stores have just written, and has to wait for them.
+pub(crate) struct Nonces {
+    salt: [u8; SALT_LEN],
+    made: Vec<[u8; SALT_LEN]>,
+}
+
+impl Nonces {
+    pub(crate) fn new(key: &Key) -> Self {
+        Self {
+            salt: key.salt,
+            made: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Each packet with its nonce.
+    pub(crate) fn of<'a>(
+        &'a mut self,
+        spans: &'a [Span],
+    ) -> impl Iterator<Item = (&'a [u8; SALT_LEN], &'a Span)> {
+        let salt = &self.salt;
+        self.made.clear();
+        self.made
+            .extend(spans.iter().map(|span| nonce(salt, span.ctr)));
+        self.made.iter().zip(spans)
+    }
+}
+
 /// The nonce of a packet.
-pub(crate) fn nonce(salt: &[u8; SALT_LEN], ctr: u64) -> [u8; SALT_LEN] {
+fn nonce(salt: &[u8; SALT_LEN], ctr: u64) -> [u8; SALT_LEN] {
     let mut nonce = *salt;
     for (byte, ctr) in nonce[SALT_LEN - 8..].iter_mut().zip(ctr.to_be_bytes()) {
         *byte ^= ctr;

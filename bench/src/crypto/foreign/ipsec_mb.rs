@@ -9,7 +9,7 @@ use std::sync::Arc;
 use libloading::{Library, Symbol};
 use sealcast_crypto::{SALT_LEN, Span, TAG_LEN};
 
-use crate::crypto::workload::{nonce, parts};
+use crate::crypto::workload::{Nonces, parts};
 use crate::crypto::{Aead, Key, KeyBits};
 
 const NAMES: [&str; 2] = ["libIPSec_MB.so.1", "libIPSec_MB.so.2"];
@@ -106,9 +106,11 @@ impl IpsecMb {
         unsafe { (functions.expand)(key.bytes().as_ptr(), &raw mut *data) };
         Expanded {
             functions,
-            data,
-            context: Box::new(Context([0; CONTEXT_BYTES])),
-            salt: key.salt,
+            state: State {
+                key: data,
+                context: Box::new(Context([0; CONTEXT_BYTES])),
+            },
+            nonces: Nonces::new(key),
             _library: Arc::clone(&self.library),
         }
     }
@@ -143,32 +145,35 @@ fn variant() -> Option<&'static str> {
     None
 }
 
-/// A key, and room for the state of a packet.
+/// An expanded key, with the functions that use it.
 pub(crate) struct Expanded {
     functions: Functions,
-    data: Box<KeyData>,
-    context: Box<Context>,
-    salt: [u8; SALT_LEN],
+    state: State,
+    nonces: Nonces,
     _library: Arc<Library>,
 }
 
-impl Expanded {
+struct State {
+    key: Box<KeyData>,
+    context: Box<Context>,
+}
+
+impl State {
     /// Seals or opens one packet in place, and writes its tag to `tag`.
     fn crypt(
         &mut self,
         crypt: Crypt,
-        ctr: u64,
+        nonce: &[u8; SALT_LEN],
         header: &[u8],
         payload: &mut [u8],
         tag: &mut [u8; TAG_LEN],
     ) {
-        let nonce = nonce(&self.salt, ctr);
         let place = payload.as_mut_ptr();
         // SAFETY: the key is expanded; lengths are those of the slices; the function writes as many bytes as it reads and
         // may write where it reads; the nonce has its 12 bytes.
         unsafe {
             crypt(
-                &raw const *self.data,
+                &raw const *self.key,
                 &raw mut *self.context,
                 place,
                 place,
@@ -185,10 +190,11 @@ impl Expanded {
 
 impl Aead for Expanded {
     fn seal(&mut self, buf: &mut [u8], spans: &[Span]) {
-        for span in spans {
+        for (nonce, span) in self.nonces.of(spans) {
             let (header, rest) = parts(buf, span);
             if let Some((payload, tag)) = rest.split_last_chunk_mut() {
-                self.crypt(self.functions.seal, span.ctr, header, payload, tag);
+                self.state
+                    .crypt(self.functions.seal, nonce, header, payload, tag);
             }
         }
     }
@@ -196,11 +202,12 @@ impl Aead for Expanded {
     /// The library makes the tag; comparing it is left to the caller (and no packet is wiped: that is a little less work).
     fn open(&mut self, buf: &mut [u8], spans: &[Span]) -> usize {
         let mut genuine = 0;
-        for span in spans {
+        for (nonce, span) in self.nonces.of(spans) {
             let (header, rest) = parts(buf, span);
             if let Some((payload, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() {
                 let mut made = [0; TAG_LEN];
-                self.crypt(self.functions.open, span.ctr, header, payload, &mut made);
+                self.state
+                    .crypt(self.functions.open, nonce, header, payload, &mut made);
                 let differing = u128::from_ne_bytes(made) ^ u128::from_ne_bytes(*tag);
                 genuine += usize::from(differing == 0);
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use libloading::Library;
 use sealcast_crypto::{SALT_LEN, Span, TAG_LEN};
 
-use crate::crypto::workload::{nonce, parts};
+use crate::crypto::workload::{Nonces, parts};
 use crate::crypto::{Aead, Key, KeyBits};
 
 const NAMES: [&str; 2] = ["libcrypto.so.3", "libcrypto.so.4"];
@@ -93,7 +93,7 @@ impl OpenSsl {
             api,
             seal,
             open,
-            salt: key.salt,
+            nonces: Nonces::new(key),
         }
     }
 }
@@ -133,7 +133,7 @@ pub(crate) struct Contexts {
     api: Arc<Api>,
     seal: *mut c_void,
     open: *mut c_void,
-    salt: [u8; SALT_LEN],
+    nonces: Nonces,
 }
 
 impl Drop for Contexts {
@@ -185,15 +185,14 @@ impl Contexts {
 
 impl Aead for Contexts {
     fn seal(&mut self, buf: &mut [u8], spans: &[Span]) {
-        for span in spans {
+        for (nonce, span) in self.nonces.of(spans) {
             let (header, rest) = parts(buf, span);
             let (payload, tag) = rest.split_at_mut(span.payload_len);
-            let nonce = nonce(&self.salt, span.ctr);
             let functions = (self.api.encrypt_init, self.api.encrypt_update);
             let mut none = 0;
             // SAFETY: `seal` was made to encrypt; the end of GCM writes nothing; `tag` has room for the tag.
             let sealed = unsafe {
-                Self::packet(self.seal, functions, &nonce, header, payload)
+                Self::packet(self.seal, functions, nonce, header, payload)
                     && (self.api.encrypt_final)(self.seal, tag.as_mut_ptr(), &raw mut none) == 1
                     && (self.api.ctrl)(self.seal, GET_TAG, TAG_INT, tag.as_mut_ptr().cast()) == 1
             };
@@ -203,15 +202,14 @@ impl Aead for Contexts {
 
     fn open(&mut self, buf: &mut [u8], spans: &[Span]) -> usize {
         let mut genuine = 0;
-        for span in spans {
+        for (nonce, span) in self.nonces.of(spans) {
             let (header, rest) = parts(buf, span);
             let (payload, tag) = rest.split_at_mut(span.payload_len);
-            let nonce = nonce(&self.salt, span.ctr);
             let functions = (self.api.decrypt_init, self.api.decrypt_update);
             let mut none = 0;
             // SAFETY: `open` was made to decrypt; `tag` holds a tag, which is only read; the end of GCM writes nothing.
             let opened = unsafe {
-                Self::packet(self.open, functions, &nonce, header, payload)
+                Self::packet(self.open, functions, nonce, header, payload)
                     && (self.api.ctrl)(self.open, SET_TAG, TAG_INT, tag.as_mut_ptr().cast()) == 1
                     && (self.api.decrypt_final)(self.open, tag.as_mut_ptr(), &raw mut none) == 1
             };
