@@ -38,6 +38,21 @@ pub struct Axes {
 const PANEL: (u32, u32) = (640, 480);
 /// Panels of a row.
 const COLUMNS: usize = 2;
+/// Width of the legend, right of a panel's lines, and height of its lines.
+const LEGEND: (u32, u32) = (150, 18);
+/// Colours that differ on white, also for most who see fewer.
+const COLOURS: [RGBColor; 10] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(90, 60, 150),
+    RGBColor(150, 20, 40),
+    RGBColor(60, 60, 60),
+    RGBColor(160, 160, 160),
+];
 
 /// Draws the panels into the file.
 ///
@@ -63,15 +78,14 @@ pub fn lines(file: &Path, axes: &Axes, panels: &[Panel]) -> anyhow::Result<()> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw<'a>(
-    panel: &Panel,
-    axes: &Axes,
-    area: &Area<'a>,
-) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
+type DrawError = DrawingAreaErrorKind<std::io::Error>;
+
+fn draw(panel: &Panel, axes: &Axes, area: &Area<'_>) -> Result<(), DrawError> {
     let values = panel.lines.iter().flat_map(|line| &line.values);
     let top = values.copied().fold(0.0, f64::max) * 1.05;
     let last = axes.places.len() as f64 - 1.0;
-    let mut chart = ChartBuilder::on(area)
+    let (left, right) = area.split_horizontally(PANEL.0 - LEGEND.0);
+    let mut chart = ChartBuilder::on(&left)
         .caption(&panel.title, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(44)
@@ -86,19 +100,25 @@ fn draw<'a>(
         .x_desc(&axes.x)
         .y_desc(&axes.y)
         .draw()?;
-    for (index, line) in panel.lines.iter().enumerate() {
-        let style = Palette99::pick(index).stroke_width(2);
+    for (line, colour) in panel.lines.iter().zip(COLOURS.iter().cycle()) {
         let points = (0_u32..).map(f64::from).zip(line.values.iter().copied());
-        chart
-            .draw_series(LineSeries::new(points, style).point_size(3))?
-            .label(&line.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+        let style = colour.stroke_width(2);
+        chart.draw_series(LineSeries::new(points, style).point_size(3))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .draw()
+    legend(panel, &right)
+}
+
+fn legend(panel: &Panel, area: &Area<'_>) -> Result<(), DrawError> {
+    let step = i32::try_from(LEGEND.1).unwrap_or(i32::MAX);
+    let colours = COLOURS.iter().cycle();
+    for ((line, colour), index) in panel.lines.iter().zip(colours).zip(3..) {
+        let y = index * step;
+        let stroke = PathElement::new([(0, y), (16, y)], colour.stroke_width(2));
+        area.draw(&stroke)?;
+        let text = Text::new(line.name.as_str(), (22, y - 6), ("sans-serif", 14));
+        area.draw(&text)?;
+    }
+    Ok(())
 }
 
 /// The name of the place at `x`, if there is one.

@@ -12,7 +12,7 @@ use super::{Effort, KeyBits, SIZES};
 #[command(name = "crypto", max_term_width = 110)]
 pub struct Options {
     /// Lengths of payloads, in bytes
-    #[arg(long, value_delimiter = ',', default_values_t = SIZES)]
+    #[arg(long, value_delimiter = ',', default_values_t = SIZES, value_parser = size)]
     pub sizes: Vec<usize>,
     /// Lengths of keys, in bits
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [KeyBits::Aes256, KeyBits::Aes128])]
@@ -49,5 +49,18 @@ impl Options {
             rounds: if self.quick { 3 } else { self.rounds.into() },
             slice: Duration::from_micros(if self.quick { 500 } else { 4000 }),
         }
+    }
+}
+
+/// A payload that fits into memory many times.
+fn size(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1 << 24;
+    let size = text
+        .parse()
+        .map_err(|_| "not a number of bytes".to_owned())?;
+    if (1..=MOST).contains(&size) {
+        Ok(size)
+    } else {
+        Err(format!("from 1 to {MOST} bytes"))
     }
 }

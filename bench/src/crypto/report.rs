@@ -291,7 +291,7 @@ fn panel(title: String, work: &[Row]) -> Panel {
         .collect();
     if let Some(values) = ceiling {
         let name = "ceiling of the ports".to_owned();
-        lines.push(Line { name, values });
+        lines.insert(0, Line { name, values });
     }
     Panel { title, lines }
 }
