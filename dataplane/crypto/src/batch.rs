@@ -74,12 +74,18 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
+    /// Of a batch of which nothing is known yet.
+    pub(crate) const NONE: Self = Self { genuine: 0, len: 0 };
+
+    /// Adds the verdict on the next packet. There are never more than [`BATCH_MAX`].
+    pub(crate) fn push(&mut self, genuine: bool) {
+        self.genuine |= u128::from(genuine) << self.len;
+        self.len += 1;
+    }
+
     pub(crate) fn collect(verdicts: impl Iterator<Item = bool>) -> Self {
-        let mut all = Self { genuine: 0, len: 0 };
-        for genuine in verdicts {
-            all.genuine |= u128::from(genuine) << all.len;
-            all.len += 1;
-        }
+        let mut all = Self::NONE;
+        verdicts.for_each(|genuine| all.push(genuine));
         all
     }
 
@@ -136,6 +142,7 @@ pub(crate) struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Takes `bytes` apart: exactly one packet.
+    #[inline]
     fn new(salt: &[u8; SALT_LEN], span: &Span, bytes: &'a mut [u8]) -> Self {
         let (header, rest) = bytes.split_at_mut(span.header_len);
         let (payload, tag) = rest
@@ -151,12 +158,37 @@ impl<'a> Packet<'a> {
 }
 
 /// The salt xor the packet number, big-endian and right-aligned (RFC 9605 4.4.3).
+#[inline]
 fn nonce(salt: &[u8; SALT_LEN], ctr: u64) -> [u8; SALT_LEN] {
     let mut nonce = *salt;
     for (byte, ctr) in nonce[SALT_LEN - 8..].iter_mut().zip(ctr.to_be_bytes()) {
         *byte ^= ctr;
     }
     nonce
+}
+
+/// The packets of one call, in order: one type for every shape of a batch, so that an implementation is compiled once.
+/// Packets do not overlap, so an implementation may hold several at a time.
+pub(crate) enum Packets<'a, 'f> {
+    /// Of one buffer.
+    Spans(Spans<'a>),
+    /// With a buffer each.
+    Frames(Frames<'a, 'f>),
+    /// A single one.
+    One(Option<Packet<'a>>),
+}
+
+impl<'a> Iterator for Packets<'a, '_> {
+    type Item = Packet<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Packet<'a>> {
+        match self {
+            Self::Spans(spans) => spans.next(),
+            Self::Frames(frames) => frames.next(),
+            Self::One(packet) => packet.take(),
+        }
+    }
 }
 
 /// The packets of one buffer, in order.
@@ -167,7 +199,7 @@ pub(crate) fn packets<'a>(
     salt: &'a [u8; SALT_LEN],
     buf: &'a mut [u8],
     spans: &'a [Span],
-) -> impl Iterator<Item = Packet<'a>> {
+) -> Packets<'a, 'static> {
     assert!(
         spans.len() <= BATCH_MAX,
         "{} packets in a batch",
@@ -182,22 +214,22 @@ pub(crate) fn packets<'a>(
         );
         free = span.end();
     }
-    Spans {
+    Packets::Spans(Spans {
         salt,
         rest: buf,
         position: 0,
         spans: spans.iter(),
-    }
+    })
 }
 
 /// The packets of frames, in order.
 ///
 /// # Panics
 /// At once, if there are too many, or if one leaves its buffer.
-pub(crate) fn frame_packets<'a>(
+pub(crate) fn frame_packets<'a, 'f>(
     salt: &'a [u8; SALT_LEN],
-    frames: &'a mut [Frame<'_>],
-) -> impl Iterator<Item = Packet<'a>> {
+    frames: &'a mut [Frame<'f>],
+) -> Packets<'a, 'f> {
     assert!(
         frames.len() <= BATCH_MAX,
         "{} packets in a batch",
@@ -211,9 +243,9 @@ pub(crate) fn frame_packets<'a>(
             frame.buf.len()
         );
     }
-    frames.iter_mut().map(move |frame| {
-        let span = frame.span();
-        Packet::new(salt, &span, &mut frame.buf[..span.end()])
+    Packets::Frames(Frames {
+        salt,
+        frames: frames.iter_mut(),
     })
 }
 
@@ -221,9 +253,8 @@ const fn fits(span: &Span, len: usize) -> bool {
     span.header_len <= HEADER_MAX && span.payload_len <= PAYLOAD_MAX && span.end() <= len
 }
 
-/// Cuts packets off the front of a buffer. Ascending order makes that possible without aliasing, and lets an
-/// implementation hold several packets at a time.
-struct Spans<'a> {
+/// Cuts packets off the front of a buffer. Ascending order makes that possible without aliasing.
+pub(crate) struct Spans<'a> {
     salt: &'a [u8; SALT_LEN],
     rest: &'a mut [u8],
     /// Where `rest` begins in the buffer.
@@ -231,9 +262,8 @@ struct Spans<'a> {
     spans: slice::Iter<'a, Span>,
 }
 
-impl<'a> Iterator for Spans<'a> {
-    type Item = Packet<'a>;
-
+impl<'a> Spans<'a> {
+    #[inline]
     fn next(&mut self) -> Option<Packet<'a>> {
         let span = self.spans.next()?;
         let (before, rest) =
@@ -241,6 +271,21 @@ impl<'a> Iterator for Spans<'a> {
         let skipped = span.offset - self.position;
         (self.rest, self.position) = (rest, span.end());
         Some(Packet::new(self.salt, span, &mut before[skipped..]))
+    }
+}
+
+/// Takes frames one after the other.
+pub(crate) struct Frames<'a, 'f> {
+    salt: &'a [u8; SALT_LEN],
+    frames: slice::IterMut<'a, Frame<'f>>,
+}
+
+impl<'a> Frames<'a, '_> {
+    #[inline]
+    fn next(&mut self) -> Option<Packet<'a>> {
+        let frame = self.frames.next()?;
+        let span = frame.span();
+        Some(Packet::new(self.salt, &span, &mut frame.buf[..span.end()]))
     }
 }
 

@@ -35,9 +35,11 @@ mod portable;
 mod sign;
 mod siv;
 mod wrap;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod x86;
 
-pub use aead::{KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
-pub use backend::Backend;
+pub use aead::{AesKey, KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
+pub use backend::{Backend, BackendError};
 pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
 pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
 pub use sign::{BadSignature, Signature, SigningKey, VerifyingKey};

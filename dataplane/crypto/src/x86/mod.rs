@@ -1,0 +1,95 @@
+//! AES-GCM on x86-64, in three widths of vector that share one expanded key (`key.rs`): `vaes512.rs`, `vaes256.rs`,
+//! `aesni.rs`. This file chooses among them; a batch is dispatched once.
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, loads and stores of vectors"
+)]
+
+mod key;
+mod vaes512;
+
+use std::arch::is_x86_feature_detected;
+
+use crate::aead::AesKey;
+use crate::batch::{Packets, Verdicts};
+use key::Key;
+
+/// Rounds of AES-128.
+const SHORT: usize = 10;
+/// Rounds of AES-256.
+const LONG: usize = 14;
+
+/// The width of the vectors, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    W128,
+    W256,
+    W512,
+}
+
+impl Width {
+    /// Whether the processor has, and the system lets it use, all that the implementation of this width is compiled for.
+    pub(crate) fn runs_here(self) -> bool {
+        let narrow = is_x86_feature_detected!("aes")
+            && is_x86_feature_detected!("pclmulqdq")
+            && is_x86_feature_detected!("ssse3")
+            && is_x86_feature_detected!("sse4.1");
+        let wide = is_x86_feature_detected!("vaes") && is_x86_feature_detected!("vpclmulqdq");
+        match self {
+            Self::W128 => narrow && false,
+            Self::W256 => false && narrow && wide && is_x86_feature_detected!("avx2"),
+            Self::W512 => {
+                narrow
+                    && wide
+                    && is_x86_feature_detected!("bmi2")
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+        }
+    }
+}
+
+/// An expanded key, and which implementation uses it.
+pub(crate) struct Gcm {
+    key: Box<Key>,
+    width: Width,
+}
+
+impl Gcm {
+    /// # Panics
+    /// If the processor cannot run this width.
+    pub(crate) fn new(key: &AesKey, width: Width) -> Self {
+        assert!(width.runs_here(), "this processor has no {width:?}");
+        // SAFETY: every width needs at least the features that `expand` is compiled for, and they are there.
+        let key = unsafe { Key::expand(key) };
+        Self { key, width }
+    }
+
+    pub(crate) const fn width(&self) -> Width {
+        self.width
+    }
+
+    /// Encrypts the payloads and writes the tags.
+    pub(crate) fn seal(&self, packets: Packets<'_, '_>) {
+        let _ = self.run::<true>(packets);
+    }
+
+    /// Checks the tags and decrypts the payloads; zeroes the payloads of forged packets.
+    pub(crate) fn open(&self, packets: Packets<'_, '_>) -> Verdicts {
+        self.run::<false>(packets)
+    }
+
+    fn run<const SEAL: bool>(&self, packets: Packets<'_, '_>) -> Verdicts {
+        let key = &*self.key;
+        // SAFETY: `new` saw that the processor has the features of `width`.
+        unsafe {
+            match (self.width, key.rounds()) {
+                (Width::W512, SHORT) => vaes512::run::<SHORT, SEAL>(key, packets),
+                (Width::W512, _) => vaes512::run::<LONG, SEAL>(key, packets),
+                _ => unreachable!(),
+            }
+        }
+    }
+}
