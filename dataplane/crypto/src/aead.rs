@@ -102,7 +102,7 @@ impl SealKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
     /// leave the buffer. Nothing has been sealed then.
     pub fn seal(&self, buf: &mut [u8], spans: &[Span]) {
-        self.0.kernel.seal(packets(&self.0.salt, buf, spans));
+        self.0.kernel.seal(&mut packets(&self.0.salt, buf, spans));
     }
 
     /// Seals packets that have a buffer each, like [`seal`](Self::seal).
@@ -111,7 +111,7 @@ impl SealKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been sealed
     /// then.
     pub fn seal_frames(&self, frames: &mut [Frame<'_>]) {
-        self.0.kernel.seal(frame_packets(&self.0.salt, frames));
+        self.0.kernel.seal(&mut frame_packets(&self.0.salt, frames));
     }
 }
 
@@ -154,7 +154,7 @@ impl OpenKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
     /// leave the buffer. Nothing has been opened then. The bytes of a packet never make it panic.
     pub fn open(&self, buf: &mut [u8], spans: &[Span]) -> Verdicts {
-        self.0.kernel.open(packets(&self.0.salt, buf, spans))
+        self.0.kernel.open(&mut packets(&self.0.salt, buf, spans))
     }
 
     /// Opens packets that have a buffer each, like [`open`](Self::open).
@@ -163,7 +163,7 @@ impl OpenKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been opened
     /// then.
     pub fn open_frames(&self, frames: &mut [Frame<'_>]) -> Verdicts {
-        self.0.kernel.open(frame_packets(&self.0.salt, frames))
+        self.0.kernel.open(&mut frame_packets(&self.0.salt, frames))
     }
 }
 

@@ -173,7 +173,7 @@ impl Kernel {
     }
 
     /// Encrypts the payloads and writes the tags.
-    pub(crate) fn seal(&self, packets: Packets<'_, '_>) {
+    pub(crate) fn seal(&self, packets: &mut Packets<'_, '_>) {
         match self {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             Self::X86(gcm) => gcm.seal(packets),
@@ -182,7 +182,7 @@ impl Kernel {
     }
 
     /// Checks the tags and decrypts the payloads; zeroes the payloads of forged packets.
-    pub(crate) fn open(&self, packets: Packets<'_, '_>) -> Verdicts {
+    pub(crate) fn open(&self, packets: &mut Packets<'_, '_>) -> Verdicts {
         match self {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             Self::X86(gcm) => gcm.open(packets),

@@ -8,7 +8,7 @@ use ghash::{Block, GHash};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use crate::aead::{AesKey, SALT_LEN, TAG_LEN};
+use crate::aead::{AesKey, TAG_LEN};
 use crate::batch::Packet;
 
 const BLOCK: usize = 16;
@@ -52,7 +52,7 @@ impl Gcm {
 
     /// Encrypts the payload and writes the tag.
     pub(crate) fn seal(&self, packet: Packet<'_>) {
-        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        let mask = self.apply_keystream(packet.nonce, packet.payload);
         *packet.tag = self.tag(mask, packet.header, packet.payload);
     }
 
@@ -60,7 +60,7 @@ impl Gcm {
     pub(crate) fn open(&self, packet: Packet<'_>) -> bool {
         // The mask of the tag falls off with the keystream, so the hash of the ciphertext is taken first.
         let unmasked = self.hash(packet.header, packet.payload);
-        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        let mask = self.apply_keystream(packet.nonce, packet.payload);
         let genuine = bool::from(xor(mask, unmasked).ct_eq(packet.tag));
         if !genuine {
             packet.payload.fill(0);
@@ -86,7 +86,7 @@ impl Gcm {
     }
 
     /// Xors the keystream from counter 2 on over `data`, and returns the block of counter 1, which masks the tag.
-    fn apply_keystream(&self, nonce: &[u8; SALT_LEN], data: &mut [u8]) -> [u8; TAG_LEN] {
+    fn apply_keystream(&self, nonce: u128, data: &mut [u8]) -> [u8; TAG_LEN] {
         let mut blocks = [Block::default(); CHUNK];
         let (first, rest) = data.split_at_mut(data.len().min((CHUNK - 1) * BLOCK));
         self.keystream(nonce, 1, &mut blocks[..1 + first.len().div_ceil(BLOCK)]);
@@ -102,10 +102,10 @@ impl Gcm {
     }
 
     /// Encrypts successive counter blocks, the first of which has the number `counter`.
-    fn keystream(&self, nonce: &[u8; SALT_LEN], counter: u32, blocks: &mut [Block]) {
+    fn keystream(&self, nonce: u128, counter: u32, blocks: &mut [Block]) {
         for (block, counter) in blocks.iter_mut().zip(counter..) {
-            block[..SALT_LEN].copy_from_slice(nonce);
-            block[SALT_LEN..].copy_from_slice(&counter.to_be_bytes());
+            let counter = u128::from(counter.swap_bytes()) << 96;
+            *block = (nonce | counter).to_le_bytes().into();
         }
         self.aes.encrypt(blocks);
     }
@@ -129,12 +129,7 @@ mod tests {
 
     use super::*;
 
-    fn seal(
-        key: [u8; 32],
-        nonce: [u8; SALT_LEN],
-        header: &[u8],
-        payload: &mut [u8],
-    ) -> [u8; TAG_LEN] {
+    fn seal(key: [u8; 32], nonce: u128, header: &[u8], payload: &mut [u8]) -> [u8; TAG_LEN] {
         let mut tag = [0; TAG_LEN];
         Gcm::new(&AesKey::Aes256(key)).seal(Packet {
             nonce,
@@ -148,13 +143,13 @@ mod tests {
     /// Test cases 13 and 14 of the GCM specification (McGrew, Viega): key, nonce and plaintext all zero.
     #[test]
     fn the_specifications_first_cases() {
-        let tag = seal([0; 32], [0; 12], &[], &mut []);
+        let tag = seal([0; 32], 0, &[], &mut []);
         assert_eq!(
             u128::from_be_bytes(tag),
             0x530f_8afb_c745_36b9_a963_b4f1_c4cb_738b
         );
         let mut payload = [0; 16];
-        let tag = seal([0; 32], [0; 12], &[], &mut payload);
+        let tag = seal([0; 32], 0, &[], &mut payload);
         assert_eq!(
             u128::from_be_bytes(payload),
             0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18
@@ -169,13 +164,13 @@ mod tests {
     #[test]
     fn chunks_join_without_a_seam() {
         let gcm = Gcm::new(&AesKey::Aes256([7; 32]));
-        let nonce = [9; SALT_LEN];
+        let nonce = 9 << 88 | 7;
         for len in [0, 1, 15, 16, 1519, 1520, 1521, 3055, 3056, 3057, 4608] {
             let mut whole = vec![0; len];
-            let mask = gcm.apply_keystream(&nonce, &mut whole);
+            let mask = gcm.apply_keystream(nonce, &mut whole);
             let mut blocks = vec![Block::default(); 1 + len.div_ceil(BLOCK)];
             for (block, counter) in blocks.iter_mut().zip(1_u32..) {
-                block[..12].copy_from_slice(&nonce);
+                block[..12].copy_from_slice(&nonce.to_le_bytes()[..12]);
                 block[12..].copy_from_slice(&counter.to_be_bytes());
                 gcm.aes.encrypt(slice::from_mut(block));
             }
@@ -188,7 +183,7 @@ mod tests {
     #[test]
     fn a_forged_packet_is_zeroed() {
         let gcm = Gcm::new(&AesKey::Aes128([1; 16]));
-        let (nonce, header) = ([2; SALT_LEN], [3; 12]);
+        let (nonce, header) = (2, [3; 12]);
         for forge in [false, true] {
             let mut payload = [4; 40];
             let mut tag = [0; TAG_LEN];

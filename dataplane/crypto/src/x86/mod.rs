@@ -72,16 +72,16 @@ impl Gcm {
     }
 
     /// Encrypts the payloads and writes the tags.
-    pub(crate) fn seal(&self, packets: Packets<'_, '_>) {
+    pub(crate) fn seal(&self, packets: &mut Packets<'_, '_>) {
         let _ = self.run::<true>(packets);
     }
 
     /// Checks the tags and decrypts the payloads; zeroes the payloads of forged packets.
-    pub(crate) fn open(&self, packets: Packets<'_, '_>) -> Verdicts {
+    pub(crate) fn open(&self, packets: &mut Packets<'_, '_>) -> Verdicts {
         self.run::<false>(packets)
     }
 
-    fn run<const SEAL: bool>(&self, packets: Packets<'_, '_>) -> Verdicts {
+    fn run<const SEAL: bool>(&self, packets: &mut Packets<'_, '_>) -> Verdicts {
         let key = &*self.key;
         // SAFETY: `new` saw that the processor has the features of `width`.
         unsafe {

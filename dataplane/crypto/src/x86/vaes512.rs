@@ -12,6 +12,7 @@
 //! 48 bytes shares a vector with the length block. The block of counter 1, which masks the tag, takes lane 3 of the last
 //! vector where the payload leaves it free.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::key::{Key, POWERS};
@@ -49,46 +50,117 @@ impl Counters {
 )]
 pub(super) fn run<const R: usize, const SEAL: bool>(
     key: &Key,
-    mut packets: Packets<'_, '_>,
+    packets: &mut Packets<'_, '_>,
 ) -> Verdicts {
     let mut verdicts = Verdicts::NONE;
-    loop {
-        match [
-            packets.next(),
-            packets.next(),
-            packets.next(),
-            packets.next(),
-        ] {
-            [Some(a), Some(b), Some(c), Some(d)] => {
-                let mut four = [a, b, c, d];
-                if fit_together(&four) {
-                    let genuine = quad::<R, SEAL>(key, &mut four);
-                    genuine
-                        .into_iter()
-                        .for_each(|genuine| verdicts.push(genuine));
-                } else {
-                    for packet in four {
-                        verdicts.push(single::<R, SEAL>(key, packet));
-                    }
-                }
+    let mut slots = [const { [const { None }; 4] }; 2];
+    let (mut turn, mut count) = (0, 0);
+    let mut pending = Pending::nothing();
+    while let Some(packet) = packets.next() {
+        slots[turn][count] = Some(packet);
+        count += 1;
+        if count < 4 {
+            continue;
+        }
+        count = 0;
+        let [even, odd] = &mut slots;
+        let (now, before) = if turn == 0 { (even, odd) } else { (odd, even) };
+        let [Some(a), Some(b), Some(c), Some(d)] = now else {
+            break;
+        };
+        let mut four = [a, b, c, d];
+        if fit_together(&four) {
+            let live = pending.live;
+            let tags = quad::<R, SEAL>(key, &mut four, &mut pending);
+            if live {
+                deliver::<SEAL>(tags, before, &mut verdicts);
             }
-            rest => {
-                for packet in rest.into_iter().flatten() {
-                    verdicts.push(single::<R, SEAL>(key, packet));
-                }
-                return verdicts;
+            turn ^= 1;
+        } else {
+            if pending.live {
+                deliver::<SEAL>(pending.settle(), before, &mut verdicts);
             }
+            for packet in four {
+                verdicts.push(single::<R, SEAL>(key, packet));
+            }
+        }
+    }
+    let [even, odd] = &mut slots;
+    let (now, before) = if turn == 0 { (even, odd) } else { (odd, even) };
+    if pending.live {
+        deliver::<SEAL>(pending.settle(), before, &mut verdicts);
+    }
+    for packet in now[..count].iter_mut().flatten() {
+        verdicts.push(single::<R, SEAL>(key, packet));
+    }
+    verdicts
+}
+
+/// Writes the tags of four packets, or compares them in constant time and zeroes the payloads where they differ.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,bmi2")]
+fn deliver<const SEAL: bool>(
+    tags: V,
+    packets: &mut [Option<Packet<'_>>; 4],
+    verdicts: &mut Verdicts,
+) {
+    let [Some(a), Some(b), Some(c), Some(d)] = packets else {
+        return;
+    };
+    if SEAL {
+        // SAFETY: a tag has 16 bytes and is exclusively borrowed.
+        unsafe {
+            _mm_storeu_si128(a.tag.as_mut_ptr().cast(), _mm512_castsi512_si128(tags));
+            _mm_storeu_si128(
+                b.tag.as_mut_ptr().cast(),
+                _mm512_extracti32x4_epi32::<1>(tags),
+            );
+            _mm_storeu_si128(
+                c.tag.as_mut_ptr().cast(),
+                _mm512_extracti32x4_epi32::<2>(tags),
+            );
+            _mm_storeu_si128(
+                d.tag.as_mut_ptr().cast(),
+                _mm512_extracti32x4_epi32::<3>(tags),
+            );
+        }
+        return;
+    }
+    // SAFETY: a tag has 16 bytes.
+    let given = unsafe {
+        let given = _mm512_castsi128_si512(_mm_loadu_si128(a.tag.as_ptr().cast()));
+        let given = _mm512_inserti32x4::<1>(given, _mm_loadu_si128(b.tag.as_ptr().cast()));
+        let given = _mm512_inserti32x4::<2>(given, _mm_loadu_si128(c.tag.as_ptr().cast()));
+        _mm512_inserti32x4::<3>(given, _mm_loadu_si128(d.tag.as_ptr().cast()))
+    };
+    let halves = _mm512_cmpneq_epi64_mask(tags, given);
+    let forged = _pext_u32(u32::from(halves | halves >> 1), 0x55) as u8;
+    if forged != 0 {
+        wipe(packets, forged);
+    }
+    verdicts.push_four(!forged);
+}
+
+/// Zeroes the payloads of forged packets.
+#[cold]
+#[inline(never)]
+fn wipe(packets: &mut [Option<Packet<'_>>; 4], forged: u8) {
+    for (index, packet) in packets.iter_mut().flatten().enumerate() {
+        if forged >> index & 1 == 1 {
+            packet.payload.fill(0);
         }
     }
 }
 
 /// Whether [`quad`] takes these packets.
-fn fit_together(packets: &[Packet<'_>; 4]) -> bool {
+fn fit_together(packets: &[&mut Packet<'_>; 4]) -> bool {
     let len = packets[0].payload.len();
+    let header_len = packets[0].header.len();
     len <= BLOCKS_MAX * 16
+        && header_len <= HEADER_SHORT
         && packets
             .iter()
-            .all(|packet| packet.payload.len() == len && packet.header.len() <= HEADER_SHORT)
+            .all(|packet| packet.payload.len() == len && packet.header.len() == header_len)
 }
 
 type V = __m512i;
@@ -114,14 +186,47 @@ macro_rules! unroll {
     };
 }
 
-/// The step of GHASH that stands after a round, 0 to 3; any other number: none.
-const fn step_after(rounds: usize, round: usize) -> usize {
+/// Puts four states through all rounds but the last, with a step of other work behind some of the rounds. A macro,
+/// because what is not inlined would pass every vector through memory.
+macro_rules! rounds_with_steps {
+    ($rounds:ident, $key:expr, $states:ident, $steps:literal, $step:ident => $work:block) => {
+        unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+            if ROUND < $rounds {
+                $states = round($states, round_key($key, ROUND));
+                let $step = step_after($rounds, ROUND, $steps);
+                if $step < $steps $work
+            }
+        });
+    };
+}
+
+/// The step of GHASH, of four or eight, that stands after a round; a greater number: none.
+const fn step_after(rounds: usize, round: usize, steps: usize) -> usize {
     let spacing = rounds / 4;
-    if round >= 2 && (round - 2).is_multiple_of(spacing) {
-        (round - 2) / spacing
+    let (group, place) = (
+        round.wrapping_sub(2) / spacing,
+        round.wrapping_sub(2) % spacing,
+    );
+    let per_group = steps / 4;
+    if place < per_group {
+        group.saturating_mul(per_group).saturating_add(place)
     } else {
         usize::MAX
     }
+}
+
+/// Nothing but an order: `sums` are computed before `states` and `next` are used again. Left alone, the compiler gathers
+/// GHASH in front of the rounds or behind them, and port 5 idles while port 0 works.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn before_going_on(mut sums: Sums, [a, b, c, d]: &mut [V; 4], next: &mut V) -> Sums {
+    // SAFETY: no instruction; the operands keep their values.
+    unsafe {
+        asm!("/* {0} {1} {2} {3} {4} {5} {6} */", inout(zmm_reg) sums.r, inout(zmm_reg) sums.f, inout(zmm_reg) *next,
+            inout(zmm_reg) *a, inout(zmm_reg) *b, inout(zmm_reg) *c, inout(zmm_reg) *d,
+            options(nomem, nostack, preserves_flags));
+    }
+    sums
 }
 
 #[inline]
@@ -195,27 +300,30 @@ fn reduce(Sums { r, f }: Sums) -> V {
     _mm512_ternarylogic_epi64::<0x96>(r, swapped, folded)
 }
 
-/// The vector of a header of at most 48 bytes, in lanes 0 to 2, and the length block, in lane 3, as on the wire. Zero
-/// blocks stand in front of a short header, where they count nothing.
+/// The length block in lane 3, as on the wire.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,bmi2")]
-fn header_and_lengths(header: &[u8], header_len: usize, payload_len: usize) -> V {
-    debug_assert!(header.len() <= HEADER_SHORT);
-    let front = HEADER_SHORT - header.len().next_multiple_of(16);
-    let mask = _bzhi_u64(u64::MAX, header.len() as u32) << front;
-    // SAFETY: masked off bytes are not read; the others are those of `header`, whose first byte meets bit `front`.
-    let header =
-        unsafe { _mm512_maskz_loadu_epi8(mask, header.as_ptr().wrapping_sub(front).cast()) };
+#[target_feature(enable = "avx512f")]
+fn lengths(header_len: usize, payload_len: usize) -> V {
     let bits = |len: usize| (len as u64 * 8).swap_bytes().cast_signed();
-    let lengths = _mm_set_epi64x(bits(payload_len), bits(header_len));
-    _mm512_inserti32x4::<3>(header, lengths)
+    let header = _mm512_maskz_set1_epi64(0x40, bits(header_len));
+    _mm512_mask_set1_epi64(header, 0x80, bits(payload_len))
 }
 
-/// The powers of that vector before a payload whose first block has element `first`: lane 3 gets H^1.
+/// The bytes of a header from lane 0 on, in front of `others`.
+#[inline]
+#[target_feature(enable = "avx512bw,bmi2")]
+fn load_header(header: &[u8], others: V) -> V {
+    let mask = _bzhi_u64(u64::MAX, header.len() as u32);
+    // SAFETY: bytes that are masked off are not read, and the others are those of `header`.
+    unsafe { _mm512_mask_loadu_epi8(others, mask, header.as_ptr().cast()) }
+}
+
+/// The powers of that vector for a header of `header_len` bytes before a payload whose first block has element `first`:
+/// lane 3 gets H^1. Lanes between header and length hold zeros, so their powers do not matter.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn header_weights(key: &Key, first: usize) -> Weights {
-    let Weights { h, d } = weights(key, first - 3);
+fn header_weights(key: &Key, header_len: usize, first: usize) -> Weights {
+    let Weights { h, d } = weights(key, first - header_len.div_ceil(16));
     let last = weights(key, POWERS - 1);
     Weights {
         h: _mm512_mask_broadcast_i64x2(h, 0xc0, _mm512_castsi512_si128(last.h)),
@@ -226,14 +334,18 @@ fn header_weights(key: &Key, first: usize) -> Weights {
 /// The nonce in all lanes with counter 0.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn nonce_vector(nonce: &[u8; 12]) -> V {
-    let mut block = [0; 16];
-    block[..12].copy_from_slice(nonce);
-    let block = u128::from_le_bytes(block);
-    _mm512_broadcast_i32x4(_mm_set_epi64x(
-        (block >> 64) as u64 as i64,
-        block as u64 as i64,
-    ))
+fn nonce_vector(nonce: u128) -> V {
+    let (mut low, mut high) = (
+        (nonce as u64).cast_signed(),
+        ((nonce >> 64) as u64).cast_signed(),
+    );
+    // The halves were just stored one by one. Read back as one, they would come only when everything before is done: no
+    // packet would begin while another ends.
+    // SAFETY: no instruction; the operands keep their values.
+    unsafe {
+        asm!("/* {0} {1} */", inout(reg) low, inout(reg) high, options(nomem, nostack, preserves_flags));
+    }
+    _mm512_mask_set1_epi64(_mm512_set1_epi64(low), 0xaa, high)
 }
 
 /// Counter 1 in all lanes.
@@ -340,19 +452,37 @@ unsafe fn load4_masked(from: [*mut u8; 4], mask: u64) -> [V; 4] {
     }
 }
 
-/// Stores bytes behind each pointer.
+/// Stores the first `len` bytes of a vector, 64 at most.
+///
+/// Not with one masked store: to the processor that touches all 64 bytes, the header of the next packet among them, and
+/// whoever loads that has to wait until the store is done. A block that begins in a payload ends in its tag at the latest.
 ///
 /// # Safety
-/// Those of `mask` are writable.
+/// They are writable.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn store4_masked(to: [*mut u8; 4], mask: u64, data: [V; 4]) {
-    // SAFETY: by contract.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
+unsafe fn store_front(to: *mut u8, len: usize, data: V) {
+    let blocks = [
+        _mm512_castsi512_si128(data),
+        _mm512_extracti32x4_epi32::<1>(data),
+        _mm512_extracti32x4_epi32::<2>(data),
+        _mm512_extracti32x4_epi32::<3>(data),
+    ];
+    // SAFETY: by contract; bytes that are masked off are not written.
     unsafe {
-        _mm512_mask_storeu_epi8(to[0].cast(), mask, data[0]);
-        _mm512_mask_storeu_epi8(to[1].cast(), mask, data[1]);
-        _mm512_mask_storeu_epi8(to[2].cast(), mask, data[2]);
-        _mm512_mask_storeu_epi8(to[3].cast(), mask, data[3]);
+        if len == 64 {
+            _mm512_storeu_si512(to.cast(), data);
+            return;
+        }
+        unroll!(BLOCK in [0 1 2 3] {
+            let to = to.wrapping_add(16 * BLOCK);
+            if len >= 16 * BLOCK + 16 {
+                _mm_storeu_si128(to.cast(), blocks[BLOCK]);
+            } else if len > 16 * BLOCK {
+                let mask = _bzhi_u32(0xffff, (len - 16 * BLOCK) as u32) as u16;
+                _mm_mask_storeu_epi8(to.cast(), mask, blocks[BLOCK]);
+            }
+        });
     }
 }
 
@@ -365,29 +495,6 @@ fn advance4(p: [*mut u8; 4], by: usize) -> [*mut u8; 4] {
         p[2].wrapping_add(by),
         p[3].wrapping_add(by),
     ]
-}
-
-/// The four states of vector `index` of four packets go through all rounds but the last; between them the four vectors
-/// `before` are added to the sums of their packets.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq")]
-fn quad_rounds<const R: usize>(
-    key: &Key,
-    mut s: [V; 4],
-    sums: &mut [Sums; 4],
-    before: [V; 4],
-    weights: Weights,
-) -> [V; 4] {
-    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
-        if ROUND < R {
-            s = round(s, round_key(key, ROUND));
-            let step = step_after(R, ROUND);
-            if step < 4 {
-                sums[step] = hash(sums[step], before[step], weights);
-            }
-        }
-    });
-    s
 }
 
 /// Lane i is the sum of the lanes of vector i.
@@ -416,11 +523,62 @@ fn last_lanes(v: [V; 4]) -> V {
     _mm512_shuffle_i64x2::<0x88>(low, high)
 }
 
-/// Four packets of equal length that [`fit_together`].
+/// Four packets whose payloads are done but whose tags are not: their last vectors are still to be hashed.
+struct Pending {
+    live: bool,
+    sums: [Sums; 4],
+    before: [V; 4],
+    powers: Weights,
+    /// Lane i: what masks the tag of packet i.
+    masks: V,
+}
+
+impl Pending {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn nothing() -> Self {
+        let Sums { r, f } = zero();
+        Self {
+            live: false,
+            sums: [zero(); 4],
+            before: [r; 4],
+            powers: Weights { h: r, d: f },
+            masks: r,
+        }
+    }
+
+    /// Hashes the last vectors, and gives the tags.
+    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+    fn settle(&mut self) -> V {
+        self.live = false;
+        let mut sums = self.sums;
+        unroll!(I in [0 1 2 3] { sums[I] = hash(sums[I], self.before[I], self.powers) });
+        finish(&sums, self.masks)
+    }
+}
+
+/// The tags of four packets from their sums, which are reduced together.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+fn finish(sums: &[Sums; 4], masks: V) -> V {
+    let folded = Sums {
+        r: fold4([sums[0].r, sums[1].r, sums[2].r, sums[3].r]),
+        f: fold4([sums[0].f, sums[1].f, sums[2].f, sums[3].f]),
+    };
+    _mm512_xor_si512(_mm512_shuffle_epi8(reduce(folded), reversed()), masks)
+}
+
+/// Enciphers four packets that [`fit_together`], leaves the rest of their work in `pending`, and gives the tags of the
+/// four that were there before, finished beside the first vectors.
+#[inline(never)]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1,bmi2"
 )]
-fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 4]) -> [bool; 4] {
+fn quad<const R: usize, const SEAL: bool>(
+    key: &Key,
+    packets: &mut [&mut Packet<'_>; 4],
+    pending: &mut Pending,
+) -> V {
     let len = packets[0].payload.len();
     let (full, rest, blocks) = (len / 64, len % 64, len.div_ceil(16));
     let first_key = round_key(key, 0);
@@ -428,10 +586,10 @@ fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 
     let [a, b, c, d] = packets;
     let nonces = xor4(
         [
-            nonce_vector(&a.nonce),
-            nonce_vector(&b.nonce),
-            nonce_vector(&c.nonce),
-            nonce_vector(&d.nonce),
+            nonce_vector(a.nonce),
+            nonce_vector(b.nonce),
+            nonce_vector(c.nonce),
+            nonce_vector(d.nonce),
         ],
         first_key,
     );
@@ -452,18 +610,51 @@ fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 
     }
 
     let mut sums = [zero(); 4];
+    let lengths = lengths(a.header.len(), len);
     let mut before = [
-        header_and_lengths(a.header, a.header.len(), len),
-        header_and_lengths(b.header, b.header.len(), len),
-        header_and_lengths(c.header, c.header.len(), len),
-        header_and_lengths(d.header, d.header.len(), len),
+        load_header(a.header, lengths),
+        load_header(b.header, lengths),
+        load_header(c.header, lengths),
+        load_header(d.header, lengths),
     ];
     let first = POWERS - 1 - blocks;
-    let mut powers = header_weights(key, first);
-    for index in 0..full {
+    let mut powers = header_weights(key, a.header.len(), first);
+    let tags;
+    if full == 0 {
+        tags = pending.settle();
+    } else {
+        // SAFETY: the table is not empty.
+        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().cast()) };
+        let mut s = xor4(nonces, counters);
+        let (mut old_sums, mut old) = (pending.sums, pending.before);
+        rounds_with_steps!(R, key, s, 8, step => {
+            if step < 4 {
+                let added = hash(old_sums[step], old[step], pending.powers);
+                let next = if step < 3 { &mut old[step + 1] } else { &mut before[0] };
+                old_sums[step] = before_going_on(added, &mut s, next);
+            } else {
+                let added = hash(zero(), before[step - 4], powers);
+                sums[step - 4] = before_going_on(added, &mut s, &mut before[(step - 3) % 4]);
+            }
+        });
+        // SAFETY: each payload has 64 bytes.
+        let data = unsafe { load4(at) };
+        let out = last_round(s, last_key, data);
+        // SAFETY: the same; the payloads are exclusively borrowed.
+        unsafe { store4(at, out) };
+        at = advance4(at, 64);
+        before = if SEAL { out } else { data };
+        powers = weights(key, first);
+        tags = finish(&old_sums, pending.masks);
+    }
+    for index in 1..full {
         // SAFETY: `index` is less than 27, the number of vectors of `COUNTERS`, because `blocks` is at most 107.
         let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(index).cast()) };
-        let s = quad_rounds::<R>(key, xor4(nonces, counters), &mut sums, before, powers);
+        let mut s = xor4(nonces, counters);
+        rounds_with_steps!(R, key, s, 4, step => {
+            let added = hash(sums[step], before[step], powers);
+            sums[step] = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);
+        });
         // SAFETY: `index` is less than `full`, so each payload has 64 bytes at `at`.
         let data = unsafe { load4(at) };
         let out = last_round(s, last_key, data);
@@ -471,7 +662,7 @@ fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 
         unsafe { store4(at, out) };
         at = advance4(at, 64);
         before = if SEAL { out } else { data };
-        powers = weights(key, first + 4 * index);
+        powers = weights(key, first.wrapping_add(4 * index));
     }
     if rest > 0 {
         let mask = _bzhi_u64(u64::MAX, rest as u32);
@@ -479,12 +670,18 @@ fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 
         let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(full).cast()) };
         let free = if blocks.is_multiple_of(4) { 0 } else { 0xc0 };
         let counters = _mm512_mask_mov_epi64(counters, free, counter_one());
-        let s = quad_rounds::<R>(key, xor4(nonces, counters), &mut sums, before, powers);
+        let mut s = xor4(nonces, counters);
+        rounds_with_steps!(R, key, s, 4, step => {
+            let added = hash(sums[step], before[step], powers);
+            sums[step] = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);
+        });
         // SAFETY: the `rest` bytes that are not masked off are the last of each payload.
         let data = unsafe { load4_masked(at, mask) };
         let out = last_round(s, last_key, data);
         // SAFETY: the same; the payloads are exclusively borrowed.
-        unsafe { store4_masked(at, mask, out) };
+        unsafe {
+            unroll!(I in [0 1 2 3] { store_front(at[I], rest, out[I]) });
+        }
         masks = _mm512_mask_mov_epi64(last_lanes(out), if free == 0 { 0xff } else { 0 }, masks);
         before = if SEAL {
             [
@@ -498,31 +695,14 @@ fn quad<const R: usize, const SEAL: bool>(key: &Key, packets: &mut [Packet<'_>; 
         };
         powers = weights(key, first + 4 * full);
     }
-    unroll!(I in [0 1 2 3] { sums[I] = hash(sums[I], before[I], powers) });
-
-    let folded = Sums {
-        r: fold4([sums[0].r, sums[1].r, sums[2].r, sums[3].r]),
-        f: fold4([sums[0].f, sums[1].f, sums[2].f, sums[3].f]),
+    *pending = Pending {
+        live: true,
+        sums,
+        before,
+        powers,
+        masks,
     };
-    let tags = _mm512_xor_si512(_mm512_shuffle_epi8(reduce(folded), reversed()), masks);
-    let lanes = [
-        _mm512_castsi512_si128(tags),
-        _mm512_extracti32x4_epi32::<1>(tags),
-        _mm512_extracti32x4_epi32::<2>(tags),
-        _mm512_extracti32x4_epi32::<3>(tags),
-    ];
-    if SEAL {
-        for (packet, tag) in packets.iter_mut().zip(lanes) {
-            // SAFETY: a tag has 16 bytes and is exclusively borrowed.
-            unsafe { _mm_storeu_si128(packet.tag.as_mut_ptr().cast(), tag) };
-        }
-        return [true; 4];
-    }
-    let mut genuine = [true; 4];
-    for ((packet, tag), genuine) in packets.iter_mut().zip(lanes).zip(&mut genuine) {
-        *genuine = check(packet, tag);
-    }
-    genuine
+    tags
 }
 
 /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
@@ -555,8 +735,8 @@ fn fold(v: V) -> V {
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1,bmi2"
 )]
-fn single<const R: usize, const SEAL: bool>(key: &Key, mut packet: Packet<'_>) -> bool {
-    let nonce = _mm512_xor_si512(nonce_vector(&packet.nonce), round_key(key, 0));
+fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut Packet<'_>) -> bool {
+    let nonce = _mm512_xor_si512(nonce_vector(packet.nonce), round_key(key, 0));
     let (header_len, len) = (packet.header.len(), packet.payload.len());
     let (mut at, mut left) = (packet.payload.as_mut_ptr(), len);
     let mut counters = _mm512_set_epi32(5, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0);
@@ -567,12 +747,12 @@ fn single<const R: usize, const SEAL: bool>(key: &Key, mut packet: Packet<'_>) -
     let split = header_len > HEADER_SHORT || len > BLOCKS_MAX * 16;
     if split {
         // What comes before the last stretch is hashed, and counts as if xored to the block that follows.
-        let front = 64 - header_len.next_multiple_of(16);
-        let mask = _bzhi_u64(u64::MAX, header_len as u32) << (front % 64);
-        // SAFETY: masked off bytes are not read; the others are those of `header`, whose first byte meets bit `front`.
-        let data =
-            unsafe { _mm512_maskz_loadu_epi8(mask, header.as_ptr().wrapping_sub(front).cast()) };
-        hashed = fold(reduce(hash(zero(), data, weights(key, POWERS - 4))));
+        let powers = weights(key, POWERS - header_len.div_ceil(16));
+        hashed = fold(reduce(hash(
+            zero(),
+            load_header(header, _mm512_setzero_si512()),
+            powers,
+        )));
         header = &[];
     }
     while left > BLOCKS_MAX * 16 {
@@ -589,8 +769,8 @@ fn single<const R: usize, const SEAL: bool>(key: &Key, mut packet: Packet<'_>) -
     let first = POWERS - 1 - blocks;
     sums = hash(
         sums,
-        header_and_lengths(header, header_len, len),
-        header_weights(key, first),
+        load_header(header, lengths(header_len, len)),
+        header_weights(key, header.len(), first),
     );
     if split {
         sums = multiply(sums, hashed, weights(key, first));
@@ -622,7 +802,7 @@ fn single<const R: usize, const SEAL: bool>(key: &Key, mut packet: Packet<'_>) -
         unsafe { _mm_storeu_si128(packet.tag.as_mut_ptr().cast(), tag) };
         return true;
     }
-    check(&mut packet, tag)
+    check(packet, tag)
 }
 
 /// `step` in the last word of each lane.
@@ -664,7 +844,7 @@ impl Head {
         sums: &mut Sums,
     ) -> __m128i {
         let mut s = [nonce; N];
-        let mut masks = [0; N];
+        let (mut lens, mut masks) = ([0; N], [0; N]);
         let mut data = [nonce; N];
         for index in 0..N {
             let counters = _mm512_add_epi32(self.counters, lane_step(4 * index as i32));
@@ -690,10 +870,8 @@ impl Head {
         for index in 0..N {
             let out = _mm512_aesenclast_epi128(s[index], _mm512_xor_si512(last_key, data[index]));
             s[index] = out;
-            // SAFETY: masked off bytes are not written; the others belong to the payload.
-            unsafe {
-                _mm512_mask_storeu_epi8(self.at.wrapping_add(64 * index).cast(), masks[index], out)
-            };
+            // SAFETY: these bytes belong to the payload.
+            unsafe { store_front(self.at.wrapping_add(64 * index), lens[index], out) };
             let hashed = if SEAL {
                 _mm512_maskz_mov_epi8(masks[index], out)
             } else {
@@ -703,29 +881,6 @@ impl Head {
         }
         _mm512_extracti32x4_epi32::<3>(s[N - 1])
     }
-}
-
-/// The four states of successive vectors go through all rounds but the last; between them the vectors `before` are
-/// added to the sums, if there are any.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq")]
-fn rounds<const R: usize, const HASH: bool>(
-    key: &Key,
-    mut s: [V; 4],
-    sums: &mut Sums,
-    before: [V; 4],
-    first: usize,
-) -> [V; 4] {
-    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
-        if ROUND < R {
-            s = round(s, round_key(key, ROUND));
-            let step = step_after(R, ROUND);
-            if HASH && step < 4 {
-                *sums = hash(*sums, before[step], weights(key, first + 4 * step));
-            }
-        }
-    });
-    s
 }
 
 /// Enciphers `count` whole groups of four vectors, the first block of which has the power of element `first`, and adds
@@ -745,7 +900,7 @@ unsafe fn groups<const R: usize, const SEAL: bool>(
     sums: &mut Sums,
 ) {
     let last_key = round_key(key, R);
-    let mut before = [nonce; 4];
+    let (mut before, mut element) = ([nonce; 4], first);
     for index in 0..count {
         let from = at.wrapping_add(256 * index);
         let from = [
@@ -754,7 +909,7 @@ unsafe fn groups<const R: usize, const SEAL: bool>(
             from.wrapping_add(128),
             from.wrapping_add(192),
         ];
-        let s = [
+        let mut s = [
             state(nonce, counters),
             state(nonce, _mm512_add_epi32(counters, lane_step(4))),
             state(nonce, _mm512_add_epi32(counters, lane_step(8))),
@@ -763,13 +918,19 @@ unsafe fn groups<const R: usize, const SEAL: bool>(
         counters = _mm512_add_epi32(counters, lane_step(16));
         // SAFETY: by contract.
         let data = unsafe { load4(from) };
-        let s = if !SEAL {
-            rounds::<R, true>(key, s, sums, data, first + 16 * index)
-        } else if index > 0 {
-            rounds::<R, true>(key, s, sums, before, first + 16 * (index - 1))
+        if !SEAL {
+            before = data;
+            element = first.wrapping_add(16 * index);
+        }
+        if !SEAL || index > 0 {
+            rounds_with_steps!(R, key, s, 4, step => {
+                let added = hash(*sums, before[step], weights(key, element.wrapping_add(4 * step)));
+                *sums = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);
+            });
         } else {
-            rounds::<R, false>(key, s, sums, before, first)
-        };
+            rounds_with_steps!(R, key, s, 4, step => { });
+        }
+        element = first.wrapping_add(16 * index);
         before = last_round(s, last_key, data);
         // SAFETY: by contract.
         unsafe { store4(from, before) };
