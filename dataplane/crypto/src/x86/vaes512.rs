@@ -852,7 +852,8 @@ impl Head {
             if index == N - 1 {
                 s[index] = _mm512_mask_xor_epi64(s[index], 0xc0, nonce, counter_one());
             }
-            masks[index] = _bzhi_u64(u64::MAX, self.len.saturating_sub(64 * index).min(64) as u32);
+            lens[index] = self.len.saturating_sub(64 * index).min(64);
+            masks[index] = _bzhi_u64(u64::MAX, lens[index] as u32);
             // SAFETY: masked off bytes are not read; the others belong to the payload.
             data[index] = unsafe {
                 _mm512_maskz_loadu_epi8(masks[index], self.at.wrapping_add(64 * index).cast())
