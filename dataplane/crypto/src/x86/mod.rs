@@ -5,19 +5,72 @@
     reason = "vector instructions, loads and stores of vectors"
 )]
 
+mod aesni;
 mod key;
+mod narrow;
+mod vaes256;
 mod vaes512;
 
 use std::arch::is_x86_feature_detected;
 
 use crate::aead::AesKey;
 use crate::batch::{Packets, Verdicts};
-use key::Key;
+use key::{Key, POWERS};
 
 /// Rounds of AES-128.
 const SHORT: usize = 10;
 /// Rounds of AES-256.
 const LONG: usize = 14;
+
+/// The most payload blocks whose powers, with those of the longest header and of the length block, are in the table.
+const BLOCKS_MAX: usize = POWERS - 5;
+/// Counters in a table: those of so many blocks, filled up to whole vectors.
+const COUNTERS_MAX: usize = 128;
+
+/// The counters of blocks 0, 1, ..., as they stand in their blocks: 2, 3, ...
+static COUNTERS: Counters = Counters(counters_from(0));
+
+#[repr(C, align(64))]
+struct Counters([u128; COUNTERS_MAX]);
+
+/// The counters of block `first` and those after it.
+const fn counters_from(first: u32) -> [u128; COUNTERS_MAX] {
+    let mut all = [0; COUNTERS_MAX];
+    let mut index = 0;
+    while index < COUNTERS_MAX {
+        all[index] = counter(first.wrapping_add(2 + index as u32));
+        index += 1;
+    }
+    all
+}
+
+/// A counter, big-endian in the last word of its block.
+const fn counter(value: u32) -> u128 {
+    (value.swap_bytes() as u128) << 96
+}
+
+/// Repeats a block for each literal, as a constant.
+macro_rules! unroll {
+    ($name:ident in [$($value:literal)*] $body:block) => {
+        $({ const $name: usize = $value; $body })*
+    };
+}
+use unroll;
+
+/// The step of GHASH, of four or eight, that stands after a round; a greater number: none.
+const fn step_after(rounds: usize, round: usize, steps: usize) -> usize {
+    let spacing = rounds / 4;
+    let (group, place) = (
+        round.wrapping_sub(2) / spacing,
+        round.wrapping_sub(2) % spacing,
+    );
+    let per_group = steps / 4;
+    if place < per_group {
+        group.saturating_mul(per_group).saturating_add(place)
+    } else {
+        usize::MAX
+    }
+}
 
 /// The width of the vectors, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +89,8 @@ impl Width {
             && is_x86_feature_detected!("sse4.1");
         let wide = is_x86_feature_detected!("vaes") && is_x86_feature_detected!("vpclmulqdq");
         match self {
-            Self::W128 => narrow && false,
-            Self::W256 => false && narrow && wide && is_x86_feature_detected!("avx2"),
+            Self::W128 => narrow,
+            Self::W256 => narrow && wide && is_x86_feature_detected!("avx2"),
             Self::W512 => {
                 narrow
                     && wide
@@ -88,7 +141,10 @@ impl Gcm {
             match (self.width, key.rounds()) {
                 (Width::W512, SHORT) => vaes512::run::<SHORT, SEAL>(key, packets),
                 (Width::W512, _) => vaes512::run::<LONG, SEAL>(key, packets),
-                _ => unreachable!(),
+                (Width::W256, SHORT) => vaes256::run::<SHORT, SEAL>(key, packets),
+                (Width::W256, _) => vaes256::run::<LONG, SEAL>(key, packets),
+                (Width::W128, SHORT) => aesni::run::<SHORT, SEAL>(key, packets),
+                (Width::W128, _) => aesni::run::<LONG, SEAL>(key, packets),
             }
         }
     }

@@ -16,34 +16,12 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::key::{Key, POWERS};
+use super::narrow::STRETCH;
+use super::{BLOCKS_MAX, COUNTERS, step_after, unroll};
 use crate::batch::{Packet, Packets, Verdicts};
 
-/// The most payload blocks whose powers, with the header's and the length's, are in the table.
-const BLOCKS_MAX: usize = POWERS - 5;
 /// The longest header that leaves lane 3 of its vector to the length block.
 const HEADER_SHORT: usize = 48;
-/// Blocks of one stretch of a longer payload: whole groups of 16.
-const STRETCH: usize = 96;
-
-/// Counters of vector k: block 4k + lane has counter 4k + lane + 2, big-endian, in the last word of its lane.
-static COUNTERS: Counters = Counters::new();
-
-#[repr(C, align(64))]
-struct Counters([[u32; 16]; BLOCKS_MAX.div_ceil(4)]);
-
-impl Counters {
-    const fn new() -> Self {
-        let mut all = [[0; 16]; BLOCKS_MAX.div_ceil(4)];
-        let mut counter = 2_u32;
-        while counter < 2 + 4 * all.len() as u32 {
-            let block = counter as usize - 2;
-            all[block / 4][block % 4 * 4 + 3] = counter.to_be();
-            counter += 1;
-        }
-        Self(all)
-    }
-}
-
 /// Seals or opens the packets; the verdicts mean nothing when sealing.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1,bmi2"
@@ -179,13 +157,6 @@ struct Weights {
     d: V,
 }
 
-/// Repeats a block for each literal, as a constant.
-macro_rules! unroll {
-    ($name:ident in [$($value:literal)*] $body:block) => {
-        $({ const $name: usize = $value; $body })*
-    };
-}
-
 /// Puts four states through all rounds but the last, with a step of other work behind some of the rounds. A macro,
 /// because what is not inlined would pass every vector through memory.
 macro_rules! rounds_with_steps {
@@ -198,21 +169,6 @@ macro_rules! rounds_with_steps {
             }
         });
     };
-}
-
-/// The step of GHASH, of four or eight, that stands after a round; a greater number: none.
-const fn step_after(rounds: usize, round: usize, steps: usize) -> usize {
-    let spacing = rounds / 4;
-    let (group, place) = (
-        round.wrapping_sub(2) / spacing,
-        round.wrapping_sub(2) % spacing,
-    );
-    let per_group = steps / 4;
-    if place < per_group {
-        group.saturating_mul(per_group).saturating_add(place)
-    } else {
-        usize::MAX
-    }
 }
 
 /// Nothing but an order: `sums` are computed before `states` and `next` are used again. Left alone, the compiler gathers
@@ -649,7 +605,7 @@ fn quad<const R: usize, const SEAL: bool>(
     }
     for index in 1..full {
         // SAFETY: `index` is less than 27, the number of vectors of `COUNTERS`, because `blocks` is at most 107.
-        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(index).cast()) };
+        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(4 * index).cast()) };
         let mut s = xor4(nonces, counters);
         rounds_with_steps!(R, key, s, 4, step => {
             let added = hash(sums[step], before[step], powers);
@@ -667,7 +623,7 @@ fn quad<const R: usize, const SEAL: bool>(
     if rest > 0 {
         let mask = _bzhi_u64(u64::MAX, rest as u32);
         // SAFETY: as above: a partial vector is one of the 27.
-        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(full).cast()) };
+        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(4 * full).cast()) };
         let free = if blocks.is_multiple_of(4) { 0 } else { 0xc0 };
         let counters = _mm512_mask_mov_epi64(counters, free, counter_one());
         let mut s = xor4(nonces, counters);
