@@ -7,7 +7,7 @@ use sealcast_crypto::{
 };
 
 const PREFIX: [u8; 7] = [1, 2, 3, 4, 5, 6, 7];
-const KEYS: [AesKey; 2] = [AesKey::Aes128([0x21; 16]), AesKey::Aes256([0x42; 32])];
+static KEYS: [AesKey; 2] = [AesKey::Aes128([0x21; 16]), AesKey::Aes256([0x42; 32])];
 
 fn clear(len: usize) -> Vec<u8> {
     (1..=251).cycle().take(len).collect()
