@@ -54,6 +54,16 @@ pub struct Frame<'a> {
     pub ctr: u64,
 }
 
+impl Span {
+    /// [`end`](Self::end) of a packet that lies in a buffer, whose sum cannot overflow.
+    const fn end_inside(&self) -> usize {
+        self.offset
+            .wrapping_add(self.header_len)
+            .wrapping_add(self.payload_len)
+            .wrapping_add(TAG_LEN)
+    }
+}
+
 impl Frame<'_> {
     const fn span(&self) -> Span {
         Span {
@@ -283,10 +293,11 @@ impl<'a> Spans<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {
         let span = self.spans.next()?;
+        let end = span.end_inside();
         let (before, rest) =
-            std::mem::take(&mut self.rest).split_at_mut(span.end() - self.position);
-        let skipped = span.offset - self.position;
-        (self.rest, self.position) = (rest, span.end());
+            std::mem::take(&mut self.rest).split_at_mut(end.wrapping_sub(self.position));
+        let skipped = span.offset.wrapping_sub(self.position);
+        (self.rest, self.position) = (rest, end);
         Some(Packet::new(self.salt, span, &mut before[skipped..]))
     }
 }
@@ -302,7 +313,11 @@ impl<'a> Frames<'a, '_> {
     fn next(&mut self) -> Option<Packet<'a>> {
         let frame = self.frames.next()?;
         let span = frame.span();
-        Some(Packet::new(self.salt, &span, &mut frame.buf[..span.end()]))
+        Some(Packet::new(
+            self.salt,
+            &span,
+            &mut frame.buf[..span.end_inside()],
+        ))
     }
 }
 

@@ -150,14 +150,14 @@ fn expand_256(round_keys: &mut [u128; LONG + 1], key: &[u8; 32]) {
     let (mut before, mut last) = (load(&block(low)), load(&block(high)));
     store(&mut round_keys[0], before);
     store(&mut round_keys[1], last);
-    for index in 2..=LONG {
+    for (round_key, index) in round_keys[2..].iter_mut().zip(2_usize..) {
         let mixed = if index.is_multiple_of(2) {
             rotate_and_substitute(last, 1 << (index / 2 - 1))
         } else {
             substitute(last)
         };
         (before, last) = (last, next_round_key(before, mixed));
-        store(&mut round_keys[index], last);
+        store(round_key, last);
     }
 }
 

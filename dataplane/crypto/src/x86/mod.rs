@@ -1,8 +1,13 @@
-//! AES-GCM on x86-64, in three widths of vector that share one expanded key (`key.rs`): `vaes512.rs`, `vaes256.rs`,
+//! AES-GCM on x86-64, in three widths of vector that share one expanded key (`key.rs`): `vaes512/`, `vaes256.rs`,
 //! `aesni.rs`. This file chooses among them; a batch is dispatched once.
 #![expect(
     unsafe_code,
     reason = "vector instructions, loads and stores of vectors"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "lengths within a payload, and words that are taken apart"
 )]
 
 mod aesni;
@@ -11,7 +16,7 @@ mod narrow;
 mod vaes256;
 mod vaes512;
 
-use std::arch::is_x86_feature_detected;
+use std::arch::{asm, is_x86_feature_detected};
 
 use crate::aead::AesKey;
 use crate::batch::{Packets, Verdicts};
@@ -34,11 +39,11 @@ static COUNTERS: Counters = Counters(counters_from(0));
 struct Counters([u128; COUNTERS_MAX]);
 
 /// The counters of block `first` and those after it.
-const fn counters_from(first: u32) -> [u128; COUNTERS_MAX] {
+const fn counters_from(first: usize) -> [u128; COUNTERS_MAX] {
     let mut all = [0; COUNTERS_MAX];
     let mut index = 0;
     while index < COUNTERS_MAX {
-        all[index] = counter(first.wrapping_add(2 + index as u32));
+        all[index] = counter((first + 2 + index) as u32);
         index += 1;
     }
     all
@@ -47,6 +52,31 @@ const fn counters_from(first: u32) -> [u128; COUNTERS_MAX] {
 /// A counter, big-endian in the last word of its block.
 const fn counter(value: u32) -> u128 {
     (value.swap_bytes() as u128) << 96
+}
+
+/// The block of the lengths in bits, bytes reversed.
+const fn lengths(header: usize, payload: usize) -> u128 {
+    ((header as u128 * 8) << 64) | (payload as u128 * 8)
+}
+
+/// Low and high half, as vectors are made of.
+const fn halves(block: u128) -> [i64; 2] {
+    [
+        (block as u64).cast_signed(),
+        ((block >> 64) as u64).cast_signed(),
+    ]
+}
+
+/// The halves of a block, which the compiler may not join again. The halves of a nonce were just stored one by one; read
+/// back as a whole they would come only when everything before is done, and no packet would begin while another ends.
+#[inline(always)]
+fn halves_apart(block: u128) -> [i64; 2] {
+    let [mut low, mut high] = halves(block);
+    // SAFETY: no instruction; the operands keep their values.
+    unsafe {
+        asm!("/* {0} {1} */", inout(reg) low, inout(reg) high, options(nomem, nostack, preserves_flags));
+    }
+    [low, high]
 }
 
 /// Repeats a block for each literal, as a constant.

@@ -48,6 +48,7 @@ macro_rules! kernel {
             packets: &mut Packets<'_, '_>,
         ) -> Verdicts {
             let mut verdicts = Verdicts::NONE;
+            // Not a `for` loop: `next` of a `&mut` would not be inlined.
             while let Some(mut packet) = packets.next() {
                 verdicts.push(single::<R, SEAL>(key, &mut packet));
             }
@@ -56,7 +57,8 @@ macro_rules! kernel {
 
         #[target_feature(enable = $features)]
         fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut Packet<'_>) -> bool {
-            let nonce = _mm_xor_si128(block(packet.nonce), round_key(key, 0));
+            let [low, high] = super::halves_apart(packet.nonce);
+            let nonce = _mm_xor_si128(_mm_set_epi64x(high, low), round_key(key, 0));
             let mask = encrypt_block::<R>(key, _mm_xor_si128(nonce, block(super::counter(1))));
             let (header_len, len) = (packet.header.len(), packet.payload.len());
 
@@ -74,7 +76,7 @@ macro_rules! kernel {
                     sums = fold_sums(groups::<R, SEAL>(key, nonce, counters, stretch, FIRST));
                     multiply_block(key, &mut sums, before, FIRST);
                     done += 16 * STRETCH;
-                    later = super::counters_from((done / 16) as u32);
+                    later = super::counters_from(done / 16);
                     counters = &later;
                 }
             }
@@ -88,7 +90,7 @@ macro_rules! kernel {
                 sums = Sums { r: _mm_setzero_si128(), f: _mm_setzero_si128() };
                 multiply_block(key, &mut sums, before, first);
             }
-            let lengths = _mm_set_epi64x((8 * header_len) as i64, (8 * len) as i64);
+            let lengths = block(super::lengths(header_len, len));
             multiply_block(key, &mut sums, lengths, POWERS - 1);
 
             let (whole, head) = rest.split_at_mut(rest.len() / GROUP * GROUP);
@@ -271,7 +273,8 @@ macro_rules! kernel {
         #[inline]
         #[target_feature(enable = $features)]
         fn block(value: u128) -> __m128i {
-            _mm_set_epi64x((value >> 64) as i64, value as i64)
+            let [low, high] = super::halves(value);
+            _mm_set_epi64x(high, low)
         }
 
         #[inline]
