@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::key::{Key, POWERS};
-use super::narrow::{STRETCH, kernel, partial_block};
+use super::narrow::{STRETCH, kernel, partial_block, store_partial};
 use super::{BLOCKS_MAX, unroll};
 use crate::batch::{Packet, Packets, Verdicts};
 

@@ -27,6 +27,28 @@ pub(super) fn partial_block(bytes: &[u8]) -> u128 {
     }
 }
 
+/// Stores the first bytes of a block, which [`partial_block`] made; without a call, which would spill all vectors.
+#[inline]
+pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
+    let len = bytes.len();
+    let (low, high) = (block as u64, (block >> (8 * len.saturating_sub(8))) as u64);
+    if let Some(first) = bytes.first_chunk_mut() {
+        *first = low.to_le_bytes();
+        if let Some(last) = bytes.last_chunk_mut() {
+            *last = high.to_le_bytes();
+        }
+    } else if let Some(first) = bytes.first_chunk_mut() {
+        *first = (low as u32).to_le_bytes();
+        if let Some(last) = bytes.last_chunk_mut() {
+            *last = ((low >> (8 * (len - 4))) as u32).to_le_bytes();
+        }
+    } else {
+        for (byte, value) in bytes.iter_mut().zip(low.to_le_bytes()) {
+            *byte = value;
+        }
+    }
+}
+
 /// The functions of one width. In scope must be: `V`, `LANES` (blocks in a vector), and on vectors `load`, `store`, `both`
 /// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `fold` (the sum of the lanes), `pin`.
 macro_rules! kernel {
@@ -144,26 +166,28 @@ macro_rules! kernel {
             let blocks = head.len().div_ceil(16);
             let mut keystream = [0_u128; 8 * LANES];
             let (nonce, zeros) = (both(nonce), both(_mm_setzero_si128()));
-            for start in (0..blocks).step_by(4 * LANES) {
-                let mut states = [zeros; 4];
+            for start in (0..blocks).step_by(4) {
+                let mut states = [zeros; 4 / LANES];
                 for (index, state) in states.iter_mut().enumerate() {
-                    // SAFETY: a head has fewer than 8 vectors and follows whole groups, so that its counters, padded to
-                    // four vectors, are in the table.
+                    // SAFETY: a head is less than 16 blocks and follows whole groups, so that its counters, filled up to
+                    // four blocks, are in the table.
                     let counters = unsafe { load(counters.as_ptr().wrapping_add(start + index * LANES).cast()) };
                     *state = xor(nonce, counters);
                 }
                 unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
                     if ROUND < R {
                         let key = both(round_key(key, ROUND));
-                        unroll!(I in [0 1 2 3] { states[I] = round(states[I], key) });
+                        for state in &mut states {
+                            *state = round(*state, key);
+                        }
                     }
                 });
                 let last = both(round_key(key, R));
-                unroll!(I in [0 1 2 3] {
-                    let to = keystream.as_mut_ptr().wrapping_add(start + I * LANES);
-                    // SAFETY: `start` is 0 or `4 * LANES`, so all vectors lie in `keystream`.
-                    unsafe { store(to.cast(), last_round(states[I], last)) }
-                });
+                for (index, state) in states.iter().enumerate() {
+                    let to = keystream.as_mut_ptr().wrapping_add(start + index * LANES);
+                    // SAFETY: `start` is at most 12 with two lanes and 4 with one, so all vectors lie in `keystream`.
+                    unsafe { store(to.cast(), last_round(*state, last)) }
+                }
             }
             let (full, rest) = head.as_chunks_mut::<16>();
             for ((index, bytes), keystream) in full.iter_mut().enumerate().zip(&keystream) {
@@ -179,7 +203,7 @@ macro_rules! kernel {
             if !rest.is_empty() {
                 let data = partial_block(rest);
                 let out = (data ^ keystream[full.len()]) & ((1 << (8 * rest.len())) - 1);
-                rest.copy_from_slice(&out.to_le_bytes()[..rest.len()]);
+                store_partial(rest, out);
                 let hashed = block(if SEAL { out } else { data });
                 multiply_block(key, sums, reverse_block(hashed), first + full.len());
             }

@@ -7,7 +7,7 @@ use super::vectors::*;
 use crate::batch::Packet;
 use crate::x86::key::{Key, POWERS};
 use crate::x86::narrow::STRETCH;
-use crate::x86::{BLOCKS_MAX, step_after, unroll};
+use crate::x86::{BLOCKS_MAX, COUNTERS, step_after, unroll};
 
 /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
 #[inline]
@@ -63,7 +63,9 @@ pub(super) fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut P
         const FIRST: usize = POWERS - STRETCH;
         let mut sums = multiply(zero(), hashed, weights(key, FIRST));
         // SAFETY: more than a stretch of the payload is left behind `at`.
-        unsafe { groups::<R, SEAL>(key, nonce, counters, at, STRETCH / 16, FIRST, &mut sums) };
+        unsafe {
+            groups::<R, SEAL, false>(key, nonce, counters, at, STRETCH / 16, FIRST, &mut sums);
+        }
         hashed = fold(reduce(sums));
         counters = _mm512_add_epi32(counters, lane_step(STRETCH as i32));
         (at, left) = (at.wrapping_add(16 * STRETCH), left - 16 * STRETCH);
@@ -97,7 +99,13 @@ pub(super) fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut P
         }
     };
     // SAFETY: so many groups of 256 bytes are left behind `at`.
-    unsafe { groups::<R, SEAL>(key, nonce, counters, at, whole, first, &mut sums) };
+    unsafe {
+        if left == len {
+            groups::<R, SEAL, true>(key, nonce, counters, at, whole, first, &mut sums);
+        } else {
+            groups::<R, SEAL, false>(key, nonce, counters, at, whole, first, &mut sums);
+        }
+    }
 
     let hash = _mm512_shuffle_epi8(fold(reduce(sums)), reversed());
     let tag = _mm_xor_si128(_mm512_castsi512_si128(hash), mask);
@@ -189,13 +197,13 @@ impl Head {
 }
 
 /// Enciphers `count` whole groups of four vectors, the first block of which has the power of element `first`, and adds
-/// to the sums.
+/// to the sums. `NEAR` says that the payload begins with them, so that their counters are in the table.
 ///
 /// # Safety
 /// 256 `count` bytes behind `at` are exclusively borrowed.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq")]
-unsafe fn groups<const R: usize, const SEAL: bool>(
+unsafe fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
     key: &Key,
     nonce: V,
     mut counters: V,
@@ -214,12 +222,26 @@ unsafe fn groups<const R: usize, const SEAL: bool>(
             from.wrapping_add(128),
             from.wrapping_add(192),
         ];
-        let mut s = [
-            state(nonce, counters),
-            state(nonce, _mm512_add_epi32(counters, lane_step(4))),
-            state(nonce, _mm512_add_epi32(counters, lane_step(8))),
-            state(nonce, _mm512_add_epi32(counters, lane_step(12))),
-        ];
+        let mut s = if NEAR {
+            let table = COUNTERS.0.as_ptr().wrapping_add(16 * index);
+            // SAFETY: whole groups of a payload of at most 107 blocks, fewer than the table has counters.
+            let counters = unsafe {
+                [
+                    _mm512_load_si512(table.cast()),
+                    _mm512_load_si512(table.wrapping_add(4).cast()),
+                    _mm512_load_si512(table.wrapping_add(8).cast()),
+                    _mm512_load_si512(table.wrapping_add(12).cast()),
+                ]
+            };
+            xor4(counters, nonce)
+        } else {
+            [
+                state(nonce, counters),
+                state(nonce, _mm512_add_epi32(counters, lane_step(4))),
+                state(nonce, _mm512_add_epi32(counters, lane_step(8))),
+                state(nonce, _mm512_add_epi32(counters, lane_step(12))),
+            ]
+        };
         counters = _mm512_add_epi32(counters, lane_step(16));
         // SAFETY: by contract.
         let data = unsafe { load4(from) };
