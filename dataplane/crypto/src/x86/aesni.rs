@@ -73,6 +73,18 @@ fn shuffle(data: V, order: V) -> V {
 
 #[inline]
 #[target_feature(enable = "sse2")]
+fn add(a: V, b: V) -> V {
+    _mm_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn lane_numbers() -> V {
+    _mm_setzero_si128()
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
 fn fold(v: V) -> __m128i {
     v
 }

@@ -33,17 +33,16 @@ const BLOCKS_MAX: usize = POWERS - 5;
 const COUNTERS_MAX: usize = 128;
 
 /// The counters of blocks 0, 1, ..., as they stand in their blocks: 2, 3, ...
-static COUNTERS: Counters = Counters(counters_from(0));
+static COUNTERS: Counters = Counters(first_counters());
 
 #[repr(C, align(64))]
 struct Counters([u128; COUNTERS_MAX]);
 
-/// The counters of block `first` and those after it.
-const fn counters_from(first: usize) -> [u128; COUNTERS_MAX] {
+const fn first_counters() -> [u128; COUNTERS_MAX] {
     let mut all = [0; COUNTERS_MAX];
     let mut index = 0;
     while index < COUNTERS_MAX {
-        all[index] = counter((first + 2 + index) as u32);
+        all[index] = counter(2 + index as u32);
         index += 1;
     }
     all
@@ -77,6 +76,11 @@ fn halves_apart(block: u128) -> [i64; 2] {
         asm!("/* {0} {1} */", inout(reg) low, inout(reg) high, options(nomem, nostack, preserves_flags));
     }
     [low, high]
+}
+
+/// A number as a word of a vector.
+const fn word(value: usize) -> i32 {
+    value as i32
 }
 
 /// Repeats a block for each literal, as a constant.

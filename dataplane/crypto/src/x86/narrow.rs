@@ -50,7 +50,8 @@ pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
 }
 
 /// The functions of one width. In scope must be: `V`, `LANES` (blocks in a vector), and on vectors `load`, `store`, `both`
-/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `fold` (the sum of the lanes), `pin`.
+/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last words), `fold` (the sum of the lanes),
+/// `pin`.
 macro_rules! kernel {
     ($features:tt) => {
         /// Bytes of eight vectors.
@@ -85,8 +86,6 @@ macro_rules! kernel {
             let (header_len, len) = (packet.header.len(), packet.payload.len());
 
             let mut sums = Sums { r: _mm_setzero_si128(), f: _mm_setzero_si128() };
-            let mut counters = &super::COUNTERS.0;
-            let mut later;
             let mut done = 0;
             if len > BLOCKS_MAX * 16 {
                 // Stretches are hashed one by one; the hash so far counts as if xored to the block that follows.
@@ -95,11 +94,9 @@ macro_rules! kernel {
                     const FIRST: usize = POWERS - STRETCH;
                     let before = reduce(sums);
                     let stretch = &mut packet.payload[done..done + 16 * STRETCH];
-                    sums = fold_sums(groups::<R, SEAL>(key, nonce, counters, stretch, FIRST));
+                    sums = fold_sums(groups::<R, SEAL, false>(key, nonce, done / 16, stretch, FIRST));
                     multiply_block(key, &mut sums, before, FIRST);
                     done += 16 * STRETCH;
-                    later = super::counters_from(done / 16);
-                    counters = &later;
                 }
             }
 
@@ -117,8 +114,12 @@ macro_rules! kernel {
 
             let (whole, head) = rest.split_at_mut(rest.len() / GROUP * GROUP);
             let skipped = whole.len() / 16;
-            encrypt_head::<R, SEAL>(key, nonce, &counters[skipped..], head, first + skipped, &mut sums);
-            let wide = fold_sums(groups::<R, SEAL>(key, nonce, counters, whole, first));
+            encrypt_head::<R, SEAL>(key, nonce, done / 16 + skipped, head, first + skipped, &mut sums);
+            let wide = fold_sums(if done == 0 {
+                groups::<R, SEAL, true>(key, nonce, 0, whole, first)
+            } else {
+                groups::<R, SEAL, false>(key, nonce, done / 16, whole, first)
+            });
             let sums = Sums { r: _mm_xor_si128(sums.r, wide.r), f: _mm_xor_si128(sums.f, wide.f) };
 
             let tag = _mm_xor_si128(reverse_block(reduce(sums)), mask);
@@ -152,13 +153,13 @@ macro_rules! kernel {
             }
         }
 
-        /// Enciphers less than a group, and adds it, its first block with the power of element `first`.
+        /// Enciphers less than a group, which begins with block `start_block`, and adds it, its first block with the power of element `first`.
         #[inline]
         #[target_feature(enable = $features)]
         fn encrypt_head<const R: usize, const SEAL: bool>(
             key: &Key,
             nonce: __m128i,
-            counters: &[u128],
+            start_block: usize,
             head: &mut [u8],
             first: usize,
             sums: &mut Sums<__m128i>,
@@ -166,13 +167,11 @@ macro_rules! kernel {
             let blocks = head.len().div_ceil(16);
             let mut keystream = [0_u128; 8 * LANES];
             let (nonce, zeros) = (both(nonce), both(_mm_setzero_si128()));
+            let numbers = first_counters(start_block);
             for start in (0..blocks).step_by(4) {
                 let mut states = [zeros; 4 / LANES];
                 for (index, state) in states.iter_mut().enumerate() {
-                    // SAFETY: a head is less than 16 blocks and follows whole groups, so that its counters, filled up to
-                    // four blocks, are in the table.
-                    let counters = unsafe { load(counters.as_ptr().wrapping_add(start + index * LANES).cast()) };
-                    *state = xor(nonce, counters);
+                    *state = xor(nonce, counters_behind(numbers, start + index * LANES));
                 }
                 unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
                     if ROUND < R {
@@ -209,30 +208,37 @@ macro_rules! kernel {
             }
         }
 
-        /// Enciphers whole groups, whose first block has the power of element `first`, and gives their sums.
+        /// Enciphers whole groups, which begin with block `start_block` and whose first block has the power of element
+        /// `first`, and gives their sums. `NEAR`: they are the first of the packet, so their counters are in the table.
         #[inline]
         #[target_feature(enable = $features)]
-        fn groups<const R: usize, const SEAL: bool>(
+        fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
             key: &Key,
             nonce: __m128i,
-            counters: &[u128; super::COUNTERS_MAX],
+            start_block: usize,
             payload: &mut [u8],
             first: usize,
         ) -> Sums<V> {
             let nonce = both(nonce);
             let zeros = both(_mm_setzero_si128());
             let mut sums = Sums { r: zeros, f: zeros };
+            let mut numbers = first_counters(start_block);
             let count = payload.len() / GROUP;
             let at = payload.as_mut_ptr();
             for index in 0..count {
                 let blocks = index.wrapping_mul(8 * LANES);
-                let counters = counters.as_ptr().wrapping_add(blocks);
+                let table = super::COUNTERS.0.as_ptr().wrapping_add(blocks);
                 let to = at.wrapping_add(16 * blocks);
                 let mut s = [zeros; 8];
                 unroll!(I in [0 1 2 3 4 5 6 7] {
-                    // SAFETY: a payload of whole groups has at most 107 blocks, fewer than the table of counters.
-                    s[I] = xor(nonce, unsafe { load(counters.wrapping_add(I * LANES).cast()) });
+                    s[I] = xor(nonce, if NEAR {
+                        // SAFETY: a payload of whole groups has at most 107 blocks, fewer than the table of counters.
+                        unsafe { load(table.wrapping_add(I * LANES).cast()) }
+                    } else {
+                        counters_behind(numbers, I * LANES)
+                    });
                 });
+                numbers = add(numbers, both(last_word(8 * LANES)));
                 // Which group is hashed: when sealing, the one before.
                 let lag = if SEAL { 8 * LANES } else { 0 };
                 let hashed = to.cast_const().wrapping_sub(16 * lag);
@@ -277,6 +283,28 @@ macro_rules! kernel {
                 });
             }
             sums
+        }
+
+        /// Counters of a block and those after it, little-endian in the last word of each lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn first_counters(block: usize) -> V {
+            add(both(last_word(2 + block)), lane_numbers())
+        }
+
+        /// `value` in the last word.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn last_word(value: usize) -> __m128i {
+            _mm_slli_si128::<12>(_mm_cvtsi32_si128(super::word(value)))
+        }
+
+        /// Counters `steps` further, as they stand in their blocks.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn counters_behind(numbers: V, steps: usize) -> V {
+            let order = _mm_set_epi32(0x0c0d_0e0f, -1, -1, -1);
+            shuffle(add(numbers, both(last_word(steps))), both(order))
         }
 
         #[inline]

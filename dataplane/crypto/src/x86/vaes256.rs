@@ -73,6 +73,18 @@ fn shuffle(data: V, order: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx2")]
+fn add(a: V, b: V) -> V {
+    _mm256_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lane_numbers() -> V {
+    _mm256_set_epi32(1, 0, 0, 0, 0, 0, 0, 0)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
 fn fold(v: V) -> __m128i {
     _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v))
 }
