@@ -94,6 +94,7 @@ impl Verdicts {
     }
 
     /// Adds those on the next four, the low bits.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub(crate) fn push_four(&mut self, genuine: u8) {
         self.genuine |= u128::from(genuine & 0xf) << self.len;
         self.len += 4;
@@ -289,7 +290,23 @@ pub(crate) struct Spans<'a> {
     spans: slice::Iter<'a, Span>,
 }
 
-impl<'a> Spans<'a> {
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+impl Spans<'_> {
+    /// The packets, leaving none.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            salt: self.salt,
+            rest: std::mem::take(&mut self.rest),
+            position: self.position,
+            spans: std::mem::take(&mut self.spans),
+        }
+    }
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Packet<'a>;
+
     #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {
         let span = self.spans.next()?;
@@ -308,7 +325,21 @@ pub(crate) struct Frames<'a, 'f> {
     frames: slice::IterMut<'a, Frame<'f>>,
 }
 
-impl<'a> Frames<'a, '_> {
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+impl Frames<'_, '_> {
+    /// The packets, leaving none.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            salt: self.salt,
+            frames: std::mem::take(&mut self.frames),
+        }
+    }
+}
+
+impl<'a> Iterator for Frames<'a, '_> {
+    type Item = Packet<'a>;
+
     #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {
         let frame = self.frames.next()?;

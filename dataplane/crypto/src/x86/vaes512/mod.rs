@@ -36,15 +36,26 @@ pub(super) fn run<const R: usize, const SEAL: bool>(
     key: &Key,
     packets: &mut Packets<'_, '_>,
 ) -> Verdicts {
+    // What cuts the packets off stays in registers if it is known, and taken out of its place.
+    match packets {
+        Packets::Spans(spans) => each::<R, SEAL>(key, spans.take()),
+        Packets::Frames(frames) => each::<R, SEAL>(key, frames.take()),
+        Packets::One(packet) => each::<R, SEAL>(key, packet.take().into_iter()),
+    }
+}
+
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1,bmi2"
+)]
+fn each<'a, const R: usize, const SEAL: bool>(
+    key: &Key,
+    packets: impl Iterator<Item = Packet<'a>>,
+) -> Verdicts {
     let mut verdicts = Verdicts::NONE;
     let mut slots = [const { [const { None }; 4] }; 2];
     let (mut turn, mut count) = (0, 0);
     let mut pending = Pending::nothing();
-    #[expect(
-        clippy::while_let_on_iterator,
-        reason = "`next` of a `&mut` is not inlined"
-    )]
-    while let Some(packet) = packets.next() {
+    for packet in packets {
         slots[turn][count] = Some(packet);
         count += 1;
         if count < 4 {
