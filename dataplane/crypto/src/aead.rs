@@ -96,7 +96,7 @@ impl SealKey {
     }
 
     /// Seals the packets of one buffer in place: encrypts each payload and writes its tag. Headers are read, all other
-    /// bytes left alone. It is fastest when payloads begin on 64-byte lines.
+    /// bytes left alone. It is fastest when payloads begin on 64-byte lines and follow one another in fours of one length.
     ///
     /// # Panics
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or

@@ -24,6 +24,8 @@
 //!   reveals neither the epoch root nor the secret of another lane, and signatures (SEC-05).
 //! - Secrets are wiped when dropped and never shown by `Debug`. They are compared in constant time.
 //! - The packet path neither allocates, locks nor reads a clock.
+//! - A program calls [`Backend::from_env`] when it starts, so that a wrong `SEALCAST_CRYPTO_BACKEND` (`vaes512`, `vaes256`,
+//!   `aesni`, `portable`) is told there; without the variable, the fastest implementation is taken.
 //! - Bytes from outside end in an error or a [`Verdicts`] bit. What panics is a batch that our own code laid out wrongly.
 //!
 //! Absent on purpose: choosing nonces (packet numbers are the protocol's; a number used twice under one key breaks

@@ -220,3 +220,36 @@ fn dot(a: __m128i, h: __m128i, d: __m128i) -> __m128i {
     let folded = _mm_clmulepi64_si128::<0x00>(f, reduction());
     _mm_xor_si128(_mm_xor_si128(r, folded), _mm_shuffle_epi32::<0x4e>(f))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H^k * H = H^(k + 1) all along the table, and behind H^1 there is nothing.
+    #[test]
+    fn powers_follow_one_another() {
+        if !crate::x86::Width::W128.runs_here() {
+            return;
+        }
+        for key in [AesKey::Aes128([3; 16]), AesKey::Aes256([5; 32])] {
+            // SAFETY: the processor has the features.
+            unsafe {
+                let key = Key::expand(&key);
+                let (h, d) = (load(&key.h[POWERS - 1]), load(&key.d[POWERS - 1]));
+                for k in 1..POWERS {
+                    let mut next = 0;
+                    store(&mut next, dot(load(&key.h[POWERS - k]), h, d));
+                    assert_eq!(next, key.h[POWERS - k - 1], "H^{}", k + 1);
+                }
+                assert_eq!(key.h[POWERS..], [0; PADDING]);
+                assert_eq!(key.d[POWERS..], [0; PADDING]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_wipes_itself() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<Key>();
+    }
+}
