@@ -4,9 +4,9 @@
 //! GHASH needs for the same vector fit beside them on port 5, if every stretch of code holds both. So four vectors at a
 //! time are enciphered, and hashed is, between their rounds, what was enciphered or read just before.
 //!
-//! - [`quad`]: four packets of one length, vector k of each at a time. Nothing waits at the end of a packet, and the tags
+//! - `quad.rs`: four packets of one length, vector k of each at a time. Nothing waits at the end of a packet, and the tags
 //!   of all four are made at once.
-//! - [`single`]: any packet alone, four successive vectors at a time. A partial vector comes first, because sums commute.
+//! - `single.rs`: any packet alone, four successive vectors at a time. A partial vector comes first, because sums commute.
 //!
 //! GHASH is the sum of block i of n times H^(n + 1 - i) and the length block times H^1 (see `key.rs`). A header of up to
 //! 48 bytes shares a vector with the length block. The block of counter 1, which masks the tag, takes lane 3 of the last
@@ -151,7 +151,7 @@ fn wipe(packets: &mut [Option<Packet<'_>>; 4], forged: u8) {
     }
 }
 
-/// Whether [`quad`] takes these packets.
+/// Whether [`quad()`] takes these packets.
 fn fit_together(packets: &[&mut Packet<'_>; 4]) -> bool {
     let len = packets[0].payload.len();
     let header_len = packets[0].header.len();

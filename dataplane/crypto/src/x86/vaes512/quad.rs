@@ -107,7 +107,7 @@ fn finish(sums: &[Sums; 4], masks: V) -> V {
     _mm512_xor_si512(_mm512_shuffle_epi8(reduce(folded), reversed()), masks)
 }
 
-/// Enciphers four packets that [`fit_together`], leaves the rest of their work in `pending`, and gives the tags of the
+/// Enciphers four packets that `fit_together`, leaves the rest of their work in `pending`, and gives the tags of the
 /// four that were there before, finished beside the first vectors.
 #[inline(never)]
 #[target_feature(

@@ -1,4 +1,4 @@
-//! What [`quad`](super::quad) and [`single`](super::single) are made of.
+//! What `quad.rs` and `single.rs` are made of.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
