@@ -1,5 +1,5 @@
-//! The packet AEAD: AES-256-GCM with a 16-byte tag over batches of packets, as RFC 9605 uses it in its cipher suite
-//! 0x0005 (AES_256_GCM_SHA512_128).
+//! The packet AEAD: AES-GCM with a 16-byte tag over batches of packets. On the wire it is AES-256-GCM as RFC 9605 uses it
+//! in its cipher suite 0x0005 (AES_256_GCM_SHA512_128); [`AesKey`] also knows AES-128.
 //!
 //! The key and salt are those of one lane. The nonce is the salt xor the packet number (RFC 9605 4.4.3), so under one
 //! key a packet number may be sealed **once**, whatever happens (SEC-06); the caller reserves numbers before it seals. The
@@ -7,18 +7,36 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::backend::{Backend, Kernel};
 use crate::batch::{Frame, Span, Verdicts, frame_packets, packets};
 use crate::kdf::LaneSecret;
 
-/// Length of the AES key, in bytes.
+/// Length of the AES key of a lane, in bytes.
 pub const KEY_LEN: usize = 32;
 /// Length of the salt and of the nonce, in bytes.
 pub const SALT_LEN: usize = 12;
 /// Length of the tag behind each payload, in bytes.
 pub const TAG_LEN: usize = 16;
+
+/// A key of AES-GCM; its length chooses the cipher.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub enum AesKey {
+    /// AES-128: 10 rounds.
+    Aes128([u8; 16]),
+    /// AES-256: 14 rounds; the cipher of lanes.
+    Aes256([u8; 32]),
+}
+
+impl fmt::Debug for AesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aes128(_) => "Aes128(..)",
+            Self::Aes256(_) => "Aes256(..)",
+        })
+    }
+}
 
 /// Seals the packets of one lane: the sending half.
 pub struct SealKey(LaneKey);
@@ -33,11 +51,15 @@ struct LaneKey {
 }
 
 impl LaneKey {
-    fn new(secret: &LaneSecret, backend: Backend) -> Self {
+    fn new(key: &AesKey, salt: &[u8; SALT_LEN], backend: Backend) -> Self {
         Self {
-            kernel: Kernel::new(secret.key(), backend),
-            salt: Zeroizing::new(*secret.salt()),
+            kernel: Kernel::new(key, backend),
+            salt: Zeroizing::new(*salt),
         }
+    }
+
+    fn of_lane(secret: &LaneSecret, backend: Backend) -> Self {
+        Self::new(&AesKey::Aes256(*secret.key()), secret.salt(), backend)
     }
 }
 
@@ -48,10 +70,23 @@ impl SealKey {
         Self::with_backend(secret, Backend::detect())
     }
 
-    /// A key that runs on `backend`, which must be [available](Backend::available).
+    /// A key that runs on `backend`.
+    ///
+    /// # Panics
+    /// If `backend` is not [available](Backend::available).
     #[must_use]
     pub fn with_backend(secret: &LaneSecret, backend: Backend) -> Self {
-        Self(LaneKey::new(secret, backend))
+        Self(LaneKey::of_lane(secret, backend))
+    }
+
+    /// A key of its parts, for what is no lane: other cipher suites, tests, benchmarks. The nonce of a packet is `salt` xor
+    /// its number.
+    ///
+    /// # Panics
+    /// If `backend` is not [available](Backend::available).
+    #[must_use]
+    pub fn from_parts(key: &AesKey, salt: &[u8; SALT_LEN], backend: Backend) -> Self {
+        Self(LaneKey::new(key, salt, backend))
     }
 
     /// The implementation it runs on.
@@ -61,13 +96,13 @@ impl SealKey {
     }
 
     /// Seals the packets of one buffer in place: encrypts each payload and writes its tag. Headers are read, all other
-    /// bytes left alone. It is fastest when payloads begin on 64-byte lines.
+    /// bytes left alone. It is fastest when payloads begin on 64-byte lines and follow one another in fours of one length.
     ///
     /// # Panics
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
     /// leave the buffer. Nothing has been sealed then.
     pub fn seal(&self, buf: &mut [u8], spans: &[Span]) {
-        self.0.kernel.seal(packets(&self.0.salt, buf, spans));
+        self.0.kernel.seal(&mut packets(&self.0.salt, buf, spans));
     }
 
     /// Seals packets that have a buffer each, like [`seal`](Self::seal).
@@ -76,7 +111,7 @@ impl SealKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been sealed
     /// then.
     pub fn seal_frames(&self, frames: &mut [Frame<'_>]) {
-        self.0.kernel.seal(frame_packets(&self.0.salt, frames));
+        self.0.kernel.seal(&mut frame_packets(&self.0.salt, frames));
     }
 }
 
@@ -87,10 +122,23 @@ impl OpenKey {
         Self::with_backend(secret, Backend::detect())
     }
 
-    /// A key that runs on `backend`, which must be [available](Backend::available).
+    /// A key that runs on `backend`.
+    ///
+    /// # Panics
+    /// If `backend` is not [available](Backend::available).
     #[must_use]
     pub fn with_backend(secret: &LaneSecret, backend: Backend) -> Self {
-        Self(LaneKey::new(secret, backend))
+        Self(LaneKey::of_lane(secret, backend))
+    }
+
+    /// A key of its parts, for what is no lane: other cipher suites, tests, benchmarks. The nonce of a packet is `salt` xor
+    /// its number.
+    ///
+    /// # Panics
+    /// If `backend` is not [available](Backend::available).
+    #[must_use]
+    pub fn from_parts(key: &AesKey, salt: &[u8; SALT_LEN], backend: Backend) -> Self {
+        Self(LaneKey::new(key, salt, backend))
     }
 
     /// The implementation it runs on.
@@ -106,7 +154,7 @@ impl OpenKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) spans, or they are not in ascending order, overlap or
     /// leave the buffer. Nothing has been opened then. The bytes of a packet never make it panic.
     pub fn open(&self, buf: &mut [u8], spans: &[Span]) -> Verdicts {
-        self.0.kernel.open(packets(&self.0.salt, buf, spans))
+        self.0.kernel.open(&mut packets(&self.0.salt, buf, spans))
     }
 
     /// Opens packets that have a buffer each, like [`open`](Self::open).
@@ -115,7 +163,7 @@ impl OpenKey {
     /// If there are more than [`BATCH_MAX`](crate::BATCH_MAX) frames, or one leaves its buffer. Nothing has been opened
     /// then.
     pub fn open_frames(&self, frames: &mut [Frame<'_>]) -> Verdicts {
-        self.0.kernel.open(frame_packets(&self.0.salt, frames))
+        self.0.kernel.open(&mut frame_packets(&self.0.salt, frames))
     }
 }
 

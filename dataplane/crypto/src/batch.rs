@@ -54,6 +54,16 @@ pub struct Frame<'a> {
     pub ctr: u64,
 }
 
+impl Span {
+    /// [`end`](Self::end) of a packet that lies in a buffer, whose sum cannot overflow.
+    const fn end_inside(&self) -> usize {
+        self.offset
+            .wrapping_add(self.header_len)
+            .wrapping_add(self.payload_len)
+            .wrapping_add(TAG_LEN)
+    }
+}
+
 impl Frame<'_> {
     const fn span(&self) -> Span {
         Span {
@@ -74,12 +84,25 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
+    /// Of a batch of which nothing is known yet.
+    pub(crate) const NONE: Self = Self { genuine: 0, len: 0 };
+
+    /// Adds the verdict on the next packet. There are never more than [`BATCH_MAX`].
+    pub(crate) fn push(&mut self, genuine: bool) {
+        self.genuine |= u128::from(genuine) << self.len;
+        self.len += 1;
+    }
+
+    /// Adds those on the next four, the low bits.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    pub(crate) fn push_four(&mut self, genuine: u8) {
+        self.genuine |= u128::from(genuine & 0xf) << self.len;
+        self.len += 4;
+    }
+
     pub(crate) fn collect(verdicts: impl Iterator<Item = bool>) -> Self {
-        let mut all = Self { genuine: 0, len: 0 };
-        for genuine in verdicts {
-            all.genuine |= u128::from(genuine) << all.len;
-            all.len += 1;
-        }
+        let mut all = Self::NONE;
+        verdicts.for_each(|genuine| all.push(genuine));
         all
     }
 
@@ -127,8 +150,12 @@ impl fmt::Debug for Verdicts {
 }
 
 /// One packet as an implementation of the AEAD sees it.
+///
+/// A nonce is a number, and what makes packets is inlined into the loops that take them: then nothing goes through memory
+/// in one size and comes back in another, which costs the processor dozens of cycles for each packet.
 pub(crate) struct Packet<'a> {
-    pub(crate) nonce: [u8; SALT_LEN],
+    /// The 12 bytes of the nonce; byte i is bits 8i to 8i + 7.
+    pub(crate) nonce: u128,
     pub(crate) header: &'a [u8],
     pub(crate) payload: &'a mut [u8],
     pub(crate) tag: &'a mut [u8; TAG_LEN],
@@ -136,6 +163,7 @@ pub(crate) struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Takes `bytes` apart: exactly one packet.
+    #[inline(always)]
     fn new(salt: &[u8; SALT_LEN], span: &Span, bytes: &'a mut [u8]) -> Self {
         let (header, rest) = bytes.split_at_mut(span.header_len);
         let (payload, tag) = rest
@@ -151,23 +179,54 @@ impl<'a> Packet<'a> {
 }
 
 /// The salt xor the packet number, big-endian and right-aligned (RFC 9605 4.4.3).
-fn nonce(salt: &[u8; SALT_LEN], ctr: u64) -> [u8; SALT_LEN] {
-    let mut nonce = *salt;
-    for (byte, ctr) in nonce[SALT_LEN - 8..].iter_mut().zip(ctr.to_be_bytes()) {
-        *byte ^= ctr;
+#[inline(always)]
+fn nonce(salt: &[u8; SALT_LEN], ctr: u64) -> u128 {
+    nonce_of_bytes(salt) ^ u128::from(ctr.swap_bytes()) << 32
+}
+
+/// The nonce as [`Packet`] holds it.
+#[inline(always)]
+pub(crate) fn nonce_of_bytes(nonce: &[u8; SALT_LEN]) -> u128 {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *nonce;
+    let front = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let back = u32::from_le_bytes([i, j, k, l]);
+    u128::from(back) << 64 | u128::from(front)
+}
+
+/// The packets of one call, in order: one type for every shape of a batch, so that an implementation is compiled once.
+/// Packets do not overlap, so an implementation may hold several at a time.
+pub(crate) enum Packets<'a, 'f> {
+    /// Of one buffer.
+    Spans(Spans<'a>),
+    /// With a buffer each.
+    Frames(Frames<'a, 'f>),
+    /// A single one.
+    One(Option<Packet<'a>>),
+}
+
+impl<'a> Iterator for Packets<'a, '_> {
+    type Item = Packet<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Packet<'a>> {
+        match self {
+            Self::Spans(spans) => spans.next(),
+            Self::Frames(frames) => frames.next(),
+            Self::One(packet) => packet.take(),
+        }
     }
-    nonce
 }
 
 /// The packets of one buffer, in order.
 ///
 /// # Panics
 /// At once, if there are too many, or if they are not in ascending order, overlap or leave the buffer.
+#[inline(always)]
 pub(crate) fn packets<'a>(
     salt: &'a [u8; SALT_LEN],
     buf: &'a mut [u8],
     spans: &'a [Span],
-) -> impl Iterator<Item = Packet<'a>> {
+) -> Packets<'a, 'static> {
     assert!(
         spans.len() <= BATCH_MAX,
         "{} packets in a batch",
@@ -182,22 +241,23 @@ pub(crate) fn packets<'a>(
         );
         free = span.end();
     }
-    Spans {
+    Packets::Spans(Spans {
         salt,
         rest: buf,
         position: 0,
         spans: spans.iter(),
-    }
+    })
 }
 
 /// The packets of frames, in order.
 ///
 /// # Panics
 /// At once, if there are too many, or if one leaves its buffer.
-pub(crate) fn frame_packets<'a>(
+#[inline(always)]
+pub(crate) fn frame_packets<'a, 'f>(
     salt: &'a [u8; SALT_LEN],
-    frames: &'a mut [Frame<'_>],
-) -> impl Iterator<Item = Packet<'a>> {
+    frames: &'a mut [Frame<'f>],
+) -> Packets<'a, 'f> {
     assert!(
         frames.len() <= BATCH_MAX,
         "{} packets in a batch",
@@ -211,9 +271,9 @@ pub(crate) fn frame_packets<'a>(
             frame.buf.len()
         );
     }
-    frames.iter_mut().map(move |frame| {
-        let span = frame.span();
-        Packet::new(salt, &span, &mut frame.buf[..span.end()])
+    Packets::Frames(Frames {
+        salt,
+        frames: frames.iter_mut(),
     })
 }
 
@@ -221,9 +281,8 @@ const fn fits(span: &Span, len: usize) -> bool {
     span.header_len <= HEADER_MAX && span.payload_len <= PAYLOAD_MAX && span.end() <= len
 }
 
-/// Cuts packets off the front of a buffer. Ascending order makes that possible without aliasing, and lets an
-/// implementation hold several packets at a time.
-struct Spans<'a> {
+/// Cuts packets off the front of a buffer. Ascending order makes that possible without aliasing.
+pub(crate) struct Spans<'a> {
     salt: &'a [u8; SALT_LEN],
     rest: &'a mut [u8],
     /// Where `rest` begins in the buffer.
@@ -231,16 +290,65 @@ struct Spans<'a> {
     spans: slice::Iter<'a, Span>,
 }
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+impl Spans<'_> {
+    /// The packets, leaving none.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            salt: self.salt,
+            rest: std::mem::take(&mut self.rest),
+            position: self.position,
+            spans: std::mem::take(&mut self.spans),
+        }
+    }
+}
+
 impl<'a> Iterator for Spans<'a> {
     type Item = Packet<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {
         let span = self.spans.next()?;
+        let end = span.end_inside();
         let (before, rest) =
-            std::mem::take(&mut self.rest).split_at_mut(span.end() - self.position);
-        let skipped = span.offset - self.position;
-        (self.rest, self.position) = (rest, span.end());
+            std::mem::take(&mut self.rest).split_at_mut(end.wrapping_sub(self.position));
+        let skipped = span.offset.wrapping_sub(self.position);
+        (self.rest, self.position) = (rest, end);
         Some(Packet::new(self.salt, span, &mut before[skipped..]))
+    }
+}
+
+/// Takes frames one after the other.
+pub(crate) struct Frames<'a, 'f> {
+    salt: &'a [u8; SALT_LEN],
+    frames: slice::IterMut<'a, Frame<'f>>,
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+impl Frames<'_, '_> {
+    /// The packets, leaving none.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            salt: self.salt,
+            frames: std::mem::take(&mut self.frames),
+        }
+    }
+}
+
+impl<'a> Iterator for Frames<'a, '_> {
+    type Item = Packet<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Packet<'a>> {
+        let frame = self.frames.next()?;
+        let span = frame.span();
+        Some(Packet::new(
+            self.salt,
+            &span,
+            &mut frame.buf[..span.end_inside()],
+        ))
     }
 }
 
@@ -264,9 +372,10 @@ mod tests {
     #[test]
     fn the_nonce_is_salt_xor_number() {
         let salt = [0xf0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-        assert_eq!(nonce(&salt, 0), salt);
-        assert_eq!(nonce(&salt, u64::MAX)[..5], [0xf0, 1, 2, 3, !4]);
-        assert_eq!(nonce(&salt, 0x0102)[9..], [9, 10 ^ 1, 11 ^ 2]);
+        let bytes = |ctr| nonce(&salt, ctr).to_le_bytes();
+        assert_eq!((&bytes(0)[..12], &bytes(0)[12..]), (&salt[..], &[0; 4][..]));
+        assert_eq!(bytes(u64::MAX)[..5], [0xf0, 1, 2, 3, !4]);
+        assert_eq!(bytes(0x0102)[9..12], [9, 10 ^ 1, 11 ^ 2]);
     }
 
     #[test]

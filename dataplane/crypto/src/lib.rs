@@ -3,10 +3,15 @@
 //!
 //! | file | what it holds | source |
 //! |---|---|---|
-//! | `aead.rs` | [`SealKey`], [`OpenKey`]: AES-256-GCM over batches of packets | RFC 9605 4.4.3, 4.4.4 (suite 0x0005), NIST SP 800-38D |
+//! | `aead.rs` | [`SealKey`], [`OpenKey`], [`AesKey`]: AES-GCM over batches of packets | RFC 9605 4.4.3, 4.4.4 (suite 0x0005), NIST SP 800-38D |
 //! | `batch.rs` | [`Span`], [`Frame`], [`Verdicts`]: the shapes of a batch | |
-//! | `backend.rs` | [`Backend`]: the implementations of the packet AEAD, chosen once per key | |
+//! | `segment.rs` | [`SegmentSealer`], [`SegmentOpener`]: content at rest and downloads, in segments of 64 KiB | Hoang et al. 2015 (STREAM) |
+//! | `backend.rs` | [`Backend`]: the implementations of AES-GCM, chosen once per key | |
 //! | `portable.rs` | the implementation that runs everywhere | NIST SP 800-38D |
+//! | `x86/` | those of x86-64; unsafe code stands only here | NIST SP 800-38D |
+//! | `x86/key.rs` | what they share: round keys, powers of the hash key | FIPS 197, RFC 8452 appendix A, eprint 2025/2171 |
+//! | `x86/vaes512.rs` | 512-bit vectors, four packets at a time | |
+//! | `x86/narrow.rs` | the common part of `x86/vaes256.rs` and `x86/aesni.rs` | |
 //! | `kdf.rs` | [`EpochRoot`], [`Prk`], [`LaneSecret`], [`Commitment`] | RFC 5869, RFC 9605 4.4.2 |
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
@@ -19,10 +24,12 @@
 //!   reveals neither the epoch root nor the secret of another lane, and signatures (SEC-05).
 //! - Secrets are wiped when dropped and never shown by `Debug`. They are compared in constant time.
 //! - The packet path neither allocates, locks nor reads a clock.
+//! - A program calls [`Backend::from_env`] when it starts, so that a wrong `SEALCAST_CRYPTO_BACKEND` (`vaes512`, `vaes256`,
+//!   `aesni`, `portable`) is told there; without the variable, the fastest implementation is taken.
 //! - Bytes from outside end in an error or a [`Verdicts`] bit. What panics is a batch that our own code laid out wrongly.
 //!
 //! Absent on purpose: choosing nonces (packet numbers are the protocol's; a number used twice under one key breaks
-//! AES-GCM), replay windows, key rotation, any cipher suite but 0x0005, and a post-quantum key wrap.
+//! AES-GCM), replay windows, key rotation, any cipher suite of lanes but 0x0005, and a post-quantum key wrap.
 
 #![warn(missing_docs)]
 
@@ -32,14 +39,20 @@ mod batch;
 mod bytes;
 mod kdf;
 mod portable;
+mod segment;
 mod sign;
 mod siv;
 mod wrap;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod x86;
 
-pub use aead::{KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
-pub use backend::Backend;
+pub use aead::{AesKey, KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
+pub use backend::{Backend, BackendError};
 pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
 pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
+pub use segment::{
+    BadSegment, PREFIX_LEN, SEALED_SEGMENT_LEN, SEGMENT_LEN, SegmentOpener, SegmentSealer,
+};
 pub use sign::{BadSignature, Signature, SigningKey, VerifyingKey};
 pub use siv::{OpenError, SivKey};
 pub use wrap::{UnwrapError, WrapError, WrapKeyPair, WrapPublicKey, Wrapped, wrap};

@@ -1,40 +1,58 @@
-//! AES-256-GCM (NIST SP 800-38D) composed of the crates `aes` and `ghash`, which find the processor's instructions
+//! AES-GCM (NIST SP 800-38D) composed of the crates `aes` and `ghash`, which find the processor's instructions
 //! themselves. No unsafe code here; the reference that every other implementation is compared with.
 
-use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use aes::{Aes128, Aes256};
 use ghash::universal_hash::UniversalHash as _;
 use ghash::{Block, GHash};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use crate::aead::{KEY_LEN, SALT_LEN, TAG_LEN};
+use crate::aead::{AesKey, TAG_LEN};
 use crate::batch::Packet;
 
 const BLOCK: usize = 16;
 /// Keystream blocks made at a time: with the block for the tag, payloads up to 1520 bytes take one go.
 const CHUNK: usize = 96;
 
-/// An expanded key. `Aes256` and `GHash` wipe themselves when dropped.
+/// The round keys, which wipe themselves when dropped.
+enum Aes {
+    Short(Box<Aes128>),
+    Long(Box<Aes256>),
+}
+
+impl Aes {
+    fn encrypt(&self, blocks: &mut [Block]) {
+        match self {
+            Self::Short(aes) => aes.encrypt_blocks(blocks),
+            Self::Long(aes) => aes.encrypt_blocks(blocks),
+        }
+    }
+}
+
+/// An expanded key. `Aes128`, `Aes256` and `GHash` wipe themselves when dropped.
 pub(crate) struct Gcm {
-    aes: Aes256,
+    aes: Aes,
     /// Holds the hash key; cloned for each packet.
     ghash: GHash,
 }
 
 impl Gcm {
-    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
-        let aes = Aes256::new(key.into());
-        let mut hash_key = Block::default();
-        aes.encrypt_block(&mut hash_key);
-        let ghash = GHash::new(&hash_key);
-        hash_key.zeroize();
+    pub(crate) fn new(key: &AesKey) -> Self {
+        let aes = match key {
+            AesKey::Aes128(key) => Aes::Short(Box::new(Aes128::new(key.into()))),
+            AesKey::Aes256(key) => Aes::Long(Box::new(Aes256::new(key.into()))),
+        };
+        let mut hash_key = [Block::default()];
+        aes.encrypt(&mut hash_key);
+        let ghash = GHash::new(&hash_key[0]);
+        hash_key[0].zeroize();
         Self { aes, ghash }
     }
 
     /// Encrypts the payload and writes the tag.
     pub(crate) fn seal(&self, packet: Packet<'_>) {
-        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        let mask = self.apply_keystream(packet.nonce, packet.payload);
         *packet.tag = self.tag(mask, packet.header, packet.payload);
     }
 
@@ -42,7 +60,7 @@ impl Gcm {
     pub(crate) fn open(&self, packet: Packet<'_>) -> bool {
         // The mask of the tag falls off with the keystream, so the hash of the ciphertext is taken first.
         let unmasked = self.hash(packet.header, packet.payload);
-        let mask = self.apply_keystream(&packet.nonce, packet.payload);
+        let mask = self.apply_keystream(packet.nonce, packet.payload);
         let genuine = bool::from(xor(mask, unmasked).ct_eq(packet.tag));
         if !genuine {
             packet.payload.fill(0);
@@ -68,7 +86,7 @@ impl Gcm {
     }
 
     /// Xors the keystream from counter 2 on over `data`, and returns the block of counter 1, which masks the tag.
-    fn apply_keystream(&self, nonce: &[u8; SALT_LEN], data: &mut [u8]) -> [u8; TAG_LEN] {
+    fn apply_keystream(&self, nonce: u128, data: &mut [u8]) -> [u8; TAG_LEN] {
         let mut blocks = [Block::default(); CHUNK];
         let (first, rest) = data.split_at_mut(data.len().min((CHUNK - 1) * BLOCK));
         self.keystream(nonce, 1, &mut blocks[..1 + first.len().div_ceil(BLOCK)]);
@@ -84,12 +102,12 @@ impl Gcm {
     }
 
     /// Encrypts successive counter blocks, the first of which has the number `counter`.
-    fn keystream(&self, nonce: &[u8; SALT_LEN], counter: u32, blocks: &mut [Block]) {
+    fn keystream(&self, nonce: u128, counter: u32, blocks: &mut [Block]) {
         for (block, counter) in blocks.iter_mut().zip(counter..) {
-            block[..SALT_LEN].copy_from_slice(nonce);
-            block[SALT_LEN..].copy_from_slice(&counter.to_be_bytes());
+            let counter = u128::from(counter.swap_bytes()) << 96;
+            *block = (nonce | counter).to_le_bytes().into();
         }
-        self.aes.encrypt_blocks(blocks);
+        self.aes.encrypt(blocks);
     }
 }
 
@@ -107,16 +125,13 @@ fn xor_in_place(data: &mut [u8], keystream: &[Block]) {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
-    fn seal(
-        key: [u8; KEY_LEN],
-        nonce: [u8; SALT_LEN],
-        header: &[u8],
-        payload: &mut [u8],
-    ) -> [u8; TAG_LEN] {
+    fn seal(key: [u8; 32], nonce: u128, header: &[u8], payload: &mut [u8]) -> [u8; TAG_LEN] {
         let mut tag = [0; TAG_LEN];
-        Gcm::new(&key).seal(Packet {
+        Gcm::new(&AesKey::Aes256(key)).seal(Packet {
             nonce,
             header,
             payload,
@@ -128,13 +143,13 @@ mod tests {
     /// Test cases 13 and 14 of the GCM specification (McGrew, Viega): key, nonce and plaintext all zero.
     #[test]
     fn the_specifications_first_cases() {
-        let tag = seal([0; 32], [0; 12], &[], &mut []);
+        let tag = seal([0; 32], 0, &[], &mut []);
         assert_eq!(
             u128::from_be_bytes(tag),
             0x530f_8afb_c745_36b9_a963_b4f1_c4cb_738b
         );
         let mut payload = [0; 16];
-        let tag = seal([0; 32], [0; 12], &[], &mut payload);
+        let tag = seal([0; 32], 0, &[], &mut payload);
         assert_eq!(
             u128::from_be_bytes(payload),
             0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18
@@ -148,16 +163,16 @@ mod tests {
     /// The keystream of a long payload is that of its counter blocks, also across the chunk boundary.
     #[test]
     fn chunks_join_without_a_seam() {
-        let gcm = Gcm::new(&[7; 32]);
-        let nonce = [9; SALT_LEN];
+        let gcm = Gcm::new(&AesKey::Aes256([7; 32]));
+        let nonce = 9 << 88 | 7;
         for len in [0, 1, 15, 16, 1519, 1520, 1521, 3055, 3056, 3057, 4608] {
             let mut whole = vec![0; len];
-            let mask = gcm.apply_keystream(&nonce, &mut whole);
+            let mask = gcm.apply_keystream(nonce, &mut whole);
             let mut blocks = vec![Block::default(); 1 + len.div_ceil(BLOCK)];
             for (block, counter) in blocks.iter_mut().zip(1_u32..) {
-                block[..12].copy_from_slice(&nonce);
+                block[..12].copy_from_slice(&nonce.to_le_bytes()[..12]);
                 block[12..].copy_from_slice(&counter.to_be_bytes());
-                gcm.aes.encrypt_block(block);
+                gcm.aes.encrypt(slice::from_mut(block));
             }
             let expected = Block::slice_as_flattened(&blocks);
             assert_eq!(mask, expected[..BLOCK]);
@@ -167,8 +182,8 @@ mod tests {
 
     #[test]
     fn a_forged_packet_is_zeroed() {
-        let gcm = Gcm::new(&[1; 32]);
-        let (nonce, header) = ([2; SALT_LEN], [3; 12]);
+        let gcm = Gcm::new(&AesKey::Aes128([1; 16]));
+        let (nonce, header) = (2, [3; 12]);
         for forge in [false, true] {
             let mut payload = [4; 40];
             let mut tag = [0; TAG_LEN];
@@ -200,7 +215,8 @@ mod tests {
     #[test]
     fn the_key_wipes_itself() {
         fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
-        wiped(&Gcm::new(&[0; 32]).aes);
+        wiped(&Aes128::new(&[0; 16].into()));
+        wiped(&Aes256::new(&[0; 32].into()));
         // `GHash` has no marker of its own; it consists of a value that needs dropping.
         assert!(std::mem::needs_drop::<GHash>());
     }

@@ -1,19 +1,19 @@
 //! Every implementation of the packet AEAD against aws-lc-rs on random batches. The whole buffer is compared, which
 //! proves that bytes outside the packets are left alone.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{
-    BATCH_MAX, Backend, Frame, HEADER_MAX, LaneSecret, OpenKey, SealKey, Span, TAG_LEN,
+    AesKey, BATCH_MAX, Backend, Frame, HEADER_MAX, OpenKey, SealKey, Span, TAG_LEN,
 };
 
 /// A batch in a buffer of random bytes.
 #[derive(Clone, Debug)]
 struct Batch {
-    key: [u8; 32],
+    key: AesKey,
     salt: [u8; 12],
     spans: Vec<Span>,
     len: usize,
@@ -35,12 +35,12 @@ fn packet(
 fn batch(payload: impl Strategy<Value = usize>, most: usize) -> impl Strategy<Value = Batch> {
     let packets = vec(packet(payload), 1..=most);
     (
-        any::<([u8; 32], [u8; 12], u64)>(),
+        any::<([u8; 32], bool, [u8; 12], u64)>(),
         packets,
         0..64_usize,
         0..70_usize,
     )
-        .prop_map(|((key, salt, seed), packets, shift, behind)| {
+        .prop_map(|((key, short, salt, seed), packets, shift, behind)| {
             let mut len = 0;
             let mut spans = Vec::new();
             for (gap, header_len, payload_len, ctr) in packets {
@@ -53,6 +53,11 @@ fn batch(payload: impl Strategy<Value = usize>, most: usize) -> impl Strategy<Va
                 len = span.end();
                 spans.push(span);
             }
+            let key = if short {
+                AesKey::Aes128(key[..16].try_into().expect("16 bytes"))
+            } else {
+                AesKey::Aes256(key)
+            };
             Batch {
                 key,
                 salt,
@@ -75,10 +80,6 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 impl Batch {
-    fn secret(&self) -> LaneSecret {
-        LaneSecret::from_parts(self.key, self.salt)
-    }
-
     fn clear(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len];
         ChaCha8Rng::seed_from_u64(self.seed).fill_bytes(&mut bytes);
@@ -87,7 +88,11 @@ impl Batch {
 
     /// `clear`, its packets sealed by the other library.
     fn sealed(&self, clear: &[u8]) -> Vec<u8> {
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.key).expect("32 bytes"));
+        let key = match &self.key {
+            AesKey::Aes128(key) => UnboundKey::new(&AES_128_GCM, key),
+            AesKey::Aes256(key) => UnboundKey::new(&AES_256_GCM, key),
+        };
+        let key = LessSafeKey::new(key.expect("the right length"));
         let mut bytes = clear.to_vec();
         for span in &self.spans {
             let mut nonce = self.salt;
@@ -156,8 +161,8 @@ proptest! {
         let sealed = batch.sealed(&clear);
         let opened = batch.opened(&clear, &sealed);
         for &backend in Backend::available() {
-            let seal = SealKey::with_backend(&batch.secret(), backend);
-            let open = OpenKey::with_backend(&batch.secret(), backend);
+            let seal = SealKey::from_parts(&batch.key, &batch.salt, backend);
+            let open = OpenKey::from_parts(&batch.key, &batch.salt, backend);
             prop_assert!(batch.shifted(&clear, |buf| seal.seal(buf, &batch.spans)) == sealed);
             prop_assert!(batch.shifted(&clear, |buf| seal.seal_frames(&mut batch.frames(buf))) == sealed);
 
@@ -182,7 +187,7 @@ proptest! {
             opened[span.offset + span.header_len..span.end() - TAG_LEN].fill(0);
         }
         for &backend in Backend::available() {
-            let open = OpenKey::with_backend(&batch.secret(), backend);
+            let open = OpenKey::from_parts(&batch.key, &batch.salt, backend);
             let mut verdicts = None;
             prop_assert!(batch.shifted(&sealed, |buf| verdicts = Some(open.open(buf, &batch.spans))) == opened);
             let verdicts = verdicts.unwrap();
