@@ -34,9 +34,11 @@ mod signals;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use sealcast_crypto::Backend;
 use sealcast_objects::api::Role;
 
 /// Live content, encrypted once, multicast, keys changing without a lost packet.
@@ -120,7 +122,19 @@ fn main() -> ExitCode {
             "info,refinery_core=warn"
         },
     );
-    let result = match cli.command {
+    let result = named_backend().and_then(|()| run(cli.command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (code, error) = failure.parts();
+            eprintln!("sealcast: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
@@ -131,15 +145,13 @@ fn main() -> ExitCode {
         Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let (code, error) = failure.parts();
-            eprintln!("sealcast: {error:#}");
-            ExitCode::from(code)
-        }
     }
+}
+
+/// If the environment names a crypto backend, it must be one that runs here.
+fn named_backend() -> Result<(), Failure> {
+    let named = Backend::from_env().context(Backend::ENV);
+    named.map(drop).map_err(Failure::Configuration)
 }
 
 /// A generator seeded by the operating system.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use sealcast_crypto::Backend;
 use sealcast_dataplane::fleet::{Fleet, Running};
 use sealcast_dataplane::status::Published;
 use sealcast_proto::ids::ChannelId;
@@ -103,6 +104,7 @@ impl std::fmt::Debug for RunArgs<'_> {
 /// Runs `plan` until its channels have ended, the limit is reached, or INT or TERM comes.
 pub fn run<K: Kind>(kind: &K, plan: Plan, args: &RunArgs<'_>) -> Result<(), Failure> {
     let open = |error: std::io::Error| Failure::CannotOpen(error.into());
+    tracing::info!(backend = %Backend::detect(), "packet crypto");
     let signals = Signals::listen().map_err(open)?;
     let cores: Vec<_> = if plan.cores.is_empty() {
         vec![None]

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::keyserver::KeyServer;
-use crate::process::sealcast;
+use crate::process::{sealcast, sealcast_in};
 
 /// Runs to the end (at most a few seconds) and gives exit code and standard error.
 fn run(folder: &Path, args: &[&str]) -> (i32, String) {
@@ -198,6 +198,14 @@ fn help_is_a_page_and_flags_are_checked() {
         "{text}"
     );
     let folder = tempfile::tempdir().unwrap();
+    let variable = ["SEALCAST_CRYPTO_BACKEND=fastest".to_owned()];
+    let mut named = sealcast_in(&variable, None, folder.path(), "named", &SEND);
+    assert_eq!(named.wait(Duration::from_secs(5)).code(), Some(2));
+    let said = named.errors();
+    assert!(
+        said.contains("SEALCAST_CRYPTO_BACKEND") && said.contains("portable"),
+        "{said}"
+    );
     assert_refused(folder.path(), &["send", "--nonsense"], 2, &["--nonsense"]);
     assert_refused(
         folder.path(),
