@@ -95,7 +95,7 @@ impl Ingest {
     pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
         let from = From::Udp {
             socket,
-            batch: Box::new(RecvBatch::new(FRAMES)),
+            batch: Box::new(RecvBatch::new(FRAMES, 0)),
             header,
             rtp,
             at: Cursor::default(),

@@ -5,6 +5,7 @@ use futures_lite::future::or;
 use rand_core::CryptoRng;
 use sealcast_net::{RecvBatch, UdpReceiver, clock, mailbox, shard};
 use sealcast_proto::ids::Time;
+use sealcast_proto::limits::HEADER_LEN;
 use sealcast_proto::receiver::{Event, Receiver};
 
 use crate::link::{KeyEvent, KeyLink};
@@ -84,7 +85,7 @@ impl ReceiveChannel {
     /// Runs until the channel is stopped; everything received is written when it returns. Returns why the output failed, if
     /// it did.
     pub async fn run(mut self) -> Option<String> {
-        let mut batch = RecvBatch::new(FRAMES);
+        let mut batch = RecvBatch::new(FRAMES, HEADER_LEN);
         let mut delivered = Delivered {
             start: clock::boottime(),
             ..Delivered::default()

@@ -139,7 +139,7 @@ fn a_packet_costs_no_allocation() {
         let mut input =
             UdpReceiver::bind(&GroupOptions::new("127.0.0.1:0".parse().unwrap())).unwrap();
         let mut leg = UdpSender::connect(&GroupOptions::new(input.local_addr().unwrap())).unwrap();
-        let (mut sealed, mut received) = (SealBatch::default(), RecvBatch::new(8));
+        let (mut sealed, mut received) = (SealBatch::default(), RecvBatch::new(8, 12));
         let mut delivered = 0;
         let mut round = || {
             sealed.clear();

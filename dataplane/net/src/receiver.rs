@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 
 use glommio::io::PollableFd;
 
+use crate::frame::Frame;
 use crate::socket::{
     BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join_error,
 };
@@ -145,7 +146,7 @@ impl Drops {
 
 /// Preallocated space for one receive call.
 pub struct RecvBatch {
-    frames: Vec<Box<[u8]>>,
+    frames: Vec<Frame>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
     vectors: Vec<libc::iovec>,
@@ -195,13 +196,11 @@ impl Received<'_> {
 }
 
 impl RecvBatch {
-    /// Space for `frames` buffers of 64 KiB.
+    /// Space for `frames` buffers of 64 KiB, of which byte `lead` lies on a 64-byte line.
     #[must_use]
-    pub fn new(frames: usize) -> Self {
+    pub fn new(frames: usize, lead: usize) -> Self {
         Self {
-            frames: (0..frames)
-                .map(|_| vec![0; FRAME].into_boxed_slice())
-                .collect(),
+            frames: (0..frames).map(|_| Frame::new(FRAME, lead)).collect(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
             names: vec![unsafe { zeroed() }; frames],
             controls: vec![Control([0; CONTROL]); frames],

@@ -116,7 +116,7 @@ fn what_the_kernel_drops_is_counted() {
             for _ in 0..100 {
                 sender.send_one(&[0; 1000]).await.unwrap();
             }
-            let (mut got, mut batch) = (Got::default(), RecvBatch::new(8));
+            let (mut got, mut batch) = (Got::default(), RecvBatch::new(8, 12));
             while receiver.recv(&mut batch).unwrap() > 0 {
                 got.datagrams
                     .extend(batch.iter_mut().map(|it| it.data.to_vec()));
@@ -135,7 +135,7 @@ fn what_the_kernel_drops_is_counted() {
 fn waiting_can_be_given_up_and_begun_anew() {
     on_shard(async || {
         let (mut sender, mut receiver) = pair(&unicast());
-        let mut batch = RecvBatch::new(1);
+        let mut batch = RecvBatch::new(1, 0);
         assert_eq!(receiver.recv(&mut batch).unwrap(), 0, "nothing is there");
         let mut got = Got::default();
         for i in 0..500_u32 {

@@ -66,7 +66,7 @@ impl Got {
 /// Receives until `count` datagrams are there, or nothing comes any more.
 async fn receive(receiver: &mut UdpReceiver, count: usize) -> Got {
     let mut got = Got::default();
-    let mut batch = RecvBatch::new(8);
+    let mut batch = RecvBatch::new(8, 12);
     while got.datagrams.len() < count && readable_within(receiver, LONG).await {
         take(receiver, &mut batch, &mut got);
     }
