@@ -4,7 +4,8 @@
 //! earlier boot describes nothing that is in force.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,9 @@ pub enum JournalError {
         /// Why.
         error: serde_json::Error,
     },
+    /// Somebody else owns it or may write to it: it could name any value.
+    #[error("the undo journal {} belongs to somebody else, or others may write to it", .0.display())]
+    NotOurs(PathBuf),
     /// There is nothing to undo.
     #[error("there is no undo journal {}: nothing was changed, or it was undone", .0.display())]
     Absent(PathBuf),
@@ -96,11 +100,20 @@ impl Journal {
     }
 
     fn read(path: &Path) -> Result<Option<Content>, JournalError> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
+        let failed = failed(path);
+        let mut file = match File::open(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(path)(error)),
+            Err(error) => return Err(failed(error)),
         };
+        // The folder may belong to a service; what root writes into the kernel must not.
+        let owner = file.metadata().map_err(&failed)?;
+        let own = fs::metadata("/proc/self").map_err(&failed)?.uid();
+        if owner.uid() != own || owner.mode() & 0o022 != 0 {
+            return Err(JournalError::NotOurs(path.to_owned()));
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed)?;
         let not_one = |error| JournalError::NotOne {
             path: path.to_owned(),
             error,
@@ -180,7 +193,16 @@ impl Journal {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let new = self.path.with_file_name(name);
-        let mut file = File::create(&new)?;
+        // What was left by a crash, or laid there by others, is not written through.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
         serde_json::to_writer_pretty(&file, &self.content)?;
         file.write_all(b"\n")?;
         file.sync_all()?;

@@ -62,7 +62,16 @@ impl Report {
             false => self.interfaces.join(", "),
         };
         let mut text = format!("profile {}, {interfaces}\n", self.profile);
-        for finding in &self.findings {
+        let (matter, well): (Vec<_>, Vec<_>) = self
+            .findings
+            .iter()
+            .partition(|finding| finding.severity > Severity::Ok);
+        for finding in matter {
+            text.push('\n');
+            write_finding(&mut text, finding);
+        }
+        text.push('\n');
+        for finding in well {
             write_finding(&mut text, finding);
         }
         let count = |severity| {
@@ -97,10 +106,6 @@ fn write_finding(text: &mut String, finding: &Finding) {
         true => format!("not known: {what}"),
         false => what.clone(),
     };
-    // What is well takes one line, the rest a paragraph.
-    if *severity > Severity::Ok {
-        text.push('\n');
-    }
     let _ = writeln!(text, "{severity:<7} {rule}{subject}: {what}");
     if !why.is_empty() {
         let _ = writeln!(text, "        why:  {why}");
@@ -109,9 +114,10 @@ fn write_finding(text: &mut String, finding: &Finding) {
         let _ = writeln!(text, "        cost: {cost}");
     }
     for fix in &finding.fixes {
+        // Notes are not acted upon.
         let word = match fix {
-            Fix::Set(_) => "fix:  ",
-            Fix::Advice { .. } => "do:   ",
+            Fix::Set(_) if *severity > Severity::Note => "fix:  ",
+            _ => "do:   ",
         };
         let _ = writeln!(text, "        {word}{fix}");
     }

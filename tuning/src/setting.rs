@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::facts::parse;
 use crate::host::{Host, ProgramError};
 
-/// Where files that a change may write lie; a journal that names others is refused.
+/// Beginnings of sysctls that a change may write. A journal that names others is not followed: what a rule never changes
+/// (`kernel.core_pattern`) must not be changed by who can write a file.
+const SYSCTLS: [&str; 2] = ["net.", "kernel.io_uring_disabled"];
+/// Where files that a change may write lie.
 const WRITABLE: [&str; 4] = [
     "/proc/irq/",
     "/sys/class/net/",
@@ -113,7 +116,12 @@ impl Setting {
     fn path(&self) -> Result<Option<String>, SettingError> {
         let path = match self {
             Self::Feature { .. } => return Ok(None),
-            Self::Sysctl { key } => sysctl_path(key),
+            Self::Sysctl { key } => {
+                if !SYSCTLS.iter().any(|place| key.starts_with(place)) {
+                    return Err(SettingError::Foreign);
+                }
+                sysctl_path(key)
+            }
             Self::File { path } => {
                 if !WRITABLE.iter().any(|place| path.starts_with(place)) {
                     return Err(SettingError::Foreign);
@@ -225,6 +233,7 @@ mod tests {
             file("/etc/passwd", 1).setting,
             file("/sys/class/net/../../x", 1).setting,
             sysctl("net.//.//.x", 1).setting,
+            sysctl("kernel.core_pattern", 1).setting,
         ] {
             assert!(matches!(
                 setting.write(&host, "1"),

@@ -20,7 +20,7 @@ const WHY: &str =
     "only IGMPv3 tells the network from which source a group is wanted (source=, SSM)";
 
 fn check(facts: &Facts, _: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, |interface| judge(facts, interface))
+    each_interface(facts, |interface| judge(facts, interface))
 }
 
 fn judge(facts: &Facts, interface: &Interface) -> Finding {

@@ -21,7 +21,17 @@ const IFF_MULTICAST: u32 = 0x1000;
 const WHY: &str = "packets go nowhere through an interface that is down or takes no multicast";
 
 fn check(facts: &Facts, _: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, judge)
+    if facts.interfaces.is_empty() {
+        return vec![
+            Finding::unknown(
+                ID,
+                "none is named, and no route leads to multicast groups",
+                WHY,
+            )
+            .advise("name those that carry streams with --interface"),
+        ];
+    }
+    each_interface(facts, judge)
 }
 
 fn judge(interface: &Interface) -> Finding {
@@ -68,5 +78,7 @@ mod tests {
         assert_unknown(&RULE, "");
         let finding = one(&RULE, &[("sys/class/net/eth0/flags", "0x1003")], "");
         assert_eq!(finding.subject.as_deref(), Some("eth0"));
+        let none = check(&Facts::default(), &Profile::default());
+        assert!(none.len() == 1 && none[0].unknown, "{none:?}");
     }
 }

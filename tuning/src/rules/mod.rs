@@ -29,24 +29,8 @@ pub(crate) mod virtual_host;
 use crate::facts::{Facts, Interface};
 use crate::finding::Finding;
 
-/// What a rule about interfaces says when there is none.
-pub(crate) fn no_interface(id: &'static str) -> Finding {
-    Finding::unknown(
-        id,
-        "no interface to look at: no route leads to multicast groups",
-        "name it with --interface",
-    )
-}
-
-/// One finding per interface; a note when none is known.
-pub(crate) fn each_interface(
-    id: &'static str,
-    facts: &Facts,
-    check: impl Fn(&Interface) -> Finding,
-) -> Vec<Finding> {
-    if facts.interfaces.is_empty() {
-        return vec![no_interface(id)];
-    }
+/// One finding per interface. Where none is known the rule `interface` alone says so.
+pub(crate) fn each_interface(facts: &Facts, check: impl Fn(&Interface) -> Finding) -> Vec<Finding> {
     facts
         .interfaces
         .iter()

@@ -19,7 +19,7 @@ const IPV6_MIN: u64 = 1280;
 const WHY: &str = "packets are never fragmented: what is longer is refused when the channel opens, or counted and not sent";
 
 fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, |interface| judge(profile, interface))
+    each_interface(facts, |interface| judge(profile, interface))
 }
 
 fn judge(profile: &Profile, interface: &Interface) -> Finding {

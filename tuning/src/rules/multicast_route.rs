@@ -28,7 +28,7 @@ fn check(facts: &Facts, _: &Profile) -> Vec<Finding> {
         let what = format!("none of {} routes leads to 239.0.0.0/8", routes.len());
         return vec![Finding::warning(ID, what, WHY).advise(advice(interface))];
     };
-    each_interface(ID, facts, |interface| {
+    each_interface(facts, |interface| {
         if route.interface == interface.name {
             return Finding::ok(ID, "groups without iface= go through it");
         }

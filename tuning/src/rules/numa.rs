@@ -20,7 +20,7 @@ fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
     if profile.cores.is_empty() {
         return Vec::new();
     }
-    each_interface(ID, facts, |interface| judge(facts, profile, interface))
+    each_interface(facts, |interface| judge(facts, profile, interface))
 }
 
 fn judge(facts: &Facts, profile: &Profile, interface: &Interface) -> Finding {

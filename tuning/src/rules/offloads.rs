@@ -1,6 +1,5 @@
 //! Batches: one system call, many datagrams, also in the driver.
 
-use super::no_interface;
 use crate::facts::{Facts, Interface};
 use crate::finding::Finding;
 use crate::host::ProgramError;
@@ -38,9 +37,6 @@ fn cost(feature: &str) -> Option<&'static str> {
 fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
     if profile.features.is_empty() {
         return Vec::new();
-    }
-    if facts.interfaces.is_empty() {
-        return vec![no_interface(ID)];
     }
     let of = |interface: &Interface| -> Vec<Finding> {
         judge(interface, &profile.features)
@@ -121,8 +117,6 @@ mod tests {
             ]
         );
         assert!(found[2].unknown && found[1].cost.is_some());
-        facts.interfaces.clear();
-        assert!(check(&facts, &Profile::parse(WANTED).unwrap())[0].unknown);
     }
 
     #[test]

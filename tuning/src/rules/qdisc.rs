@@ -17,7 +17,7 @@ pub(crate) const RULE: Rule = Rule {
 const WHY: &str = "every packet that is sent goes through it";
 
 fn check(facts: &Facts, _: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, judge)
+    each_interface(facts, judge)
 }
 
 fn judge(interface: &Interface) -> Finding {

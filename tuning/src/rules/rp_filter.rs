@@ -21,7 +21,7 @@ const WHY: &str = "packets whose source the kernel would not answer through this
                    stand in other networks";
 
 fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, |interface| judge(facts, profile, interface))
+    each_interface(facts, |interface| judge(facts, profile, interface))
 }
 
 fn judge(facts: &Facts, profile: &Profile, interface: &Interface) -> Finding {

@@ -21,7 +21,7 @@ const DATAGRAMS: u64 = 48;
 const WHY: &str = "batches that are larger than this are cut up, or not joined, in software";
 
 fn check(facts: &Facts, _: &Profile) -> Vec<Finding> {
-    each_interface(ID, facts, judge)
+    each_interface(facts, judge)
 }
 
 fn judge(interface: &Interface) -> Finding {

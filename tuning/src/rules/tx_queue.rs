@@ -21,9 +21,7 @@ fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
     if profile.tx_queue_len == 0 {
         return Vec::new();
     }
-    each_interface(ID, facts, |interface| {
-        judge(profile.tx_queue_len, interface)
-    })
+    each_interface(facts, |interface| judge(profile.tx_queue_len, interface))
 }
 
 fn judge(wanted: u64, interface: &Interface) -> Finding {
