@@ -1,6 +1,7 @@
 //! `sealcast doctor`: checks the host, says what is wrong and what it costs, puts it right, and takes that back.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -127,26 +128,31 @@ fn examine(host: &Host, args: &DoctorArgs, profile: &Profile) -> Result<Report, 
 }
 
 fn print(args: &DoctorArgs, report: Option<&Report>, steps: Option<&[Step]>) {
-    if args.json {
-        let mut object = report.map_or_else(|| json!({"format": 1}), |report| json!(report));
-        if let (Value::Object(fields), Some(steps)) = (&mut object, steps) {
-            fields.insert("steps".to_owned(), json!(steps));
-        }
-        println!("{object:#}");
-        return;
+    let text = match args.json {
+        true => in_json(report, steps),
+        false => in_words(args, report, steps),
+    };
+    // Whoever reads may have read enough (`| head`).
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn in_json(report: Option<&Report>, steps: Option<&[Step]>) -> String {
+    let mut object = report.map_or_else(|| json!({"format": 1}), |report| json!(report));
+    if let (Value::Object(fields), Some(steps)) = (&mut object, steps) {
+        fields.insert("steps".to_owned(), json!(steps));
     }
-    if let Some(steps) = steps {
-        print!("{}", apply::to_text(steps));
-        if steps.is_empty() {
-            println!("nothing to {}", if args.undo { "undo" } else { "change" });
-        }
-    }
-    if let Some(report) = report {
-        if steps.is_some() {
-            println!();
-        }
-        print!("{}", report.to_text());
-    }
+    format!("{object:#}\n")
+}
+
+fn in_words(args: &DoctorArgs, report: Option<&Report>, steps: Option<&[Step]>) -> String {
+    let steps = steps.map(|steps| match steps.is_empty() {
+        true if args.undo => "nothing to undo\n".to_owned(),
+        true => "nothing to change\n".to_owned(),
+        false => apply::to_text(steps),
+    });
+    let parts = [steps, report.map(Report::to_text)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    parts.join("\n")
 }
 
 /// Exit code 1 when there is more than notes.

@@ -38,17 +38,22 @@ pub enum Fix {
     /// A setting that `--fix` changes (of warnings and errors).
     Set(Change),
     /// What a person has to do.
-    Advice {
-        /// In words.
-        advice: String,
-    },
+    Advice(Advice),
+}
+
+/// What a person has to do, in words. In JSON of kind `advice`, beside the kinds of settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename = "advice")]
+pub struct Advice {
+    /// The words.
+    pub text: String,
 }
 
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Set(change) => write!(f, "{change}"),
-            Self::Advice { advice } => f.write_str(advice),
+            Self::Advice(advice) => f.write_str(&advice.text),
         }
     }
 }
@@ -149,8 +154,8 @@ impl Finding {
     }
 
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
-        let advice = advice.into();
-        self.fixes.push(Fix::Advice { advice });
+        let text = advice.into();
+        self.fixes.push(Fix::Advice(Advice { text }));
         self
     }
 }

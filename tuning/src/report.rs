@@ -153,9 +153,15 @@ mod tests {
     #[test]
     fn json_has_a_form_that_stays() {
         let files = [("proc/sys/net/ipv4/igmp_max_memberships", "20")];
-        let profile = Profile::parse("groups = 30").unwrap();
+        let profile = Profile::parse("groups = 30\nfeatures = [\"rx-gro\"]").unwrap();
         let report = Report::of(&facts(&files), "x", &profile);
         let json = serde_json::to_value(&report).unwrap();
+        let all = json["findings"].as_array().unwrap();
+        let advised = all.iter().find(|found| found["rule"] == "offloads");
+        assert_eq!(
+            advised.unwrap()["fixes"],
+            serde_json::json!([{"kind": "advice", "text": "install the package ethtool"}])
+        );
         let keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
         let fields = [
             "backend",
