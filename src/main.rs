@@ -1,7 +1,8 @@
 //! The one binary: `sealcast demo`, `serve`, `send`, `receive`, `admin` and what belongs to them.
 //!
-//! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed); 2 wrong flags or
-//! configuration; 3 an input, output, socket or file could not be opened.
+//! Exit codes: 0 done; 1 it ran but something was not as it must be (demo: not proved; a channel failed; doctor: it found a
+//! warning or an error, or a change failed); 2 wrong flags or configuration; 3 an input, output, socket or file could not be
+//! opened.
 #![forbid(unsafe_code)]
 #![expect(
     unreachable_pub,
@@ -19,6 +20,7 @@ mod channels;
 mod config;
 mod config_command;
 mod demo;
+mod doctor;
 mod door_hub;
 mod identities;
 mod keylog;
@@ -85,6 +87,8 @@ enum Command {
     Operator(identities::IdentityCommand),
     /// Copies the store of a key server, which may be running
     Backup(backup::BackupArgs),
+    /// Is this host fit for it? Kernel, limits, interface, processor: what is wrong, what it costs, and puts it right
+    Doctor(doctor::DoctorArgs),
     /// Configuration files
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -142,6 +146,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Node(command) => identities::run(&command, Role::Node),
         Command::Operator(command) => identities::run(&command, Role::Admin),
         Command::Backup(args) => backup::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),

@@ -1,7 +1,7 @@
 //! System tests: the real programs in network namespaces that each test makes and removes, with an ffmpeg-made TS.
 //!
-//! They need root, `ip`, and (where named) `ffmpeg`, `tshark`, `nft`; `tests/run` installs these. Without root they say so
-//! and pass over.
+//! They need root, `ip`, and (where named) `ethtool`, `ffmpeg`, `tshark`, `nft`; `tests/run` installs these. Without root they
+//! say so and pass over.
 #![expect(
     unreachable_pub,
     reason = "in a test program, pub says what other rooms may use"
@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "says why a test is passed over")]
 
 mod bad_input;
+mod doctor;
 mod endpoints;
 mod hostile;
 mod impaired;
