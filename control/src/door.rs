@@ -285,7 +285,7 @@ impl Shard {
             sockets,
             updates,
             rng,
-            batch: RecvBatch::new(BATCH),
+            batch: RecvBatch::new(BATCH, 0),
             replies: ReplyBatch::default(),
             reply: Vec::new(),
             stats: DoorStats::default(),

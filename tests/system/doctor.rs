@@ -50,6 +50,9 @@ fn the_doctor_tells_of_any_host() {
         text.contains("io-uring") && text.contains(" ok\n"),
         "{text}"
     );
+    // What it reads off the processor is what the packet crypto finds there.
+    let fastest = sealcast_crypto::Backend::available()[0];
+    assert!(text.contains(&format!("backend {fastest} suits")), "{text}");
 }
 
 #[test]

@@ -19,10 +19,33 @@ const WHY: &str = "sealing and opening is what a core does most of its time";
 const BACKENDS: [(&str, &[&str]); 3] = [
     (
         "vaes512",
-        &["vaes", "vpclmulqdq", "avx512f", "avx512bw", "avx512vl"],
+        &[
+            "aes",
+            "pclmulqdq",
+            "ssse3",
+            "sse4_1",
+            "vaes",
+            "vpclmulqdq",
+            "bmi2",
+            "avx512f",
+            "avx512bw",
+            "avx512dq",
+            "avx512vl",
+        ],
     ),
-    ("vaes256", &["vaes", "vpclmulqdq", "avx2"]),
-    ("aesni", &["aes", "pclmulqdq", "ssse3"]),
+    (
+        "vaes256",
+        &[
+            "aes",
+            "pclmulqdq",
+            "ssse3",
+            "sse4_1",
+            "vaes",
+            "vpclmulqdq",
+            "avx2",
+        ],
+    ),
+    ("aesni", &["aes", "pclmulqdq", "ssse3", "sse4_1"]),
 ];
 /// The one that runs everywhere.
 const PORTABLE: &str = "portable";
@@ -74,7 +97,7 @@ mod tests {
             let name = finding.what.split(' ').nth(1).unwrap().to_owned();
             (name, finding.severity)
         };
-        let x86 = "flags\t\t: fpu ssse3";
+        let x86 = "flags\t\t: fpu ssse3 sse4_1";
         let cases = [
             (String::new(), "portable", Warning),
             (" aes pclmulqdq".to_owned(), "aesni", Note),
@@ -84,7 +107,8 @@ mod tests {
                 Ok,
             ),
             (
-                " aes pclmulqdq avx2 vaes vpclmulqdq avx512f avx512bw avx512vl".to_owned(),
+                " aes pclmulqdq avx2 vaes vpclmulqdq bmi2 avx512f avx512bw avx512dq avx512vl"
+                    .to_owned(),
                 "vaes512",
                 Ok,
             ),
