@@ -29,24 +29,8 @@ const LONG: usize = 14;
 
 /// The most payload blocks whose powers, with those of the longest header and of the length block, are in the table.
 const BLOCKS_MAX: usize = POWERS - 5;
-/// Counters in a table: those of so many blocks, filled up to whole vectors.
-const COUNTERS_MAX: usize = 128;
-
-/// The counters of blocks 0, 1, ..., as they stand in their blocks: 2, 3, ...
-static COUNTERS: Counters = Counters(first_counters());
-
-#[repr(C, align(64))]
-struct Counters([u128; COUNTERS_MAX]);
-
-const fn first_counters() -> [u128; COUNTERS_MAX] {
-    let mut all = [0; COUNTERS_MAX];
-    let mut index = 0;
-    while index < COUNTERS_MAX {
-        all[index] = counter(2 + index as u32);
-        index += 1;
-    }
-    all
-}
+/// Counters in a table: those of so many blocks, filled up to whole vectors. All are less than 256 (see `key.rs`).
+const COUNTERS_MAX: usize = 112;
 
 /// A counter, big-endian in the last word of its block.
 const fn counter(value: u32) -> u128 {

@@ -227,13 +227,12 @@ macro_rules! kernel {
             let at = payload.as_mut_ptr();
             for index in 0..count {
                 let blocks = index.wrapping_mul(8 * LANES);
-                let table = super::COUNTERS.0.as_ptr().wrapping_add(blocks);
                 let to = at.wrapping_add(16 * blocks);
                 let mut s = [zeros; 8];
                 unroll!(I in [0 1 2 3 4 5 6 7] {
                     s[I] = xor(nonce, if NEAR {
                         // SAFETY: a payload of whole groups has at most 107 blocks, fewer than the table of counters.
-                        unsafe { load(table.wrapping_add(I * LANES).cast()) }
+                        counters_behind(numbers, I * LANES)
                     } else {
                         counters_behind(numbers, I * LANES)
                     });
