@@ -117,7 +117,10 @@ impl Key {
             _mm_aesenc_si128(state, _mm_setzero_si128())
         };
         let zero = round(0);
-        store(&mut self.counter_one, _mm_xor_si128(round(counter(1)), zero));
+        store(
+            &mut self.counter_one,
+            _mm_xor_si128(round(counter(1)), zero),
+        );
         for (value, element) in (2..).zip(&mut self.counters) {
             store(element, _mm_xor_si128(round(counter(value)), zero));
         }

@@ -13,6 +13,7 @@
 mod aesni;
 mod key;
 mod narrow;
+mod narrow_quad;
 mod vaes256;
 mod vaes512;
 

@@ -64,20 +64,6 @@ macro_rules! kernel {
             f: T,
         }
 
-        /// Seals or opens the packets; the verdicts mean nothing when sealing.
-        #[target_feature(enable = $features)]
-        pub(super) fn run<const R: usize, const SEAL: bool>(
-            key: &Key,
-            packets: &mut Packets<'_, '_>,
-        ) -> Verdicts {
-            let mut verdicts = Verdicts::NONE;
-            // Not a `for` loop: `next` of a `&mut` would not be inlined.
-            while let Some(mut packet) = packets.next() {
-                verdicts.push(single::<R, SEAL>(key, &mut packet));
-            }
-            verdicts
-        }
-
         #[target_feature(enable = $features)]
         fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut Packet<'_>) -> bool {
             let [low, high] = super::halves_apart(packet.nonce);
@@ -123,14 +109,21 @@ macro_rules! kernel {
             let sums = Sums { r: _mm_xor_si128(sums.r, wide.r), f: _mm_xor_si128(sums.f, wide.f) };
 
             let tag = _mm_xor_si128(reverse_block(reduce(sums)), mask);
-            // SAFETY: a tag has 16 bytes.
-            let given = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
             if SEAL {
                 // SAFETY: a tag has 16 bytes and is exclusively borrowed.
                 unsafe { _mm_storeu_si128(packet.tag.as_mut_ptr().cast(), tag) };
                 return true;
             }
-            let difference = _mm_xor_si128(tag, given);
+            check(packet, tag)
+        }
+
+        /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn check(packet: &mut Packet<'_>, right: __m128i) -> bool {
+            // SAFETY: a tag has 16 bytes.
+            let given = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
+            let difference = _mm_xor_si128(given, right);
             let genuine = _mm_testz_si128(difference, difference) == 1;
             if !genuine {
                 packet.payload.fill(0);
@@ -219,6 +212,7 @@ macro_rules! kernel {
             payload: &mut [u8],
             first: usize,
         ) -> Sums<V> {
+            let begun = both(_mm_aesenc_si128(nonce, round_key(key, 1)));
             let nonce = both(nonce);
             let zeros = both(_mm_setzero_si128());
             let mut sums = Sums { r: zeros, f: zeros };
@@ -229,27 +223,25 @@ macro_rules! kernel {
                 let blocks = index.wrapping_mul(8 * LANES);
                 let to = at.wrapping_add(16 * blocks);
                 let mut s = [zeros; 8];
-                unroll!(I in [0 1 2 3 4 5 6 7] {
-                    s[I] = xor(nonce, if NEAR {
-                        // SAFETY: a payload of whole groups has at most 107 blocks, fewer than the table of counters.
-                        counters_behind(numbers, I * LANES)
-                    } else {
-                        counters_behind(numbers, I * LANES)
-                    });
-                });
+                if NEAR {
+                    unroll!(I in [0 1 2 3 4 5 6 7] { s[I] = xor(begun, counters(key, blocks + I * LANES)) });
+                } else {
+                    unroll!(I in [0 1 2 3 4 5 6 7] { s[I] = xor(nonce, counters_behind(numbers, I * LANES)) });
+                    s = round8(s, both(round_key(key, 1)));
+                }
                 numbers = add(numbers, both(last_word(8 * LANES)));
                 // Which group is hashed: when sealing, the one before.
                 let lag = if SEAL { 8 * LANES } else { 0 };
                 let hashed = to.cast_const().wrapping_sub(16 * lag);
                 let powers = first.wrapping_add(blocks).wrapping_sub(lag);
                 if SEAL && index == 0 {
-                    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                    unroll!(ROUND in [2 3 4 5 6 7 8 9 10 11 12 13] {
                         if ROUND < R {
                             s = round8(s, both(round_key(key, ROUND)));
                         }
                     });
                 } else {
-                    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                    unroll!(ROUND in [2 3 4 5 6 7 8 9 10 11 12 13] {
                         if ROUND < R {
                             s = round8(s, both(round_key(key, ROUND)));
                             let step = super::step_after(R, ROUND, 8);
@@ -282,6 +274,24 @@ macro_rules! kernel {
                 });
             }
             sums
+        }
+
+        /// What the counters of a vector change after round 1.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn counters(key: &Key, block: usize) -> V {
+            debug_assert!(block + LANES <= COUNTERS_MAX);
+            // SAFETY: callers ask for blocks of a payload of at most `BLOCKS_MAX`, filled up to pairs of vectors, which
+            // the table exceeds.
+            unsafe { load(key.counters().as_ptr().wrapping_add(block).cast()) }
+        }
+
+        /// What counter 1 changes after round 1.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn counter_one(key: &Key) -> __m128i {
+            // SAFETY: a block of 16 bytes, aligned to 16.
+            unsafe { _mm_load_si128(std::ptr::from_ref(key.counter_one()).cast()) }
         }
 
         /// Counters of a block and those after it, little-endian in the last word of each lane.
@@ -389,8 +399,9 @@ macro_rules! kernel {
         #[inline]
         #[target_feature(enable = $features)]
         fn multiply(key: &Key, sums: &mut Sums<V>, data: V, first: usize) {
-            debug_assert!(first + LANES <= POWERS + 1);
-            // SAFETY: a payload's powers are elements below `POWERS`, behind which the tables have four more.
+            debug_assert!(first + LANES <= POWERS + 4);
+            // SAFETY: a payload's powers are elements below `POWERS`, behind which the tables have four more; a vector begins
+            // at most three behind the last.
             let (h, d) = unsafe {
                 (
                     load(key.h().as_ptr().wrapping_add(first).cast()),
