@@ -42,6 +42,13 @@ macro_rules! quads {
             key: &Key,
             packets: impl Iterator<Item = Packet<'a>>,
         ) -> Verdicts {
+            let mut verdicts = Verdicts::NONE;
+            if packets.size_hint().0 < 4 {
+                for mut packet in packets {
+                    verdicts.push(single::<R, SEAL>(key, &mut packet));
+                }
+                return verdicts;
+            }
             let zeros = both(_mm_setzero_si128());
             let mut pending = Pending {
                 tags: [std::ptr::null_mut(); 4],
@@ -50,7 +57,6 @@ macro_rules! quads {
                 element: 0,
                 masks: [_mm_setzero_si128(); 4],
             };
-            let mut verdicts = Verdicts::NONE;
             let mut slots = [const { None }; 4];
             let mut count = 0;
             for packet in packets {
@@ -163,6 +169,7 @@ macro_rules! quads {
             packets: &mut [&mut Packet<'_>; 4],
             pending: &mut Pending,
         ) -> [__m128i; 4] {
+            crate::x86::align_stack();
             let (header_len, len) = (packets[0].header.len(), packets[0].payload.len());
             let (full, rest, blocks) = (len / PAIR, len % PAIR, len.div_ceil(16));
             let first = POWERS - 1 - blocks;
@@ -194,12 +201,22 @@ macro_rules! quads {
             let zero = _mm_setzero_si128();
             let mut lengths = Sums { r: zero, f: zero };
             multiply_block(key, &mut lengths, block(crate::x86::lengths(header_len, len)), POWERS - 1);
-            let mut own = [Sums { r: both(zero), f: both(zero) }; 4];
-            for (own, packet) in own.iter_mut().zip(&*packets) {
-                let mut sums = lengths;
-                hash_header(key, &mut sums, packet.header, first - header_len.div_ceil(16));
-                *own = Sums { r: widen(sums.r), f: widen(sums.f) };
+            let mut header_sums = [lengths; 4];
+            for index in 0..header_len.div_ceil(16) {
+                let element = first - header_len.div_ceil(16) + index;
+                unroll!(P in [0 1 2 3] {
+                    let bytes = &packets[P].header[16 * index..];
+                    let data = match bytes.first_chunk() {
+                        Some(full) => u128::from_le_bytes(*full),
+                        None => partial_block(bytes),
+                    };
+                    multiply_block(key, &mut header_sums[P], reverse_block(block(data)), element);
+                });
             }
+            let mut own = [Sums { r: both(zero), f: both(zero) }; 4];
+            unroll!(P in [0 1 2 3] {
+                own[P] = Sums { r: widen(header_sums[P].r), f: widen(header_sums[P].f) };
+            });
 
             let mut tags = [zero; 4];
             let mut sums = if SEAL { pending.sums } else { own };
@@ -235,10 +252,28 @@ macro_rules! quads {
                     counters[1] = with_last_lane(counters[1], counter_one(key));
                 }
                 let mut s = states(begun, counters);
-                let mut data = [[both(zero); 2]; 4];
-                for (data, packet) in data.iter_mut().zip(&*packets) {
-                    *data = load_rest(&packet.payload[full * PAIR..]);
+                // Block by block, and in registers: blocks that were just stored could be read back as a vector only
+                // when they are out of the processor's store queue.
+                let (whole, part) = (rest / 16, rest % 16);
+                let mut blocks = [[zero; 4]; 4];
+                let mut parts = [zero; 4];
+                if part > 0 {
+                    unroll!(P in [0 1 2 3] {
+                        parts[P] = block(partial_block(&packets[P].payload[len - part..]));
+                    });
                 }
+                unroll!(B in [0 1 2 3] {
+                    if B < whole {
+                        unroll!(P in [0 1 2 3] {
+                            let from = at[P].wrapping_add(full * PAIR + 16 * B);
+                            // SAFETY: block `B` of those that follow the pairs, a whole one.
+                            blocks[P][B] = unsafe { _mm_loadu_si128(from.cast()) };
+                        });
+                    } else if B == whole {
+                        unroll!(P in [0 1 2 3] { blocks[P][B] = parts[P] });
+                    }
+                });
+                let data = [join(blocks[0]), join(blocks[1]), join(blocks[2]), join(blocks[3])];
                 if !SEAL {
                     before = data.each_ref().map(|data| data.as_ptr().cast());
                     element = first + number;
@@ -255,7 +290,7 @@ macro_rules! quads {
                         last_round(s[2 * P], xor(last, data[P][0])),
                         last_round(s[2 * P + 1], xor(last, data[P][1])),
                     ];
-                    store_rest(&mut packets[P].payload[full * PAIR..], out);
+                    blocks[P] = split(out);
                     if spare {
                         masks[P] = last_lane(out[1]);
                     }
@@ -263,6 +298,25 @@ macro_rules! quads {
                         pending.last[P] = [and(out[0], keep[0]), and(out[1], keep[1])];
                     }
                 });
+                unroll!(B in [0 1 2 3] {
+                    if B < whole {
+                        unroll!(P in [0 1 2 3] {
+                            let to = at[P].wrapping_add(full * PAIR + 16 * B);
+                            // SAFETY: block `B` of those that follow the pairs, a whole one, exclusively borrowed.
+                            unsafe { _mm_storeu_si128(to.cast(), blocks[P][B]) };
+                        });
+                    } else if B == whole {
+                        unroll!(P in [0 1 2 3] { parts[P] = blocks[P][B] });
+                    }
+                });
+                if part > 0 {
+                    unroll!(P in [0 1 2 3] {
+                        let low = _mm_cvtsi128_si64(parts[P]).cast_unsigned();
+                        let high = _mm_extract_epi64::<1>(parts[P]).cast_unsigned();
+                        let value = u128::from(high) << 64 | u128::from(low);
+                        store_partial(&mut packets[P].payload[len - part..], value);
+                    });
+                }
                 element = first + number;
             } else if SEAL {
                 for (last, before) in pending.last.iter_mut().zip(before) {
@@ -302,48 +356,6 @@ macro_rules! quads {
             let from = ONES_THEN_ZEROS.as_ptr().cast::<u8>().wrapping_add(32 - len.min(16 * LANES));
             // SAFETY: at most a vector before the middle of the array, on either side of which lie 32 bytes.
             unsafe { load(from) }
-        }
-
-        /// Less than two vectors, filled up with zeros. Block by block in registers: blocks that were just stored could
-        /// not be read back as a vector until they are out of the processor's store queue.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn load_rest(bytes: &[u8]) -> [V; 2] {
-            let (full, rest) = bytes.as_chunks::<16>();
-            let last = if rest.is_empty() { _mm_setzero_si128() } else { block(partial_block(rest)) };
-            let mut blocks = [_mm_setzero_si128(); 4];
-            unroll!(B in [0 1 2 3] {
-                if B < 2 * LANES {
-                    if let Some(bytes) = full.get(B) {
-                        // SAFETY: a chunk has 16 bytes.
-                        blocks[B] = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-                    } else if B == full.len() {
-                        blocks[B] = last;
-                    }
-                }
-            });
-            join(blocks)
-        }
-
-        /// Stores the first bytes, less than two vectors.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn store_rest(bytes: &mut [u8], data: [V; 2]) {
-            let blocks = split(data);
-            let (full, rest) = bytes.as_chunks_mut::<16>();
-            let count = full.len();
-            unroll!(B in [0 1 2 3] {
-                if B < 2 * LANES {
-                    if let Some(bytes) = full.get_mut(B) {
-                        // SAFETY: a chunk has 16 bytes and is exclusively borrowed.
-                        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), blocks[B]) };
-                    } else if B == count && !rest.is_empty() {
-                        let low = _mm_cvtsi128_si64(blocks[B]).cast_unsigned();
-                        let high = _mm_extract_epi64::<1>(blocks[B]).cast_unsigned();
-                        store_partial(rest, u128::from(high) << 64 | u128::from(low));
-                    }
-                }
-            });
         }
     };
 }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::vectors::*;
 use crate::batch::Packet;
 use crate::x86::key::{Key, POWERS};
-use crate::x86::{step_after, unroll};
+use crate::x86::{align_stack, step_after, unroll};
 
 /// Loads bytes behind each pointer; the others of the vector are zero.
 ///
@@ -118,6 +118,7 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
     packets: &mut [&mut Packet<'_>; 4],
     pending: &mut Pending,
 ) -> V {
+    align_stack();
     let len = packets[0].payload.len();
     let (full, rest, blocks) = (len / 64, len % 64, len.div_ceil(16));
     let first_key = round_key(key, 0);
