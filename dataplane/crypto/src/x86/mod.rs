@@ -72,7 +72,7 @@ fn align_stack() {
     let line = std::mem::MaybeUninit::<Line>::uninit();
     // SAFETY: no instruction; nothing behind the pointer is touched.
     unsafe {
-        asm!("/* {0} */", in(reg) line.as_ptr(), options(nomem, nostack, preserves_flags));
+        asm!("/* {0} */", in(reg) line.as_ptr().addr(), options(nomem, nostack, preserves_flags));
     }
 }
 
