@@ -17,7 +17,11 @@ pub(super) fn partial_block(bytes: &[u8]) -> u128 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-        u128::from(first) | u128::from(last) << (8 * (len - 8))
+        // Shifts of 64 bits only, in halves, because eight bytes leave nothing of the last: a shift of 128 bits by what
+        // is not known takes ten instructions.
+        let half = 4_usize.wrapping_mul(16_usize.wrapping_sub(len));
+        let last = last.wrapping_shr(half as u32).wrapping_shr(half as u32);
+        u128::from(last) << 64 | u128::from(first)
     } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         u128::from(u64::from(first) | u64::from(last) << (8 * (len - 4)))
@@ -32,11 +36,13 @@ pub(super) fn partial_block(bytes: &[u8]) -> u128 {
 #[inline(always)]
 pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
     let len = bytes.len();
-    let (low, high) = (block as u64, (block >> (8 * len.saturating_sub(8))) as u64);
+    let (low, high) = (block as u64, (block >> 64) as u64);
     if let Some(first) = bytes.first_chunk_mut() {
         *first = low.to_le_bytes();
         if let Some(last) = bytes.last_chunk_mut() {
-            *last = high.to_le_bytes();
+            let bits = 8_u32.wrapping_mul((len as u32).wrapping_sub(8));
+            let high = (high << 1).wrapping_shl(63_u32.wrapping_sub(bits));
+            *last = (low.wrapping_shr(bits) | high).to_le_bytes();
         }
     } else if let Some(first) = bytes.first_chunk_mut() {
         *first = (low as u32).to_le_bytes();
