@@ -1,5 +1,5 @@
-//! AES-GCM (NIST SP 800-38D) on vectors of one or two blocks: what `vaes256.rs` and `aesni.rs` have in common. Each of
-//! them defines the operations on its vectors and gets its code from [`kernel!`]; a generic function would not do, because
+//! AES-GCM (NIST SP 800-38D) on vectors of one or two blocks: what `vaes256.rs` and `aesni.rs` have in common, for any
+//! packet alone; four packets together are in `narrow_quad.rs`. Each of them defines the operations on its vectors and gets its code from [`kernel!`]; a generic function would not do, because
 //! what is compiled for a set of instructions must be named together with it.
 //!
 //! Eight vectors of one packet go through the rounds of AES at a time, which hides the latency of a round; between the
@@ -57,8 +57,8 @@ pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
 }
 
 /// The functions of one width. In scope must be: `V`, `LANES` (blocks in a vector), and on vectors `load`, `store`, `both`
-/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last words), `fold` (the sum of the lanes),
-/// `pin`.
+/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last
+/// words), `fold` (the sum of the lanes), `pin`.
 macro_rules! kernel {
     ($features:tt) => {
         /// Bytes of eight vectors.

@@ -170,7 +170,7 @@ macro_rules! quads {
             pending: &mut Pending,
         ) -> [__m128i; 4] {
             crate::x86::align_stack();
-            let (header_len, len) = (packets[0].header.len(), packets[0].payload.len());
+            let len = packets[0].payload.len();
             let (full, rest, blocks) = (len / PAIR, len % PAIR, len.div_ceil(16));
             let first = POWERS - 1 - blocks;
             // Whether counter 1 finds room behind the last block.
@@ -183,22 +183,11 @@ macro_rules! quads {
                 let state = _mm_xor_si128(_mm_set_epi64x(high, low), round_key(key, 0));
                 *begun = _mm_aesenc_si128(state, round_key(key, 1));
             }
-            let mut masks = begun;
-            if !spare {
-                for mask in &mut masks {
-                    *mask = _mm_xor_si128(*mask, counter_one(key));
-                }
-                for round in 2..R {
-                    for mask in &mut masks {
-                        *mask = _mm_aesenc_si128(*mask, round_key(key, round));
-                    }
-                }
-                for mask in &mut masks {
-                    *mask = _mm_aesenclast_si128(*mask, round_key(key, R));
-                }
-            }
-
+            let mut masks = if spare { begun } else { tag_masks::<R>(key, begun) };
             let zero = _mm_setzero_si128();
+
+            // Here and not in a function, which would pass the sums through memory.
+            let header_len = packets[0].header.len();
             let mut lengths = Sums { r: zero, f: zero };
             multiply_block(key, &mut lengths, block(crate::x86::lengths(header_len, len)), POWERS - 1);
             let mut header_sums = [lengths; 4];
@@ -329,6 +318,25 @@ macro_rules! quads {
             }
             (pending.sums, pending.element, pending.masks) = (sums, element, masks);
             tags
+        }
+
+        /// The blocks of counter 1 of four packets, the first round of which is `begun`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn tag_masks<const R: usize>(key: &Key, begun: [__m128i; 4]) -> [__m128i; 4] {
+            let mut masks = begun;
+            for mask in &mut masks {
+                *mask = _mm_xor_si128(*mask, counter_one(key));
+            }
+            for round in 2..R {
+                for mask in &mut masks {
+                    *mask = _mm_aesenc_si128(*mask, round_key(key, round));
+                }
+            }
+            for mask in &mut masks {
+                *mask = _mm_aesenclast_si128(*mask, round_key(key, R));
+            }
+            masks
         }
 
         /// Two blocks' worth of vectors for each packet, after round 1.
