@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use sealcast_crypto::{SALT_LEN, Span, TAG_LEN};
+use sealcast_crypto::{AesKey, SALT_LEN, Span, TAG_LEN};
 use serde::Serialize;
 
 /// Bytes of a packet that are authenticated only: the header of sealcast's packets.
@@ -129,10 +129,17 @@ impl Key {
         &self.material[..self.bits.bytes()]
     }
 
-    /// The AES-256 key, if it is one.
+    /// The key as sealcast takes it.
     #[must_use]
-    pub fn aes_256(&self) -> Option<[u8; 32]> {
-        (self.bits == KeyBits::Aes256).then_some(self.material)
+    pub fn aes(&self) -> AesKey {
+        match self.bits {
+            KeyBits::Aes128 => {
+                let mut half = [0; 16];
+                half.copy_from_slice(self.bytes());
+                AesKey::Aes128(half)
+            }
+            KeyBits::Aes256 => AesKey::Aes256(self.material),
+        }
     }
 }
 

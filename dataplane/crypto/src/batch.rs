@@ -308,6 +308,11 @@ impl<'a> Iterator for Spans<'a> {
     type Item = Packet<'a>;
 
     #[inline(always)]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+
+    #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {
         let span = self.spans.next()?;
         let end = span.end_inside();
@@ -339,6 +344,11 @@ impl Frames<'_, '_> {
 
 impl<'a> Iterator for Frames<'a, '_> {
     type Item = Packet<'a>;
+
+    #[inline(always)]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.frames.size_hint()
+    }
 
     #[inline(always)]
     fn next(&mut self) -> Option<Packet<'a>> {

@@ -9,9 +9,9 @@
 //! | `backend.rs` | [`Backend`]: the implementations of AES-GCM, chosen once per key | |
 //! | `portable.rs` | the implementation that runs everywhere | NIST SP 800-38D |
 //! | `x86/` | those of x86-64; unsafe code stands only here | NIST SP 800-38D |
-//! | `x86/key.rs` | what they share: round keys, powers of the hash key | FIPS 197, RFC 8452 appendix A, eprint 2025/2171 |
-//! | `x86/vaes512.rs` | 512-bit vectors, four packets at a time | |
-//! | `x86/narrow.rs` | the common part of `x86/vaes256.rs` and `x86/aesni.rs` | |
+//! | `x86/key.rs` | what they share: round keys, powers of the hash key, first rounds of counters | FIPS 197, RFC 8452 appendix A, eprint 2025/2171, Bernstein and Schwabe 2008 |
+//! | `x86/vaes512/` | 512-bit vectors, four packets at a time | |
+//! | `x86/narrow.rs`, `x86/narrow_quad.rs` | the common parts of `x86/vaes256.rs` and `x86/aesni.rs`: one packet, four packets | |
 //! | `kdf.rs` | [`EpochRoot`], [`Prk`], [`LaneSecret`], [`Commitment`] | RFC 5869, RFC 9605 4.4.2 |
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |

@@ -165,7 +165,12 @@ mod tests {
     fn chunks_join_without_a_seam() {
         let gcm = Gcm::new(&AesKey::Aes256([7; 32]));
         let nonce = 9 << 88 | 7;
-        for len in [0, 1, 15, 16, 1519, 1520, 1521, 3055, 3056, 3057, 4608] {
+        let lens: &[usize] = if cfg!(miri) {
+            &[0, 17, 1521]
+        } else {
+            &[0, 1, 15, 16, 1519, 1520, 1521, 3055, 3056, 3057, 4608]
+        };
+        for &len in lens {
             let mut whole = vec![0; len];
             let mask = gcm.apply_keystream(nonce, &mut whole);
             let mut blocks = vec![Block::default(); 1 + len.div_ceil(BLOCK)];

@@ -48,6 +48,7 @@ fn sealed(key: &AesKey, plaintext: &[u8], backend: Backend) -> Vec<Vec<u8>> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "aws-lc-rs is foreign code")]
 fn streams_are_those_of_aws_lc() {
     for key in &KEYS {
         for len in [
@@ -90,6 +91,7 @@ fn a_known_answer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "segments of 64 KiB take hours")]
 fn what_was_moved_cut_or_changed_does_not_open() {
     for &backend in Backend::available() {
         let key = &KEYS[1];

@@ -15,6 +15,11 @@
 //!
 //! This form is described in eprint 2025/2171; the crate `polyval` 0.7 computes it. Carry-less multiplication for GCM is
 //! from Gueron and Kounavis, "Intel carry-less multiplication instruction and its usage for computing the GCM mode" (2010).
+//!
+//! The first round of AES is computed once for a packet, not for each block (counter-mode caching: Bernstein and Schwabe,
+//! "New AES software speed records", 2008). Counters up to 255 change only the last byte of a block. The nonce does not
+//! reach that byte, and what the first round makes of it is xored to what it makes of the others. So
+//! `round 1 of block i = round 1 of the block with counter 0 ^ counters[i]`, where `counters` depends on the key alone.
 
 use std::arch::x86_64::{
     __m128i, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_clmulepi64_si128,
@@ -25,7 +30,7 @@ use std::arch::x86_64::{
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{LONG, SHORT};
+use super::{COUNTERS_MAX, LONG, SHORT, counter};
 use crate::aead::AesKey;
 
 /// Powers of the hash key in the table: the header, the length, and a payload of 1712 bytes need no more.
@@ -33,14 +38,18 @@ pub(super) const POWERS: usize = 112;
 /// Zero elements behind the powers, so that a vector may begin at the last power.
 const PADDING: usize = 4;
 
-/// Round keys and hash powers. About 4 KiB, in place, wiped when dropped.
+/// Round keys, hash powers, first rounds of counters. About 6 KiB, in place, wiped when dropped.
 #[repr(C, align(64))]
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Key {
+    /// Element i: what the counter of block i, 2 + i, changes in the block after round 1.
+    counters: [u128; COUNTERS_MAX],
     /// Element `POWERS - k` is H^k; zero behind H^1.
     h: [u128; POWERS + PADDING],
     /// Likewise, H^k / x^64.
     d: [u128; POWERS + PADDING],
+    /// What counter 1 changes there.
+    counter_one: u128,
     /// Round keys 0 to `rounds`.
     round_keys: [u128; LONG + 1],
     rounds: usize,
@@ -53,6 +62,8 @@ impl Key {
         let mut expanded = Box::new(Self {
             h: [0; POWERS + PADDING],
             d: [0; POWERS + PADDING],
+            counters: [0; COUNTERS_MAX],
+            counter_one: 0,
             round_keys: [0; LONG + 1],
             rounds: match key {
                 AesKey::Aes128(_) => SHORT,
@@ -64,6 +75,7 @@ impl Key {
             AesKey::Aes256(key) => expand_256(&mut expanded.round_keys, key),
         }
         expanded.fill_powers();
+        expanded.fill_counters();
         expanded
     }
 
@@ -85,6 +97,33 @@ impl Key {
     /// H^k / x^64, laid out like [`h`](Self::h).
     pub(super) const fn d(&self) -> &[u128; POWERS + PADDING] {
         &self.d
+    }
+
+    /// What the counter of block i changes in the block after round 1; aligned like the key.
+    pub(super) const fn counters(&self) -> &[u128; COUNTERS_MAX] {
+        &self.counters
+    }
+
+    /// What counter 1 changes there.
+    pub(super) const fn counter_one(&self) -> &u128 {
+        &self.counter_one
+    }
+
+    #[target_feature(enable = "aes")]
+    fn fill_counters(&mut self) {
+        let first_key = load(&self.round_keys[0]);
+        let round = |counter| {
+            let state = _mm_xor_si128(first_key, load(&counter));
+            _mm_aesenc_si128(state, _mm_setzero_si128())
+        };
+        let zero = round(0);
+        store(
+            &mut self.counter_one,
+            _mm_xor_si128(round(counter(1)), zero),
+        );
+        for (value, element) in (2..).zip(&mut self.counters) {
+            store(element, _mm_xor_si128(round(counter(value)), zero));
+        }
     }
 
     #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]

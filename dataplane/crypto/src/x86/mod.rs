@@ -13,6 +13,7 @@
 mod aesni;
 mod key;
 mod narrow;
+mod narrow_quad;
 mod vaes256;
 mod vaes512;
 
@@ -29,24 +30,8 @@ const LONG: usize = 14;
 
 /// The most payload blocks whose powers, with those of the longest header and of the length block, are in the table.
 const BLOCKS_MAX: usize = POWERS - 5;
-/// Counters in a table: those of so many blocks, filled up to whole vectors.
-const COUNTERS_MAX: usize = 128;
-
-/// The counters of blocks 0, 1, ..., as they stand in their blocks: 2, 3, ...
-static COUNTERS: Counters = Counters(first_counters());
-
-#[repr(C, align(64))]
-struct Counters([u128; COUNTERS_MAX]);
-
-const fn first_counters() -> [u128; COUNTERS_MAX] {
-    let mut all = [0; COUNTERS_MAX];
-    let mut index = 0;
-    while index < COUNTERS_MAX {
-        all[index] = counter(2 + index as u32);
-        index += 1;
-    }
-    all
-}
+/// Counters in a table: those of so many blocks, filled up to whole vectors. All are less than 256 (see `key.rs`).
+const COUNTERS_MAX: usize = 112;
 
 /// A counter, big-endian in the last word of its block.
 const fn counter(value: u32) -> u128 {
@@ -76,6 +61,19 @@ fn halves_apart(block: u128) -> [i64; 2] {
         asm!("/* {0} {1} */", inout(reg) low, inout(reg) high, options(nomem, nostack, preserves_flags));
     }
     [low, high]
+}
+
+/// Makes the compiler align the caller's stack to lines of the cache. It does not do so for the sake of vectors that find no
+/// register, and half of those then lie across lines, which makes each store and load of them two.
+#[inline(always)]
+fn align_stack() {
+    #[repr(align(64))]
+    struct Line(#[expect(dead_code, reason = "only there to be aligned")] u8);
+    let line = std::mem::MaybeUninit::<Line>::uninit();
+    // SAFETY: no instruction; nothing behind the pointer is touched.
+    unsafe {
+        asm!("/* {0} */", in(reg) line.as_ptr().addr(), options(nomem, nostack, preserves_flags));
+    }
 }
 
 /// A number as a word of a vector.

@@ -1,5 +1,5 @@
-//! AES-GCM (NIST SP 800-38D) on vectors of one or two blocks: what `vaes256.rs` and `aesni.rs` have in common. Each of
-//! them defines the operations on its vectors and gets its code from [`kernel!`]; a generic function would not do, because
+//! AES-GCM (NIST SP 800-38D) on vectors of one or two blocks: what `vaes256.rs` and `aesni.rs` have in common, for any
+//! packet alone; four packets together are in `narrow_quad.rs`. Each of them defines the operations on its vectors and gets its code from [`kernel!`]; a generic function would not do, because
 //! what is compiled for a set of instructions must be named together with it.
 //!
 //! Eight vectors of one packet go through the rounds of AES at a time, which hides the latency of a round; between the
@@ -12,30 +12,37 @@ pub(super) const STRETCH: usize = 96;
 
 /// A block that is not full, filled up with zeros. From registers: bytes that were just stored one by one could be read
 /// back as a block only when everything before is done.
-#[inline]
+#[inline(always)]
 pub(super) fn partial_block(bytes: &[u8]) -> u128 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-        u128::from(first) | u128::from(last) << (8 * (len - 8))
+        // Shifts of 64 bits only, in halves, because eight bytes leave nothing of the last: a shift of 128 bits by what
+        // is not known takes ten instructions.
+        let half = 4_usize.wrapping_mul(16_usize.wrapping_sub(len));
+        let last = last.wrapping_shr(half as u32).wrapping_shr(half as u32);
+        u128::from(last) << 64 | u128::from(first)
     } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         u128::from(u64::from(first) | u64::from(last) << (8 * (len - 4)))
     } else {
-        let byte = |index: usize| u128::from(bytes[index]) << (8 * index);
-        (0..len).fold(0, |block, index| block | byte(index))
+        // One to three bytes: the first, the middle one and the last are all.
+        let byte = |index: usize| u32::from(*bytes.get(index).unwrap_or(&0)) << (8 * index);
+        u128::from(byte(0) | byte(len / 2) | byte(len.saturating_sub(1)))
     }
 }
 
 /// Stores the first bytes of a block, which [`partial_block`] made; without a call, which would spill all vectors.
-#[inline]
+#[inline(always)]
 pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
     let len = bytes.len();
-    let (low, high) = (block as u64, (block >> (8 * len.saturating_sub(8))) as u64);
+    let (low, high) = (block as u64, (block >> 64) as u64);
     if let Some(first) = bytes.first_chunk_mut() {
         *first = low.to_le_bytes();
         if let Some(last) = bytes.last_chunk_mut() {
-            *last = high.to_le_bytes();
+            let bits = 8_u32.wrapping_mul((len as u32).wrapping_sub(8));
+            let high = (high << 1).wrapping_shl(63_u32.wrapping_sub(bits));
+            *last = (low.wrapping_shr(bits) | high).to_le_bytes();
         }
     } else if let Some(first) = bytes.first_chunk_mut() {
         *first = (low as u32).to_le_bytes();
@@ -50,8 +57,8 @@ pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
 }
 
 /// The functions of one width. In scope must be: `V`, `LANES` (blocks in a vector), and on vectors `load`, `store`, `both`
-/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last words), `fold` (the sum of the lanes),
-/// `pin`.
+/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last
+/// words), `fold` (the sum of the lanes), `pin`.
 macro_rules! kernel {
     ($features:tt) => {
         /// Bytes of eight vectors.
@@ -62,20 +69,6 @@ macro_rules! kernel {
         struct Sums<T> {
             r: T,
             f: T,
-        }
-
-        /// Seals or opens the packets; the verdicts mean nothing when sealing.
-        #[target_feature(enable = $features)]
-        pub(super) fn run<const R: usize, const SEAL: bool>(
-            key: &Key,
-            packets: &mut Packets<'_, '_>,
-        ) -> Verdicts {
-            let mut verdicts = Verdicts::NONE;
-            // Not a `for` loop: `next` of a `&mut` would not be inlined.
-            while let Some(mut packet) = packets.next() {
-                verdicts.push(single::<R, SEAL>(key, &mut packet));
-            }
-            verdicts
         }
 
         #[target_feature(enable = $features)]
@@ -123,14 +116,21 @@ macro_rules! kernel {
             let sums = Sums { r: _mm_xor_si128(sums.r, wide.r), f: _mm_xor_si128(sums.f, wide.f) };
 
             let tag = _mm_xor_si128(reverse_block(reduce(sums)), mask);
-            // SAFETY: a tag has 16 bytes.
-            let given = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
             if SEAL {
                 // SAFETY: a tag has 16 bytes and is exclusively borrowed.
                 unsafe { _mm_storeu_si128(packet.tag.as_mut_ptr().cast(), tag) };
                 return true;
             }
-            let difference = _mm_xor_si128(tag, given);
+            check(packet, tag)
+        }
+
+        /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn check(packet: &mut Packet<'_>, right: __m128i) -> bool {
+            // SAFETY: a tag has 16 bytes.
+            let given = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
+            let difference = _mm_xor_si128(given, right);
             let genuine = _mm_testz_si128(difference, difference) == 1;
             if !genuine {
                 packet.payload.fill(0);
@@ -219,6 +219,7 @@ macro_rules! kernel {
             payload: &mut [u8],
             first: usize,
         ) -> Sums<V> {
+            let begun = both(_mm_aesenc_si128(nonce, round_key(key, 1)));
             let nonce = both(nonce);
             let zeros = both(_mm_setzero_si128());
             let mut sums = Sums { r: zeros, f: zeros };
@@ -227,30 +228,27 @@ macro_rules! kernel {
             let at = payload.as_mut_ptr();
             for index in 0..count {
                 let blocks = index.wrapping_mul(8 * LANES);
-                let table = super::COUNTERS.0.as_ptr().wrapping_add(blocks);
                 let to = at.wrapping_add(16 * blocks);
                 let mut s = [zeros; 8];
-                unroll!(I in [0 1 2 3 4 5 6 7] {
-                    s[I] = xor(nonce, if NEAR {
-                        // SAFETY: a payload of whole groups has at most 107 blocks, fewer than the table of counters.
-                        unsafe { load(table.wrapping_add(I * LANES).cast()) }
-                    } else {
-                        counters_behind(numbers, I * LANES)
-                    });
-                });
+                if NEAR {
+                    unroll!(I in [0 1 2 3 4 5 6 7] { s[I] = xor(begun, counters(key, blocks + I * LANES)) });
+                } else {
+                    unroll!(I in [0 1 2 3 4 5 6 7] { s[I] = xor(nonce, counters_behind(numbers, I * LANES)) });
+                    s = round8(s, both(round_key(key, 1)));
+                }
                 numbers = add(numbers, both(last_word(8 * LANES)));
                 // Which group is hashed: when sealing, the one before.
                 let lag = if SEAL { 8 * LANES } else { 0 };
                 let hashed = to.cast_const().wrapping_sub(16 * lag);
                 let powers = first.wrapping_add(blocks).wrapping_sub(lag);
                 if SEAL && index == 0 {
-                    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                    unroll!(ROUND in [2 3 4 5 6 7 8 9 10 11 12 13] {
                         if ROUND < R {
                             s = round8(s, both(round_key(key, ROUND)));
                         }
                     });
                 } else {
-                    unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                    unroll!(ROUND in [2 3 4 5 6 7 8 9 10 11 12 13] {
                         if ROUND < R {
                             s = round8(s, both(round_key(key, ROUND)));
                             let step = super::step_after(R, ROUND, 8);
@@ -283,6 +281,24 @@ macro_rules! kernel {
                 });
             }
             sums
+        }
+
+        /// What the counters of a vector change after round 1.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn counters(key: &Key, block: usize) -> V {
+            debug_assert!(block + LANES <= COUNTERS_MAX);
+            // SAFETY: callers ask for blocks of a payload of at most `BLOCKS_MAX`, filled up to pairs of vectors, which
+            // the table exceeds.
+            unsafe { load(key.counters().as_ptr().wrapping_add(block).cast()) }
+        }
+
+        /// What counter 1 changes after round 1.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn counter_one(key: &Key) -> __m128i {
+            // SAFETY: a block of 16 bytes, aligned to 16.
+            unsafe { _mm_load_si128(std::ptr::from_ref(key.counter_one()).cast()) }
         }
 
         /// Counters of a block and those after it, little-endian in the last word of each lane.
@@ -390,8 +406,9 @@ macro_rules! kernel {
         #[inline]
         #[target_feature(enable = $features)]
         fn multiply(key: &Key, sums: &mut Sums<V>, data: V, first: usize) {
-            debug_assert!(first + LANES <= POWERS + 1);
-            // SAFETY: a payload's powers are elements below `POWERS`, behind which the tables have four more.
+            debug_assert!(first + LANES <= POWERS + 4);
+            // SAFETY: a payload's powers are elements below `POWERS`, behind which the tables have four more; a vector begins
+            // at most three behind the last.
             let (h, d) = unsafe {
                 (
                     load(key.h().as_ptr().wrapping_add(first).cast()),

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::vectors::*;
 use crate::batch::Packet;
 use crate::x86::key::{Key, POWERS};
-use crate::x86::{COUNTERS, step_after, unroll};
+use crate::x86::{align_stack, step_after, unroll};
 
 /// Loads bytes behind each pointer; the others of the vector are zero.
 ///
@@ -118,20 +118,18 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
     packets: &mut [&mut Packet<'_>; 4],
     pending: &mut Pending,
 ) -> V {
+    align_stack();
     let len = packets[0].payload.len();
     let (full, rest, blocks) = (len / 64, len % 64, len.div_ceil(16));
     let first_key = round_key(key, 0);
     let last_key = round_key(key, R);
     let [a, b, c, d] = packets;
-    let nonces = xor4(
-        [
-            nonce_vector(a.nonce),
-            nonce_vector(b.nonce),
-            nonce_vector(c.nonce),
-            nonce_vector(d.nonce),
-        ],
-        first_key,
-    );
+    let begun = [
+        first_round(key, _mm512_xor_si512(nonce_vector(a.nonce), first_key)),
+        first_round(key, _mm512_xor_si512(nonce_vector(b.nonce), first_key)),
+        first_round(key, _mm512_xor_si512(nonce_vector(c.nonce), first_key)),
+        first_round(key, _mm512_xor_si512(nonce_vector(d.nonce), first_key)),
+    ];
     let mut at = [
         a.payload.as_mut_ptr(),
         b.payload.as_mut_ptr(),
@@ -142,10 +140,10 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
     let mut masks = _mm512_setzero_si512();
     if blocks.is_multiple_of(4) {
         // No lane is free for counter 1: those of the four packets share a vector.
-        let s = _mm512_mask_blend_epi64(0x0c, nonces[0], nonces[1]);
-        let s = _mm512_mask_blend_epi64(0x30, s, nonces[2]);
-        let s = _mm512_mask_blend_epi64(0xc0, s, nonces[3]);
-        masks = encrypt::<R>(key, _mm512_xor_si512(s, counter_one()));
+        let s = _mm512_mask_blend_epi64(0x0c, begun[0], begun[1]);
+        let s = _mm512_mask_blend_epi64(0x30, s, begun[2]);
+        let s = _mm512_mask_blend_epi64(0xc0, s, begun[3]);
+        masks = encrypt::<R>(key, _mm512_xor_si512(s, counter_one_after_first(key)));
     }
 
     let mut sums = [zero(); 4];
@@ -162,9 +160,7 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
     if full == 0 {
         tags = pending.settle();
     } else {
-        // SAFETY: the table is not empty.
-        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().cast()) };
-        let mut s = xor4(nonces, counters);
+        let mut s = xor4(begun, counters(key, 0));
         let (mut old_sums, mut old) = (pending.sums, pending.before);
         rounds_with_steps!(R, key, s, 8, step => {
             if step < 4 {
@@ -187,9 +183,7 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
         tags = finish(&old_sums, pending.masks);
     }
     for index in 1..full {
-        // SAFETY: `index` is less than 27, the number of vectors of `COUNTERS`, because `blocks` is at most 107.
-        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(4 * index).cast()) };
-        let mut s = xor4(nonces, counters);
+        let mut s = xor4(begun, counters(key, 4 * index));
         rounds_with_steps!(R, key, s, 4, step => {
             let added = hash(sums[step], before[step], powers);
             sums[step] = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);
@@ -205,11 +199,10 @@ pub(super) fn quad<const R: usize, const SEAL: bool>(
     }
     if rest > 0 {
         let mask = _bzhi_u64(u64::MAX, rest as u32);
-        // SAFETY: as above: a partial vector is one of the 27.
-        let counters = unsafe { _mm512_load_si512(COUNTERS.0.as_ptr().add(4 * full).cast()) };
         let free = if blocks.is_multiple_of(4) { 0 } else { 0xc0 };
-        let counters = _mm512_mask_mov_epi64(counters, free, counter_one());
-        let mut s = xor4(nonces, counters);
+        let counters = counters(key, 4 * full);
+        let counters = _mm512_mask_mov_epi64(counters, free, counter_one_after_first(key));
+        let mut s = xor4(begun, counters);
         rounds_with_steps!(R, key, s, 4, step => {
             let added = hash(sums[step], before[step], powers);
             sums[step] = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);

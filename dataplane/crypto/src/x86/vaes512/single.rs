@@ -3,11 +3,11 @@
 use std::arch::x86_64::*;
 
 use super::HEADER_SHORT;
-use super::vectors::*;
+use super::vectors::{counters as first_counters, *};
 use crate::batch::Packet;
 use crate::x86::key::{Key, POWERS};
 use crate::x86::narrow::STRETCH;
-use crate::x86::{BLOCKS_MAX, COUNTERS, step_after, unroll};
+use crate::x86::{BLOCKS_MAX, step_after, unroll};
 
 /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
 #[inline]
@@ -212,6 +212,7 @@ unsafe fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
     first: usize,
     sums: &mut Sums,
 ) {
+    let begun = first_round(key, nonce);
     let last_key = round_key(key, R);
     let (mut before, mut element) = ([nonce; 4], first);
     for index in 0..count {
@@ -223,24 +224,21 @@ unsafe fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
             from.wrapping_add(192),
         ];
         let mut s = if NEAR {
-            let table = COUNTERS.0.as_ptr().wrapping_add(16 * index);
-            // SAFETY: whole groups of a payload of at most 107 blocks, fewer than the table has counters.
-            let counters = unsafe {
-                [
-                    _mm512_load_si512(table.cast()),
-                    _mm512_load_si512(table.wrapping_add(4).cast()),
-                    _mm512_load_si512(table.wrapping_add(8).cast()),
-                    _mm512_load_si512(table.wrapping_add(12).cast()),
-                ]
-            };
-            xor4(counters, nonce)
+            let counters = [
+                first_counters(key, 16 * index),
+                first_counters(key, 16 * index + 4),
+                first_counters(key, 16 * index + 8),
+                first_counters(key, 16 * index + 12),
+            ];
+            xor4(counters, begun)
         } else {
-            [
+            let s = [
                 state(nonce, counters),
                 state(nonce, _mm512_add_epi32(counters, lane_step(4))),
                 state(nonce, _mm512_add_epi32(counters, lane_step(8))),
                 state(nonce, _mm512_add_epi32(counters, lane_step(12))),
-            ]
+            ];
+            round(s, round_key(key, 1))
         };
         counters = _mm512_add_epi32(counters, lane_step(16));
         // SAFETY: by contract.

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::x86::key::{Key, POWERS};
-use crate::x86::{halves_apart, unroll};
+use crate::x86::{COUNTERS_MAX, halves_apart, unroll};
 
 pub(super) type V = __m512i;
 
@@ -22,11 +22,11 @@ pub(super) struct Weights {
     pub(super) d: V,
 }
 
-/// Puts four states through all rounds but the last, with a step of other work behind some of the rounds. A macro,
-/// because what is not inlined would pass every vector through memory.
+/// Puts four states through all rounds but the first and the last, with a step of other work behind some of the rounds. A
+/// macro, because what is not inlined would pass every vector through memory.
 macro_rules! rounds_with_steps {
     ($rounds:ident, $key:expr, $states:ident, $steps:literal, $step:ident => $work:block) => {
-        unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+        unroll!(ROUND in [2 3 4 5 6 7 8 9 10 11 12 13] {
             if ROUND < $rounds {
                 $states = round($states, round_key($key, ROUND));
                 let $step = step_after($rounds, ROUND, $steps);
@@ -167,11 +167,37 @@ pub(super) fn counter_one() -> V {
     _mm512_broadcast_i32x4(_mm_set_epi32(1_i32.to_be(), 0, 0, 0))
 }
 
-/// Enciphers one vector, the first round key already in it.
+/// What all blocks of a packet share after round 1: it is that of counter 0, to which [`counters`] are xored. From the
+/// nonce that [`nonce_vector`] made and round key 0.
+#[inline]
+#[target_feature(enable = "avx512f,vaes")]
+pub(super) fn first_round(key: &Key, nonce: V) -> V {
+    _mm512_aesenc_epi128(nonce, round_key(key, 1))
+}
+
+/// What the counters of four blocks from `block` on, a multiple of 4, change after round 1.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn counters(key: &Key, block: usize) -> V {
+    debug_assert!(block.is_multiple_of(4) && block + 4 <= COUNTERS_MAX);
+    // SAFETY: callers ask for blocks of a payload of at most `BLOCKS_MAX`, which the table exceeds, by whole vectors; it
+    // stands at the beginning of the key and is aligned to 64 bytes like that.
+    unsafe { _mm512_load_si512(key.counters().as_ptr().add(block).cast()) }
+}
+
+/// What counter 1 changes after round 1, in all lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn counter_one_after_first(key: &Key) -> V {
+    // SAFETY: a block of 16 bytes, aligned to 16.
+    _mm512_broadcast_i32x4(unsafe { _mm_load_si128(std::ptr::from_ref(key.counter_one()).cast()) })
+}
+
+/// Enciphers one vector, the first round of which is done.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
 pub(super) fn encrypt<const R: usize>(key: &Key, mut state: V) -> V {
-    for round in 1..R {
+    for round in 2..R {
         state = _mm512_aesenc_epi128(state, round_key(key, round));
     }
     _mm512_aesenclast_epi128(state, round_key(key, R))
