@@ -60,6 +60,13 @@ impl<K> Schedule<K> {
         self.next.as_mut()
     }
 
+    /// The change to next is due at `boundary`: if it was put off, so is the end of next, which lasts `lifetime`.
+    pub(crate) fn put_off_next(&mut self, epoch: Epoch, boundary: Time, lifetime: Duration) {
+        if let Some(next) = self.next.as_mut().filter(|next| next.epoch == epoch) {
+            next.end = next.end.max(boundary.after(lifetime));
+        }
+    }
+
     /// The key before it, within its grace.
     #[must_use]
     pub fn previous(&self) -> Option<&Slot<K>> {

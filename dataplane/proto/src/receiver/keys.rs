@@ -115,8 +115,10 @@ impl KeyRing {
         self.lanes.retain(|lane| lane.epoch != epoch);
     }
 
-    /// The change away from `epoch` is due at `boundary`.
-    pub(crate) fn set_boundary(&mut self, epoch: Epoch, boundary: Time) {
+    /// The change from `epoch` to `next` is due at `boundary`.
+    pub(crate) fn set_boundary(&mut self, epoch: Epoch, next: Epoch, boundary: Time) {
+        let lifetime = self.timing.lifetime();
+        self.schedule.put_off_next(next, boundary, lifetime);
         if let Some(current) = self
             .schedule
             .current_mut()

@@ -256,7 +256,7 @@ impl Receiver {
         };
         let (next, boundary) = (announced.notice.next, announced.boundary);
         self.keys
-            .set_boundary(announced.notice.current, announced.boundary);
+            .set_boundary(announced.notice.current, next, boundary);
         for (epoch, commitment) in [
             (
                 announced.notice.current,

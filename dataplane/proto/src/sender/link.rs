@@ -188,6 +188,8 @@ impl Sender {
         }
         let (current, next) = (notice.current, notice.next);
         self.announcement.accept(notice, boundary);
+        let lifetime = self.config.timing.lifetime();
+        self.schedule.put_off_next(next, boundary, lifetime);
         if let Some(slot) = self
             .schedule
             .current_mut()

@@ -190,6 +190,9 @@ fn md_15_39_an_announced_change_waits_for_an_authority_that_is_away() {
         }
         assert_eq!(bench.seal(32_099, b"c").unwrap()[6], 1);
         assert_eq!(bench.seal(32_100, b"d").unwrap()[6], 2);
+        // Put off, not cut short: it has its whole life.
+        let (_, left) = bench.sender.current(at(32_100)).unwrap();
+        assert_eq!(left.0, 10_000);
     }
     // A link that looks alive, and silence.
     let mut bench = Bench::started(Hold::Hold, FetchOn::default());
@@ -235,6 +238,7 @@ fn md_25_27_a_device_asks_again_when_a_master_is_back() {
     anew.revision += 1;
     let anew = sign(&anew, &bench.authority);
     bench.arrive(20_000, &anew);
+    assert_eq!(bench.receiver.current(at(20_000)).unwrap().1.0, 2_000);
     let after = wait(&mut bench, 20_000, 20_400);
     let fetch = after[before.len()];
     assert!((20_300..20_310).contains(&fetch), "at its offset: {fetch}");
