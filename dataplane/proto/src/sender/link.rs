@@ -182,9 +182,13 @@ impl Sender {
         self.out.push_back(Output::Multicast(datagram.clone()));
         let boundary = spoken.after(notice.remaining.duration());
         self.notice = Some(datagram);
-        self.announced_at = Some(now);
-        if self.announcement.worth(&notice, boundary) != Worth::News {
-            return self.advance(now);
+        match self.announcement.worth(&notice, boundary) {
+            Worth::Stale => return,
+            Worth::Known => {
+                self.announced_at = Some(now);
+                return self.advance(now);
+            }
+            Worth::News => self.announced_at = Some(now),
         }
         let (current, next) = (notice.current, notice.next);
         self.announcement.accept(notice, boundary);

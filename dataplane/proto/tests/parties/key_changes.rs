@@ -198,6 +198,11 @@ fn md_15_39_an_announced_change_waits_for_an_authority_that_is_away() {
     let mut bench = Bench::started(Hold::Hold, FetchOn::default());
     bench.cipher(6_100, 2, 13_900, false);
     bench.announce(8_900, 1, 1_100);
+    // A former revision says nothing of this change.
+    let mut stale = bench.unsigned_notice(1, 100);
+    stale.revision -= 1;
+    let datagram = sign(&stale, &bench.authority);
+    bench.tell_sender(9_900, FromAuthority::Notice(NoticeRelay { datagram }));
     assert_eq!(bench.seal(10_001, b"a").unwrap()[6], 1);
     // It missed the last Notices only: the answer to its report tells.
     bench.announce(10_100, 1, 0);
