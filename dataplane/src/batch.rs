@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use sealcast_crypto::{BATCH_MAX, Span};
-use sealcast_net::frame::{Frame, LINE};
+use sealcast_net::aligned::{AlignedBuffer, LINE};
 use sealcast_proto::limits::{DATAGRAM_MAX, HEADER_LEN, OVERHEAD};
 
 /// Packets of one batch: what fits one GSO send of 1316-byte payloads.
@@ -15,7 +15,7 @@ const PACKETS: usize = 48;
 pub struct SealBatch {
     /// The first payload lies on a 64-byte line, and so do the others if each packet is a multiple of that: 1316 bytes and
     /// [`OVERHEAD`] are 21 lines.
-    buffer: Frame,
+    buffer: AlignedBuffer,
     spans: Vec<Span>,
     used: usize,
 }
@@ -24,7 +24,7 @@ impl Default for SealBatch {
     fn default() -> Self {
         const { assert!(PACKETS <= BATCH_MAX && (1316 + OVERHEAD).is_multiple_of(LINE)) }
         Self {
-            buffer: Frame::new(DATAGRAM_MAX, HEADER_LEN),
+            buffer: AlignedBuffer::new(DATAGRAM_MAX, HEADER_LEN),
             spans: Vec::with_capacity(PACKETS),
             used: 0,
         }

@@ -20,8 +20,8 @@
 //!
 //! Absent: pacing by the kernel, zero-copy sends, AF_XDP, choosing packets by their interface.
 
+pub mod aligned;
 pub mod clock;
-pub mod frame;
 mod interface;
 pub mod mailbox;
 mod receiver;

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 
 use glommio::io::PollableFd;
 
-use crate::frame::Frame;
+use crate::aligned::AlignedBuffer;
 use crate::socket::{
     BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join_error,
 };
@@ -146,7 +146,7 @@ impl Drops {
 
 /// Preallocated space for one receive call.
 pub struct RecvBatch {
-    frames: Vec<Frame>,
+    frames: Vec<AlignedBuffer>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
     vectors: Vec<libc::iovec>,
@@ -200,7 +200,9 @@ impl RecvBatch {
     #[must_use]
     pub fn new(frames: usize, lead: usize) -> Self {
         Self {
-            frames: (0..frames).map(|_| Frame::new(FRAME, lead)).collect(),
+            frames: (0..frames)
+                .map(|_| AlignedBuffer::new(FRAME, lead))
+                .collect(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (family AF_UNSPEC).
             names: vec![unsafe { zeroed() }; frames],
             controls: vec![Control([0; CONTROL]); frames],
