@@ -17,10 +17,11 @@ mod narrow_quad;
 mod vaes256;
 mod vaes512;
 
+use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_testz_si128, _mm_xor_si128};
 use std::arch::{asm, is_x86_feature_detected};
 
 use crate::aead::AesKey;
-use crate::batch::{Packets, Verdicts};
+use crate::batch::{Packet, Packets, Verdicts};
 use key::{Key, POWERS};
 
 /// Rounds of AES-128.
@@ -79,6 +80,20 @@ fn align_stack() {
 /// A number as a word of a vector.
 const fn word(value: usize) -> i32 {
     value as i32
+}
+
+/// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn check(packet: &mut Packet<'_>, right: __m128i) -> bool {
+    // SAFETY: a tag has 16 bytes.
+    let tag = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
+    let difference = _mm_xor_si128(tag, right);
+    let genuine = _mm_testz_si128(difference, difference) == 1;
+    if !genuine {
+        packet.payload.fill(0);
+    }
+    genuine
 }
 
 /// Repeats a block for each literal, as a constant.

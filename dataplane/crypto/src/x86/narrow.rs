@@ -1,6 +1,7 @@
 //! AES-GCM (NIST SP 800-38D) on vectors of one or two blocks: what `vaes256.rs` and `aesni.rs` have in common, for any
-//! packet alone; four packets together are in `narrow_quad.rs`. Each of them defines the operations on its vectors and gets its code from [`kernel!`]; a generic function would not do, because
-//! what is compiled for a set of instructions must be named together with it.
+//! packet alone; four packets together are in `narrow_quad.rs`. Each of them defines the operations on its vectors and gets
+//! its code from [`kernel!`]; a generic function would not do, because what is compiled for a set of instructions must be
+//! named together with it.
 //!
 //! Eight vectors of one packet go through the rounds of AES at a time, which hides the latency of a round; between the
 //! rounds, eight vectors of ciphertext are hashed: those being opened, or those sealed just before. Ciphertext is read
@@ -57,8 +58,8 @@ pub(super) fn store_partial(bytes: &mut [u8], block: u128) {
 }
 
 /// The functions of one width. In scope must be: `V`, `LANES` (blocks in a vector), and on vectors `load`, `store`, `both`
-/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in the last
-/// words), `fold` (the sum of the lanes), `pin`.
+/// (one block in all lanes), `xor`, `round`, `last_round`, `clmul`, `shuffle`, `add` (of words), `lane_numbers` (0, 1, ... in
+/// the last words), `fold` (the sum of the lanes), `pin`.
 macro_rules! kernel {
     ($features:tt) => {
         /// Bytes of eight vectors.
@@ -124,20 +125,6 @@ macro_rules! kernel {
             check(packet, tag)
         }
 
-        /// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn check(packet: &mut Packet<'_>, right: __m128i) -> bool {
-            // SAFETY: a tag has 16 bytes.
-            let given = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
-            let difference = _mm_xor_si128(given, right);
-            let genuine = _mm_testz_si128(difference, difference) == 1;
-            if !genuine {
-                packet.payload.fill(0);
-            }
-            genuine
-        }
-
         /// Adds a header, whose first block has the power of element `first`.
         #[inline]
         #[target_feature(enable = $features)]
@@ -153,7 +140,8 @@ macro_rules! kernel {
             }
         }
 
-        /// Enciphers less than a group, which begins with block `start_block`, and adds it, its first block with the power of element `first`.
+        /// Enciphers less than a group, which begins with block `start_block`, and adds it, its first block with the power
+        /// of element `first`.
         #[inline]
         #[target_feature(enable = $features)]
         fn encrypt_head<const R: usize, const SEAL: bool>(

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use super::key::{Key, POWERS};
 use super::narrow::{STRETCH, kernel, partial_block, store_partial};
 use super::narrow_quad::quads;
-use super::{BLOCKS_MAX, COUNTERS_MAX, unroll};
+use super::{BLOCKS_MAX, COUNTERS_MAX, check, unroll};
 use crate::aead::TAG_LEN;
 use crate::batch::{Packet, Packets, Verdicts};
 

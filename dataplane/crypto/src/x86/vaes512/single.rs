@@ -7,21 +7,7 @@ use super::vectors::{counters as first_counters, *};
 use crate::batch::Packet;
 use crate::x86::key::{Key, POWERS};
 use crate::x86::narrow::STRETCH;
-use crate::x86::{BLOCKS_MAX, step_after, unroll};
-
-/// Compares the tag of a packet with the right one, in constant time; zeroes the payload if they differ.
-#[inline]
-#[target_feature(enable = "sse4.1")]
-fn check(packet: &mut Packet<'_>, right: __m128i) -> bool {
-    // SAFETY: a tag has 16 bytes.
-    let tag = unsafe { _mm_loadu_si128(packet.tag.as_ptr().cast()) };
-    let difference = _mm_xor_si128(tag, right);
-    let genuine = _mm_testz_si128(difference, difference) == 1;
-    if !genuine {
-        packet.payload.fill(0);
-    }
-    genuine
-}
+use crate::x86::{BLOCKS_MAX, check, step_after, unroll};
 
 /// The sum of the four lanes, in lane 0; the others are zero.
 #[inline]
