@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::net::Lan;
-use crate::process::{Program, sealcast, sealcast_at, sealcast_in};
+use crate::process::{Program, sealcast, sealcast_in, shifted};
 
 /// Key times of the system tests: a change every second.
 pub const FAST: [&str; 8] = [
@@ -63,7 +63,7 @@ impl KeyServer {
             .chain(more)
             .map(|arg| (*arg).to_owned())
             .collect();
-        let program = launch(None, host.as_deref(), folder, &args, 0);
+        let program = launch(&[], host.as_deref(), folder, &args, 0);
         let server = Self {
             program,
             host,
@@ -95,7 +95,7 @@ impl KeyServer {
 
     /// Starts it again on the same folder; it must have ended.
     pub fn start_again(&mut self) {
-        self.start_again_at(None);
+        self.start_again_in(&[]);
     }
 
     /// As [`KeyServer::start_again`], with more flags.
@@ -105,19 +105,14 @@ impl KeyServer {
     }
 
     /// As [`KeyServer::start_again`], with its wall clock shifted.
-    pub fn start_again_at(&mut self, clock: Option<&str>) {
-        let host = self.host.as_deref();
-        self.program = launch(clock, host, &self.folder, &self.args, self.starts);
-        self.starts += 1;
-        self.wait_until_it_runs();
+    pub fn start_again_at(&mut self, clock: &str) {
+        self.start_again_in(&shifted(clock));
     }
 
     /// As [`KeyServer::start_again`], with these variables (`NAME=VALUE`) in its environment.
     pub fn start_again_in(&mut self, variables: &[String]) {
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        let name = format!("serve-{}", self.starts);
         let host = self.host.as_deref();
-        self.program = sealcast_in(variables, host, &self.folder, &name, &args);
+        self.program = launch(variables, host, &self.folder, &self.args, self.starts);
         self.starts += 1;
         self.wait_until_it_runs();
     }
@@ -228,14 +223,14 @@ impl KeyServer {
 }
 
 fn launch(
-    clock: Option<&str>,
+    variables: &[String],
     host: Option<&str>,
     folder: &Path,
     args: &[String],
     start: u32,
 ) -> Program {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    sealcast_at(clock, host, folder, &format!("serve-{start}"), &args)
+    sealcast_in(variables, host, folder, &format!("serve-{start}"), &args)
 }
 
 /// Starts a key server with channel 1 on host 1.

@@ -146,7 +146,7 @@ fn an_expired_certificate_is_named_with_what_to_do() {
     let mut server = KeyServer::start(None, path, &[]);
     let device = server.device("box", &[]);
     server.kill();
-    server.start_again_at(Some("+100d"));
+    server.start_again_at("+100d");
     let session = device.file.display().to_string();
     let args = [
         "receive",

@@ -32,13 +32,7 @@ pub fn sealcast_at(
     name: &str,
     args: &[&str],
 ) -> Program {
-    let variables = clock.map_or(Vec::new(), |clock| {
-        vec![
-            format!("LD_PRELOAD={}", faketime().display()),
-            format!("FAKETIME={clock}"),
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-        ]
-    });
+    let variables = clock.map_or(Vec::new(), shifted);
     sealcast_in(&variables, host, folder, name, args)
 }
 
@@ -54,6 +48,15 @@ pub fn sealcast_in(
         .chain(variables.iter().map(String::as_str))
         .collect();
     start(&wrapper, Stdio::null(), host, folder, name, args)
+}
+
+/// Variables that shift a program's wall clock.
+pub fn shifted(clock: &str) -> Vec<String> {
+    vec![
+        format!("LD_PRELOAD={}", faketime().display()),
+        format!("FAKETIME={clock}"),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ]
 }
 
 /// The library of faketime; its command would stand between us and the program.

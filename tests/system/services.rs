@@ -103,7 +103,7 @@ fn certificates_renew_themselves() {
     let (node_file, device_file) = (node.display().to_string(), device.display().to_string());
     for (clock, renews) in [("+65d", true), ("+100d", false)] {
         server.kill();
-        server.start_again_at(Some(clock));
+        server.start_again_at(clock);
         let output = folder.join("r.ts").display().to_string();
         let receive = ["receive", "--session", &device_file, "--output", &output];
         let mut receiver = run(Some(clock), 2, &format!("r{clock}"), &receive);
