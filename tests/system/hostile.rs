@@ -18,7 +18,7 @@ use sealcast_terminal::https::Client;
 use sealcast_terminal::identity::Identity;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::keyserver::{Device, KeyServer, receiver, sender};
+use crate::keyserver::{Device, KeyServer, MID_EPOCH, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::operations::get;
 use crate::streams::assert_clean;
@@ -209,7 +209,7 @@ fn honest_devices_get_their_keys_under_hostile_load() {
     let group = ["udp://239.1.1.1:5000?ttl=4"];
     let seconds = length.as_secs() + 6;
     let input = format!("gen:?rate=1M&seconds={seconds}&seed=1");
-    let more = ["--input", &input, "--start-delay", "1s"];
+    let more = ["--input", &input, "--start-delay", MID_EPOCH];
     let mut stream = sender(&lan, 1, folder, "s", (&server, 1), &group, &more);
     let mut player = receiver(&lan, 2, folder, "r", &server, &group, &[]);
     player.wait_for_key(1);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::keyserver::{keys, receiver, sender};
+use crate::keyserver::{MID_EPOCH, keys, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::relay::{Impairment, Relay, Sockets};
 use crate::sample::ts;
@@ -41,7 +41,7 @@ fn a_bad_network_costs_only_the_packets_it_loses() {
     let keys = keys(&lan, folder);
     let mut receiver = receiver(&lan, 3, folder, "r", &keys, &["udp://239.2.2.2:5000"], &[]);
     let input_path = input.display().to_string();
-    let more = ["--input", &input_path, "--start-delay", "1s"];
+    let more = ["--input", &input_path, "--start-delay", MID_EPOCH];
     let mut sender = sender(
         &lan,
         1,

@@ -23,6 +23,10 @@ pub const FAST: [&str; 8] = [
     "200ms",
 ];
 
+/// Sending begins with the channel's first epoch, so an input of whole seconds that starts this late ends in the middle of an
+/// epoch: at a boundary, the sender's last switch might have no packet by which a receiver learns of it.
+pub const MID_EPOCH: &str = "1500ms";
+
 /// A running key server.
 pub struct KeyServer {
     pub program: Program,

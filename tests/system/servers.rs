@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::keyserver::{keys, receiver, sender};
+use crate::keyserver::{MID_EPOCH, keys, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::sample::{assert_same, rtp_packets, ts};
 use crate::streams::assert_clean;
@@ -155,7 +155,7 @@ fn two_legs_with_two_percent_loss_each_lose_nothing() {
         "s",
         (&keys, 1),
         &groups,
-        &["--input", &input_path, "--start-delay", "1s"],
+        &["--input", &input_path, "--start-delay", MID_EPOCH],
     );
     assert!(
         sender.wait(Duration::from_secs(30)).success(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::keyserver::{keys, keys_of, receiver, sender};
+use crate::keyserver::{MID_EPOCH, keys, keys_of, receiver, sender};
 use crate::net::{Lan, can_run};
 use crate::process::Program;
 use crate::sample::{assert_same, assert_tail, ts, tshark_drops};
@@ -42,7 +42,7 @@ fn a_ts_crosses_thirty_key_changes_byte_for_byte() {
         "s",
         (&keys, 1),
         &group,
-        &["--input", &input_path, "--start-delay", "1s"],
+        &["--input", &input_path, "--start-delay", MID_EPOCH],
     );
     sleep(Duration::from_secs(12));
     let mut late = receiver(&lan, 4, folder, "late", &keys, &group, &[]);
@@ -86,7 +86,11 @@ fn mode_a_goes_on_under_a_new_epoch_after_a_restart() {
     let keys = keys_of(&lan, folder, &mode);
     let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &[]);
     let input_path = input.display().to_string();
-    let args = [&mode[..], &["--input", &input_path, "--start-delay", "1s"]].concat();
+    let args = [
+        &mode[..],
+        &["--input", &input_path, "--start-delay", MID_EPOCH],
+    ]
+    .concat();
     for run in ["first", "second"] {
         let mut sender = sender(&lan, 1, folder, run, (&keys, 1), &group, &args);
         let status = sender.wait(Duration::from_secs(30));
@@ -139,7 +143,7 @@ fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
         "s",
         (&keys, 1),
         &group,
-        &["--input", &input_path, "--start-delay", "1s"],
+        &["--input", &input_path, "--start-delay", MID_EPOCH],
     );
     sleep(Duration::from_secs(6));
     // kill -9, as a crash would.
