@@ -9,6 +9,10 @@ use crate::x86::key::{Key, POWERS};
 use crate::x86::narrow::STRETCH;
 use crate::x86::{BLOCKS_MAX, check, step_after, unroll};
 
+/// Elements of the powers of a stretch's first and last group.
+const STRETCH_FIRST: usize = POWERS - STRETCH;
+const STRETCH_LAST: usize = POWERS - 16;
+
 /// The sum of the four lanes, in lane 0; the others are zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
@@ -45,16 +49,19 @@ pub(super) fn single<const R: usize, const SEAL: bool>(key: &Key, packet: &mut P
         )));
         header = &[];
     }
-    while left > BLOCKS_MAX * 16 {
-        const FIRST: usize = POWERS - STRETCH;
-        let mut sums = multiply(zero(), hashed, weights(key, FIRST));
-        // SAFETY: more than a stretch of the payload is left behind `at`.
+    if left > BLOCKS_MAX * 16 {
+        // As many stretches as leave no more than a table of powers for.
+        let stretches = (left - BLOCKS_MAX * 16).div_ceil(16 * STRETCH);
+        let blocks = stretches * STRETCH;
+        let mut sums = multiply(zero(), hashed, weights(key, STRETCH_FIRST));
+        // SAFETY: more than these stretches of the payload is left behind `at`.
         unsafe {
-            groups::<R, SEAL, false>(key, nonce, counters, at, STRETCH / 16, FIRST, &mut sums);
+            let first = STRETCH_FIRST;
+            groups::<R, SEAL, false>(key, nonce, counters, at, blocks / 16, first, &mut sums);
         }
         hashed = fold(reduce(sums));
-        counters = _mm512_add_epi32(counters, lane_step(STRETCH as i32));
-        (at, left) = (at.wrapping_add(16 * STRETCH), left - 16 * STRETCH);
+        counters = _mm512_add_epi32(counters, lane_step(blocks as i32));
+        (at, left) = (at.wrapping_add(16 * blocks), left - 16 * blocks);
     }
 
     let blocks = left.div_ceil(16);
@@ -183,7 +190,8 @@ impl Head {
 }
 
 /// Enciphers `count` whole groups of four vectors, the first block of which has the power of element `first`, and adds
-/// to the sums. `NEAR` says that the payload begins with them, so that their counters are in the table.
+/// to the sums. `NEAR` says that the payload begins with them, so that their counters are in the table; without it, the sum
+/// is carried into the next stretch behind the group that has the lowest powers.
 ///
 /// # Safety
 /// 256 `count` bytes behind `at` are exclusively borrowed.
@@ -200,7 +208,8 @@ unsafe fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
 ) {
     let begun = first_round(key, nonce);
     let last_key = round_key(key, R);
-    let (mut before, mut element) = ([nonce; 4], first);
+    // What is hashed next, and the elements of its powers and of those of the group to come.
+    let (mut before, mut element, mut next) = ([nonce; 4], first, first);
     for index in 0..count {
         let from = at.wrapping_add(256 * index);
         let from = [
@@ -230,23 +239,30 @@ unsafe fn groups<const R: usize, const SEAL: bool, const NEAR: bool>(
         // SAFETY: by contract.
         let data = unsafe { load4(from) };
         if !SEAL {
-            before = data;
-            element = first.wrapping_add(16 * index);
+            (before, element) = (data, next);
         }
         if !SEAL || index > 0 {
             rounds_with_steps!(R, key, s, 4, step => {
                 let added = hash(*sums, before[step], weights(key, element.wrapping_add(4 * step)));
                 *sums = before_going_on(added, &mut s, &mut before[(step + 1) % 4]);
             });
+            if !NEAR && element == STRETCH_LAST && index + usize::from(!SEAL) < count {
+                *sums = multiply(zero(), fold(reduce(*sums)), weights(key, STRETCH_FIRST));
+            }
         } else {
             rounds_with_steps!(R, key, s, 4, step => { });
         }
-        element = first.wrapping_add(16 * index);
         before = last_round(s, last_key, data);
+        element = next;
+        next = if !NEAR && next == STRETCH_LAST {
+            STRETCH_FIRST
+        } else {
+            next.wrapping_add(16)
+        };
         // SAFETY: by contract.
         unsafe { store4(from, before) };
     }
     if SEAL && count > 0 {
-        unroll!(I in [0 1 2 3] { *sums = hash(*sums, before[I], weights(key, first + 16 * (count - 1) + 4 * I)) });
+        unroll!(I in [0 1 2 3] { *sums = hash(*sums, before[I], weights(key, element + 4 * I)) });
     }
 }
