@@ -1,8 +1,10 @@
-//! AES-GCM (NIST SP 800-38D) composed of the crates `aes` and `ghash`, which find the processor's instructions
-//! themselves. No unsafe code here; the reference that every other implementation is compared with.
+//! AES-GCM (NIST SP 800-38D) composed of the crates `aes`, `ctr` and `ghash`, which find the processor's
+//! instructions themselves. No unsafe code here; the reference that every other implementation is compared with.
 
-use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use aes::cipher::{BlockCipherEncrypt as _, InnerIvInit as _, KeyInit as _, StreamCipherCore as _};
 use aes::{Aes128, Aes256};
+use ctr::CtrCore;
+use ctr::flavors::Ctr32BE;
 use ghash::universal_hash::UniversalHash as _;
 use ghash::{Block, GHash};
 use subtle::ConstantTimeEq as _;
@@ -14,6 +16,9 @@ use crate::batch::Packet;
 const BLOCK: usize = 16;
 /// Keystream blocks made at a time: as many as the widest code of `aes` takes at once.
 const CHUNK: usize = 64;
+/// Counter of the block behind the first chunk.
+const SECOND: u32 = 65;
+const _: () = assert!(SECOND as usize == 1 + CHUNK);
 
 /// The round keys, which wipe themselves when dropped.
 enum Aes {
@@ -26,6 +31,16 @@ impl Aes {
         match self {
             Self::Short(aes) => aes.encrypt_blocks(blocks),
             Self::Long(aes) => aes.encrypt_blocks(blocks),
+        }
+    }
+
+    /// Xors the keystream from the block `counter` on over `data`.
+    fn apply(&self, counter: &Block, data: &mut [u8]) {
+        match self {
+            Self::Short(aes) => CtrCore::<_, Ctr32BE>::inner_iv_init(&**aes, counter)
+                .apply_keystream_partial(data.into()),
+            Self::Long(aes) => CtrCore::<_, Ctr32BE>::inner_iv_init(&**aes, counter)
+                .apply_keystream_partial(data.into()),
         }
     }
 }
@@ -93,10 +108,12 @@ impl Gcm {
         xor_in_place(first, &blocks[1..]);
         let mask = blocks[0].into();
 
-        let chunks = rest.chunks_mut(CHUNK * BLOCK);
-        for (chunk, counter) in chunks.zip((1..).step_by(CHUNK).skip(1)) {
-            self.keystream(nonce, counter, &mut blocks[..chunk.len().div_ceil(BLOCK)]);
-            xor_in_place(chunk, &blocks);
+        if rest.len() > CHUNK * BLOCK {
+            self.aes.apply(&counter_block(nonce, SECOND), rest);
+        } else if !rest.is_empty() {
+            // A part of a chunk, which `ctr` takes in smaller pieces.
+            self.keystream(nonce, SECOND, &mut blocks[..rest.len().div_ceil(BLOCK)]);
+            xor_in_place(rest, &blocks);
         }
         mask
     }
@@ -104,11 +121,16 @@ impl Gcm {
     /// Encrypts successive counter blocks, the first of which has the number `counter`.
     fn keystream(&self, nonce: u128, counter: u32, blocks: &mut [Block]) {
         for (block, counter) in blocks.iter_mut().zip(counter..) {
-            let counter = u128::from(counter.swap_bytes()) << 96;
-            *block = (nonce | counter).to_le_bytes().into();
+            *block = counter_block(nonce, counter);
         }
         self.aes.encrypt(blocks);
     }
+}
+
+fn counter_block(nonce: u128, counter: u32) -> Block {
+    (nonce | u128::from(counter.swap_bytes()) << 96)
+        .to_le_bytes()
+        .into()
 }
 
 fn xor(mut a: [u8; TAG_LEN], b: [u8; TAG_LEN]) -> [u8; TAG_LEN] {
