@@ -1,17 +1,33 @@
-//! The boot clock: monotonic, and it counts through suspend, as remaining times must (SEC-12).
+//! The clocks. Protocol and pacing go by the boot clock: monotonic, and it counts through suspend, as remaining times must
+//! (SEC-12). The kernel times arrivals by the wall clock.
 #![expect(unsafe_code, reason = "clock_gettime")]
 
 /// Nanoseconds of CLOCK_BOOTTIME.
 #[must_use]
 pub fn boottime() -> u64 {
+    read(libc::CLOCK_BOOTTIME)
+}
+
+/// Nanoseconds of CLOCK_REALTIME: only for ages of what the kernel has timed, since it may be set.
+#[must_use]
+pub fn realtime() -> u64 {
+    read(libc::CLOCK_REALTIME)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `now` is a valid timespec that outlives the call.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    assert!(failed == 0, "every Linux since 2.6.39 has CLOCK_BOOTTIME");
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut now) };
+    assert!(failed == 0, "every Linux since 2.6.39 has these clocks");
+    nanoseconds(now)
+}
+
+/// A time after the clock's zero in nanoseconds.
+pub(crate) fn nanoseconds(at: libc::timespec) -> u64 {
+    at.tv_sec.cast_unsigned() * 1_000_000_000 + at.tv_nsec.cast_unsigned()
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod server;
 pub mod shard;
 mod socket;
 mod sockopt;
+pub mod tick;
 
 pub use interface::Interface;
 pub use receiver::{Received, RecvBatch, UdpReceiver};

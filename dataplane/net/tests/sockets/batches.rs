@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_lite::future::or;
-use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, is_oversize, shard};
+use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, is_oversize, shard};
 
 use crate::{Got, group_on_lo, numbered, on_shard, receive, silent, take, unicast};
 
@@ -128,6 +128,42 @@ fn what_the_kernel_drops_is_counted() {
             assert!(lost > round * 10, "{lost} lost: the buffer was small");
             assert_eq!(receiver.drops(), lost as u64);
         }
+    });
+}
+
+#[test]
+fn as_many_are_asked_for_as_come_and_arrivals_are_timed() {
+    on_shard(async || {
+        let (mut sender, mut receiver) = pair(&unicast());
+        let mut batch = RecvBatch::new(32, 0);
+        let before = clock::realtime();
+        for _ in 0..100 {
+            sender.send_one(&[0; 1000]).await.unwrap();
+        }
+        let sent = clock::realtime();
+        let (mut counts, mut arrivals) = (Vec::new(), Vec::new());
+        loop {
+            counts.push(receiver.recv(&mut batch).unwrap());
+            arrivals.extend(batch.arrival());
+            if !receiver.may_have_more() {
+                break;
+            }
+        }
+        // Twice as many each time, up to what the batch holds.
+        assert_eq!(counts, [4, 8, 16, 32, 32, 8]);
+        assert_eq!(arrivals.len(), counts.len());
+        assert!(arrivals.is_sorted() && before <= arrivals[0] && arrivals[5] <= sent);
+        // Large buffers: few at a time.
+        for _ in 0..6 {
+            sender.send_batch(&[0; 20_000], 1000).await.unwrap();
+        }
+        let counts = [(); 3].map(|()| receiver.recv(&mut batch).unwrap());
+        assert_eq!(counts, [6, 0, 0]);
+        for _ in 0..6 {
+            sender.send_batch(&[0; 20_000], 1000).await.unwrap();
+        }
+        let counts = [(); 3].map(|()| receiver.recv(&mut batch).unwrap());
+        assert_eq!((counts, batch.arrival()), ([4, 2, 0], None));
     });
 }
 
