@@ -138,6 +138,7 @@ pub fn sending(
         stop,
         start_delay: (!matches!(input, Input::Udp(_) | Input::Rtp { .. }))
             .then_some(plan.start_delay),
+        budget: plan.budget,
         on_event: Box::new(move |event| tell_sending(&name, &keylog, event)),
     })
 }
@@ -258,6 +259,7 @@ pub fn receiving(
         rng: Box::new(rng()),
         status,
         stop,
+        budget: plan.budget,
         on_event: Box::new(move |event| tell_receiving(&name, &keylog, event)),
     })
 }

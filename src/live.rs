@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use sealcast_dataplane::histogram::Histogram;
 use sealcast_dataplane::status::{KeyStatus, ReceiveStatus, SendStatus};
 use serde_json::{Value, json};
 
@@ -18,42 +19,77 @@ pub trait Totals {
     fn line(&self) -> String;
     /// All of it for scripts.
     fn json(&self) -> Value;
-    /// Name, help, value of every counter (true) or gauge (false), with a label of its own if it has one.
+    /// Every number, with a label of its own if it has one.
     fn metrics(&self) -> Vec<Metric>;
 }
 
-/// One number of a channel.
+/// One number of a channel, or a distribution.
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// Without prefix and `_total`.
     pub name: &'static str,
     /// What it is.
     pub help: &'static str,
-    /// A counter, or a gauge.
-    pub counter: bool,
     /// A label besides the channel's.
     pub label: Option<(&'static str, &'static str)>,
-    /// The value.
-    pub value: u64,
+    /// What it comes to.
+    pub value: Measured,
 }
 
-/// A counter.
-pub fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
+/// The value of a metric.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Measured {
+    /// What only grows.
+    Counter(u64),
+    /// What goes up and down.
+    Gauge(u64),
+    /// Durations by magnitude, seconds in Prometheus.
+    Durations(Histogram),
+}
+
+fn metric(name: &'static str, help: &'static str, value: Measured) -> Metric {
     Metric {
         name,
         help,
-        counter: true,
         label: None,
         value,
     }
 }
 
+/// A counter.
+pub fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
+    metric(name, help, Measured::Counter(value))
+}
+
 /// A gauge.
 pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
-    Metric {
-        counter: false,
-        ..counter(name, help, value)
-    }
+    metric(name, help, Measured::Gauge(value))
+}
+
+/// Durations: what a channel adds, and how even its clock is.
+fn durations(latency: Histogram, pcr_jitter: Histogram) -> [Metric; 2] {
+    [
+        metric(
+            "latency_seconds",
+            "From arrival to departure, of the oldest packet of each batch",
+            Measured::Durations(latency),
+        ),
+        metric(
+            "pcr_jitter_seconds",
+            "How far clock references leave from their places in time",
+            Measured::Durations(pcr_jitter),
+        ),
+    ]
+}
+
+fn durations_json(histogram: &Histogram) -> Value {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "count": histogram.count(),
+        "p50_us": micros(histogram.quantile(50)),
+        "p99_us": micros(histogram.quantile(99)),
+        "max_us": micros(histogram.max()),
+    })
 }
 
 fn keys_json(keys: &KeyStatus) -> Value {
@@ -122,6 +158,8 @@ impl Totals for SendStatus {
             "input_malformed": self.input_malformed,
             "input_drops": self.input_drops,
             "leg_errors": self.leg_errors,
+            "latency": durations_json(&self.latency),
+            "pcr_jitter": durations_json(&self.pcr_jitter),
             "finished": self.finished,
         })
     }
@@ -177,6 +215,7 @@ impl Totals for SendStatus {
             label: Some(label),
             ..counter("leg_errors", "Batches that a leg could not send", value)
         }));
+        metrics.extend(durations(self.latency, self.pcr_jitter));
         metrics.extend(keys_metrics(&self.keys));
         metrics
     }
@@ -218,6 +257,8 @@ impl Totals for ReceiveStatus {
             "continuity_errors": self.continuity_errors,
             "output_errors": self.output_errors,
             "first_packet_ns": self.first_packet_ns,
+            "latency": durations_json(&self.latency),
+            "pcr_jitter": durations_json(&self.pcr_jitter),
         })
     }
 
@@ -277,6 +318,7 @@ impl Totals for ReceiveStatus {
             label: Some(("cause", cause.name())),
             ..counter("discarded", "Datagrams dropped, by cause", value)
         }));
+        metrics.extend(durations(self.latency, self.pcr_jitter));
         metrics.extend(keys_metrics(&self.keys));
         metrics
     }

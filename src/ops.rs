@@ -10,13 +10,13 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use sealcast_dataplane::histogram::BOUNDS;
 use tokio::sync::oneshot;
 
-use crate::live::{Metric, Totals};
+use crate::live::{Measured, Metric, Totals};
 use crate::run::Board;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -145,11 +145,7 @@ impl Collector for Samples {
             }
         }
         for named in names {
-            let kind = if named.counter {
-                ConstCounter::new(0_u64).metric_type()
-            } else {
-                ConstGauge::new(0_i64).metric_type()
-            };
+            let kind = named.value.metric_type();
             let mut family = encoder.encode_descriptor(named.name, named.help, None, kind)?;
             for Sample { metric, labels } in &self.0 {
                 if metric.name != named.name {
@@ -160,31 +156,48 @@ impl Collector for Samples {
                     .map(|(name, value)| (*name, value.as_str()))
                     .collect();
                 all.extend(metric.label);
-                let value = i64::try_from(metric.value).unwrap_or(i64::MAX);
-                let (counter, gauge) = (ConstCounter::new(metric.value), ConstGauge::new(value));
-                match (all.is_empty(), metric.counter) {
+                if all.is_empty() {
                     // A name without labels stands once, and has no braces.
-                    (true, true) => {
-                        counter.encode(family)?;
-                        break;
-                    }
-                    (true, false) => {
-                        gauge.encode(family)?;
-                        break;
-                    }
-                    (false, true) => counter.encode(family.encode_family(&all)?)?,
-                    (false, false) => gauge.encode(family.encode_family(&all)?)?,
+                    metric.value.encode(family)?;
+                    break;
                 }
+                metric.value.encode(family.encode_family(&all)?)?;
             }
         }
         Ok(())
     }
 }
 
+impl EncodeMetric for Measured {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::Counter(value) => encoder.encode_counter::<NoLabelSet, _, u64>(value, None),
+            Self::Gauge(value) => encoder.encode_gauge(&i64::try_from(*value).unwrap_or(i64::MAX)),
+            Self::Durations(histogram) => {
+                let (seconds, counts) =
+                    (|nanoseconds| nanoseconds as f64 / 1e9, histogram.buckets());
+                let bounds = BOUNDS.into_iter().map(seconds).chain([f64::MAX]);
+                let buckets: Vec<_> = bounds.zip(counts).collect();
+                let sum = histogram.sum().as_secs_f64();
+                encoder.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)
+            }
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        match self {
+            Self::Counter(_) => MetricType::Counter,
+            Self::Gauge(_) => MetricType::Gauge,
+            Self::Durations(_) => MetricType::Histogram,
+        }
+    }
+}
+
 /// Running channels report their totals.
 impl<S: Totals + Clone + Default + Send + 'static> Reporter for Board<S> {
     async fn report(&self) -> Report {
-        let linked = |metric: &Metric| metric.name == "linked" && metric.value == 0;
+        let linked =
+            |metric: &Metric| metric.name == "linked" && metric.value == Measured::Gauge(0);
         let channels = self.lock();
         let mut samples = Vec::new();
         let mut without = 0;

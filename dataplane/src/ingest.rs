@@ -6,11 +6,8 @@ use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
 
 use crate::batch::SealBatch;
 use crate::feeder::{Chunk, Fed, Feed};
-use crate::rtp;
 use crate::source::{Due, Warning};
-
-/// Buffers of one receive call.
-const FRAMES: usize = 8;
+use crate::{rtp, scratch};
 
 /// How RTP input is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +24,8 @@ pub struct Ingest {
     from: From,
     payload_max: usize,
     counts: IngestCounts,
+    /// When the first payload was there that [`Ingest::take_age`] has not told of; by the clock of its kind of input.
+    oldest: Option<u64>,
 }
 
 /// What was not taken.
@@ -53,10 +52,10 @@ impl IngestCounts {
 enum From {
     Udp {
         socket: UdpReceiver,
-        batch: Box<RecvBatch>,
         header: Header,
         rtp: bool,
-        at: Cursor,
+        /// Received, and not yet taken from `at` on.
+        left: Option<(RecvBatch, Cursor)>,
     },
     Feed(FeedInput),
 }
@@ -83,8 +82,10 @@ struct Cursor {
 /// What filling a batch came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Filled {
-    /// Some payloads, or none for now.
-    Some,
+    /// The batch took no more; there may be more.
+    Full,
+    /// Nothing more is there, or due, for now.
+    Drained,
     /// The input has ended; why, if it failed.
     End(Option<String>),
 }
@@ -95,15 +96,15 @@ impl Ingest {
     pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
         let from = From::Udp {
             socket,
-            batch: Box::new(RecvBatch::new(FRAMES, 0)),
             header,
             rtp,
-            at: Cursor::default(),
+            left: None,
         };
         Self {
             from,
             payload_max,
             counts: IngestCounts::default(),
+            oldest: None,
         }
     }
 
@@ -121,6 +122,7 @@ impl Ingest {
             from,
             payload_max,
             counts: IngestCounts::default(),
+            oldest: None,
         }
     }
 
@@ -175,25 +177,51 @@ impl Ingest {
         match &mut self.from {
             From::Udp {
                 socket,
-                batch: received,
                 header,
                 rtp,
-                at,
-            } => {
-                if at.frame == 0 && at.offset == 0 && socket.recv(received).is_err() {
-                    return Filled::Some;
-                }
-                let done = take_datagrams(received, at, batch, |datagram| {
+                left,
+            } => loop {
+                let Some((mut received, mut at)) =
+                    left.take().or_else(|| receive(socket, &mut self.oldest))
+                else {
+                    return Filled::Drained;
+                };
+                if !take_datagrams(&mut received, &mut at, batch, |datagram| {
                     payload(datagram, *rtp, *header, max, counts)
-                });
-                if done {
-                    *at = Cursor::default();
+                }) {
+                    *left = Some((received, at));
+                    return Filled::Full;
                 }
-                Filled::Some
-            }
-            From::Feed(input) => input.fill(batch, max, counts),
+                scratch::put_received(received);
+                if !socket.may_have_more() {
+                    return Filled::Drained;
+                }
+            },
+            From::Feed(input) => input.fill(batch, max, counts, &mut self.oldest),
         }
     }
+
+    /// How long ago the first payload was there that was taken since the last call: nanoseconds since the kernel received it, or
+    /// since it was due.
+    pub fn take_age(&mut self) -> Option<u64> {
+        let oldest = self.oldest.take()?;
+        let now = match &self.from {
+            From::Udp { .. } => clock::realtime(),
+            From::Feed(_) => clock::boottime(),
+        };
+        Some(now.saturating_sub(oldest))
+    }
+}
+
+/// What a socket has, if anything. An error shows itself again at the next call; until then there is nothing.
+fn receive(socket: &mut UdpReceiver, oldest: &mut Option<u64>) -> Option<(RecvBatch, Cursor)> {
+    let mut received = scratch::take_received();
+    if let Ok(1..) = socket.recv(&mut received) {
+        *oldest = oldest.or(received.arrival());
+        return Some((received, Cursor::default()));
+    }
+    scratch::put_received(received);
+    None
 }
 
 /// The payload of one input datagram, if it can be sent.
@@ -260,7 +288,13 @@ impl FeedInput {
         }
     }
 
-    fn fill(&mut self, batch: &mut SealBatch, max: usize, counts: &mut IngestCounts) -> Filled {
+    fn fill(
+        &mut self,
+        batch: &mut SealBatch,
+        max: usize,
+        counts: &mut IngestCounts,
+        oldest: &mut Option<u64>,
+    ) -> Filled {
         let now = clock::boottime();
         loop {
             if self.chunk.is_none() {
@@ -268,21 +302,24 @@ impl FeedInput {
                     Some(Fed::Chunk(next)) => self.chunk = Some(next),
                     Some(Fed::Warning(warning)) => self.warnings.push_back(warning),
                     Some(Fed::End(why)) => self.end = Some(why),
-                    None => return self.end.clone().map_or(Filled::Some, Filled::End),
+                    None => return self.end.clone().map_or(Filled::Drained, Filled::End),
                 }
             }
             let Some(current) = &mut self.chunk else {
                 continue;
             };
             while let Some((payload, due)) = current.front() {
-                if matches!(due, Due::At(due) if self.start + due > now) {
-                    return Filled::Some;
-                }
+                let there = match due {
+                    Due::At(due) if self.start + due > now => return Filled::Drained,
+                    Due::At(due) => self.start + due,
+                    Due::Now => now,
+                };
                 if payload.len() > max {
                     counts.too_long(payload.len());
                 } else if !payload.is_empty() && !batch.push(payload) {
-                    return Filled::Some;
+                    return Filled::Full;
                 }
+                *oldest = oldest.or(Some(there));
                 current.advance();
             }
             if let Some(done) = self.chunk.take() {

@@ -8,15 +8,18 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod coalesce;
 pub mod endpoint;
 pub mod feeder;
 pub mod fleet;
+pub mod histogram;
 pub mod ingest;
 pub mod link;
 pub mod output;
 pub mod pcap;
 pub mod receive;
 pub mod rtp;
+mod scratch;
 pub mod send;
 pub mod source;
 pub mod status;

@@ -1,21 +1,23 @@
 //! The receiving channel: one or two legs, open, order, output. A thin driver around
 //! [`sealcast_proto::receiver::Receiver`].
 
+use std::time::Duration;
+
 use futures_lite::future::or;
 use rand_core::CryptoRng;
 use sealcast_net::{RecvBatch, UdpReceiver, clock, mailbox, shard};
 use sealcast_proto::ids::Time;
-use sealcast_proto::limits::HEADER_LEN;
 use sealcast_proto::receiver::{Event, Receiver};
 
+use crate::coalesce::Coalesce;
+use crate::histogram::Histogram;
 use crate::link::{KeyEvent, KeyLink};
 use crate::output::{OutBatch, Sink};
-use crate::rtp;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
 use crate::ts::check::ContinuityChecker;
+use crate::ts::jitter::PcrJitter;
+use crate::{rtp, scratch};
 
-/// Buffers of one receive call.
-const FRAMES: usize = 16;
 /// Receive calls in a row before the link and the clock are looked at again.
 const CALLS_PER_TURN: usize = 8;
 
@@ -35,6 +37,8 @@ pub struct ReceiveChannel {
     pub status: Published<ReceiveStatus>,
     /// A message, or the end of the mailbox, stops the channel.
     pub stop: mailbox::Receiver<()>,
+    /// How long a packet may wait for others that are taken with it; zero: not at all.
+    pub budget: Duration,
     /// Gets what should be told to people.
     pub on_event: Box<dyn FnMut(Event)>,
 }
@@ -65,6 +69,13 @@ struct Delivered {
     start: u64,
     /// A key door answers.
     reachable: bool,
+    /// When the packets that are opened now were received.
+    now: u64,
+    /// When the first packet of this turn arrived, by the wall clock.
+    oldest: Option<u64>,
+    latency: Histogram,
+    jitter: PcrJitter,
+    pcr_jitter: Histogram,
 }
 
 impl Delivered {
@@ -72,7 +83,11 @@ impl Delivered {
         if self.first_packet_ns.is_none() {
             self.first_packet_ns = Some(clock::boottime() - self.start);
         }
-        self.checker.push(rtp::payload(payload).unwrap_or(payload));
+        let ts = rtp::payload(payload).unwrap_or(payload);
+        self.checker.push(ts);
+        if let Some(jitter) = self.jitter.push(ts, self.now) {
+            self.pcr_jitter.record(jitter);
+        }
         self.out.push(payload);
     }
 }
@@ -85,19 +100,22 @@ impl ReceiveChannel {
     /// Runs until the channel is stopped; everything received is written when it returns. Returns why the output failed, if
     /// it did.
     pub async fn run(mut self) -> Option<String> {
-        let mut batch = RecvBatch::new(FRAMES, HEADER_LEN);
         let mut delivered = Delivered {
             start: clock::boottime(),
             ..Delivered::default()
         };
-        let mut publish = Time(0);
-        let mut stopping = false;
+        let mut coalesce = Coalesce::new(self.budget);
+        let (mut publish, mut more, mut stopping) = (Time(0), false, false);
         while !stopping {
-            stopping = matches!(self.wait(publish).await, Wake::Stop);
+            stopping = matches!(self.wait(publish, more, &mut coalesce).await, Wake::Stop);
             self.handle_keys(&mut delivered);
+            let mut batch = scratch::take_received();
+            more = false;
             for leg in 0..self.legs.len() {
-                self.drain(leg, &mut batch, &mut delivered);
+                more |= self.drain(leg, &mut batch, &mut delivered);
             }
+            scratch::put_received(batch);
+            coalesce.looked(delivered.oldest.is_some());
             let now = now();
             self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
                 delivered.take(payload)
@@ -116,11 +134,13 @@ impl ReceiveChannel {
         self.sink.finish().err().map(|error| error.to_string())
     }
 
-    async fn wait(&mut self, publish: Time) -> Wake {
-        let timer = self
-            .receiver
-            .next_timeout()
-            .map_or(publish, |due| due.min(publish));
+    /// Waits for packets, unless there are `more`.
+    async fn wait(&mut self, publish: Time, more: bool, coalesce: &mut Coalesce) -> Wake {
+        // Whatever is due is done at the tick.
+        let timer = (!coalesce.is_ticking()).then(|| {
+            let due = self.receiver.next_timeout();
+            due.map_or(publish, |due| due.min(publish))
+        });
         let legs = &self.legs;
         let readable = async |leg: usize| match legs.get(leg) {
             // An error shows itself again when receiving.
@@ -128,7 +148,9 @@ impl ReceiveChannel {
             None => std::future::pending().await,
         };
         let legs = async {
-            or(readable(0), readable(1)).await;
+            if !more {
+                coalesce.wait(or(readable(0), readable(1))).await;
+            }
             Wake::Leg
         };
         let link = async {
@@ -143,7 +165,10 @@ impl ReceiveChannel {
             Wake::Stop
         };
         let timer = async {
-            shard::sleep_until(timer.0).await;
+            match timer {
+                Some(due) => shard::sleep_until(due.0).await,
+                None => std::future::pending().await,
+            }
             Wake::Timer
         };
         or(stop, or(link, or(legs, timer))).await
@@ -166,13 +191,15 @@ impl ReceiveChannel {
         }
     }
 
-    /// Receives what a leg has, a bounded number of calls. A leg that fails does not stop the other.
-    fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) {
+    /// Receives what a leg has, a bounded number of calls; whether there may be more. A leg that fails does not stop the other.
+    fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) -> bool {
         for _ in 0..CALLS_PER_TURN {
-            let Ok(count @ 1..) = self.legs[leg].recv(batch) else {
-                return;
+            let Ok(1..) = self.legs[leg].recv(batch) else {
+                return false;
             };
             let now = now();
+            delivered.now = now.0;
+            delivered.oldest = delivered.oldest.or_else(|| batch.arrival());
             for received in batch.iter_mut() {
                 let (source, segment) = (received.source.ip(), received.segment);
                 let deliver = &mut |payload: &[u8]| delivered.take(payload);
@@ -186,10 +213,11 @@ impl ReceiveChannel {
                     deliver,
                 );
             }
-            if count < FRAMES {
-                return;
+            if !self.legs[leg].may_have_more() {
+                return false;
             }
         }
+        true
     }
 
     fn send_outputs(&mut self) {
@@ -204,7 +232,13 @@ impl ReceiveChannel {
     async fn flush(&mut self, delivered: &mut Delivered) {
         if !delivered.out.is_empty() {
             delivered.output_errors += self.sink.flush(&mut delivered.out, clock::boottime()).await;
+            if let Some(oldest) = delivered.oldest {
+                delivered
+                    .latency
+                    .record(clock::realtime().saturating_sub(oldest));
+            }
         }
+        delivered.oldest = None;
     }
 
     fn snapshot(&self, now: Time, delivered: &Delivered) -> ReceiveStatus {
@@ -221,6 +255,8 @@ impl ReceiveChannel {
             continuity_errors: delivered.checker.errors(),
             output_errors: delivered.output_errors,
             first_packet_ns: delivered.first_packet_ns,
+            latency: delivered.latency,
+            pcr_jitter: delivered.pcr_jitter,
         }
     }
 }

@@ -12,10 +12,14 @@ use sealcast_proto::ids::Time;
 use sealcast_proto::sender::{Event, Output, Sender};
 
 use crate::batch::SealBatch;
+use crate::coalesce::Coalesce;
+use crate::histogram::Histogram;
 use crate::ingest::{Filled, Ingest};
 use crate::link::{ChannelLink, LinkEvent};
 use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
+use crate::ts::jitter::PcrJitter;
+use crate::{rtp, scratch};
 
 /// Batches sealed in a row before the link and the clock are looked at again.
 const BATCHES_PER_TURN: usize = 16;
@@ -39,6 +43,8 @@ pub struct SendChannel {
     /// For inputs that can wait (files): they begin, and their clock with them, this long after the first key has come, so
     /// that receivers get them from their first byte. `None`: live input is taken from the start.
     pub start_delay: Option<Duration>,
+    /// How long a payload may wait for others that go out with it; zero: not at all.
+    pub budget: Duration,
     /// Gets what should be told to people.
     pub on_event: Box<dyn FnMut(SendEvent)>,
 }
@@ -90,6 +96,21 @@ enum Begin {
     Begun,
 }
 
+/// What a channel keeps from turn to turn.
+struct Course {
+    begin: Begin,
+    coalesce: Coalesce,
+    /// The input had more than a turn takes.
+    more: bool,
+    /// When totals are published next.
+    publish: Time,
+    leg_errors: [u64; 2],
+    oversize_told: bool,
+    latency: Histogram,
+    jitter: PcrJitter,
+    pcr_jitter: Histogram,
+}
+
 fn now() -> Time {
     Time(clock::boottime())
 }
@@ -97,43 +118,49 @@ fn now() -> Time {
 impl SendChannel {
     /// Runs until the input ends or the channel is stopped. Returns why the input failed, if it did.
     pub async fn run(mut self) -> Option<String> {
-        let mut batch = SealBatch::default();
-        let mut publish = Time(0);
-        let mut errors = [0; 2];
-        let mut oversize_told = false;
-        let mut begin = if self.start_delay.is_some() {
-            Begin::WaitsForKey
-        } else {
-            Begin::Begun
+        let mut course = Course {
+            begin: if self.start_delay.is_some() {
+                Begin::WaitsForKey
+            } else {
+                Begin::Begun
+            },
+            coalesce: Coalesce::new(self.budget),
+            more: false,
+            publish: Time(0),
+            leg_errors: [0; 2],
+            oversize_told: false,
+            latency: Histogram::default(),
+            jitter: PcrJitter::default(),
+            pcr_jitter: Histogram::default(),
         };
         let why = loop {
-            let wake = self.wait(begin, publish).await;
+            let wake = self.wait(&mut course).await;
             let now = now();
             while let Some(event) = self.link.try_recv() {
                 self.handle(now, event);
             }
             self.sender.poll(now, self.rng.as_mut());
-            self.send_outputs(now, &mut errors).await;
-            begin = self.begin(begin, now);
-            if publish <= now {
-                publish = now.after(PUBLISH_INTERVAL);
-                self.tell_of_input(&mut oversize_told);
-                self.status.publish(self.snapshot(now, errors, false));
+            self.send_outputs(now, &mut course).await;
+            course.begin = self.begin(course.begin, now);
+            if course.publish <= now {
+                course.publish = now.after(PUBLISH_INTERVAL);
+                self.tell_of_input(&mut course);
+                self.status.publish(self.snapshot(now, &course, false));
             }
             match wake {
                 Wake::Stop => break None,
-                Wake::Input => {
-                    if let Filled::End(why) = self.pump(&mut batch, &mut errors).await {
-                        break why;
-                    }
-                }
+                Wake::Input => match self.pump(&mut course).await {
+                    Filled::End(why) => break why,
+                    filled => course.more = filled == Filled::Full,
+                },
                 Wake::Link | Wake::Timer => {}
             }
             shard::yield_if_needed().await;
         };
-        self.send_outputs(now(), &mut errors).await;
-        self.tell_of_input(&mut oversize_told);
-        self.status.publish_last(self.snapshot(now(), errors, true));
+        self.send_outputs(now(), &mut course).await;
+        self.tell_of_input(&mut course);
+        self.status
+            .publish_last(self.snapshot(now(), &course, true));
         why
     }
 
@@ -150,22 +177,22 @@ impl SendChannel {
         }
     }
 
-    async fn wait(&mut self, begin: Begin, publish: Time) -> Wake {
-        let mut timer = self
-            .sender
-            .next_timeout(now())
-            .map_or(publish, |due| due.min(publish));
-        if let Begin::At(due) = begin {
-            timer = timer.min(due);
-        }
+    async fn wait(&mut self, course: &mut Course) -> Wake {
+        let (begun, ticking) = (course.begin == Begin::Begun, course.coalesce.is_ticking());
+        let timer = match course.begin {
+            // Whatever is due is done at the tick.
+            Begin::Begun if ticking => None,
+            Begin::At(due) => Some(self.timer(course.publish).min(due)),
+            _ => Some(self.timer(course.publish)),
+        };
         let ingest = &mut self.ingest;
         let input = async {
-            if begin == Begin::Begun {
-                ingest.ready().await;
-                Wake::Input
-            } else {
-                std::future::pending().await
+            match (begun, course.more) {
+                (false, _) => std::future::pending().await,
+                (true, true) => {}
+                (true, false) => course.coalesce.wait(ingest.ready()).await,
             }
+            Wake::Input
         };
         let link = async {
             if self.link.ready().await {
@@ -179,10 +206,19 @@ impl SendChannel {
             Wake::Stop
         };
         let timer = async {
-            shard::sleep_until(timer.0).await;
+            match timer {
+                Some(due) => shard::sleep_until(due.0).await,
+                None => std::future::pending().await,
+            }
             Wake::Timer
         };
         or(stop, or(link, or(input, timer))).await
+    }
+
+    fn timer(&self, publish: Time) -> Time {
+        self.sender
+            .next_timeout(now())
+            .map_or(publish, |due| due.min(publish))
     }
 
     fn handle(&mut self, now: Time, event: LinkEvent) {
@@ -193,13 +229,13 @@ impl SendChannel {
         }
     }
 
-    async fn send_outputs(&mut self, now: Time, errors: &mut [u64; 2]) {
+    async fn send_outputs(&mut self, now: Time, course: &mut Course) {
         while let Some(output) = self.sender.poll_output() {
             match output {
                 Output::Link(message) => self.link.send(now, message),
                 Output::Event(event) => (self.on_event)(SendEvent::Protocol(event)),
                 Output::Multicast(datagram) => {
-                    for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
+                    for (leg, errors) in self.legs.iter_mut().zip(&mut course.leg_errors) {
                         let sent = leg.send_one(&datagram).await;
                         note(sent, leg.peer(), errors, &mut self.on_event);
                     }
@@ -209,34 +245,52 @@ impl SendChannel {
     }
 
     /// Takes what the input has, seals it and sends it, a bounded number of batches.
-    async fn pump(&mut self, batch: &mut SealBatch, errors: &mut [u64; 2]) -> Filled {
+    async fn pump(&mut self, course: &mut Course) -> Filled {
+        let mut batch = scratch::take_sealed();
+        let (mut filled, mut found) = (Filled::Full, false);
         for _ in 0..BATCHES_PER_TURN {
             batch.clear();
-            let filled = self.ingest.fill(batch);
-            if batch.is_empty() {
-                return filled;
+            filled = self.ingest.fill(&mut batch);
+            if !batch.is_empty() {
+                found = true;
+                self.seal_and_send(&mut batch, course).await;
             }
-            let (buffer, spans) = batch.parts();
-            // Never in clear: what cannot be sealed now is counted and dropped (MD-39).
-            if self.sender.seal(now(), 0, buffer, spans).is_ok() {
-                for (leg, errors) in self.legs.iter_mut().zip(&mut *errors) {
-                    let sent = send_runs(leg, batch).await;
-                    note(sent, leg.peer(), errors, &mut self.on_event);
-                }
-            }
-            if matches!(filled, Filled::End(_)) {
-                return filled;
+            if filled != Filled::Full {
+                break;
             }
         }
-        Filled::Some
+        course.coalesce.looked(found);
+        scratch::put_sealed(batch);
+        filled
     }
 
-    fn tell_of_input(&mut self, oversize_told: &mut bool) {
+    async fn seal_and_send(&mut self, batch: &mut SealBatch, course: &mut Course) {
+        let now = now();
+        for payload in batch.payloads() {
+            let ts = rtp::payload(payload).unwrap_or(payload);
+            if let Some(jitter) = course.jitter.push(ts, now.0) {
+                course.pcr_jitter.record(jitter);
+            }
+        }
+        let (buffer, spans) = batch.parts();
+        // Never in clear: what cannot be sealed now is counted and dropped (MD-39).
+        if self.sender.seal(now, 0, buffer, spans).is_ok() {
+            for (leg, errors) in self.legs.iter_mut().zip(&mut course.leg_errors) {
+                let sent = send_runs(leg, batch).await;
+                note(sent, leg.peer(), errors, &mut self.on_event);
+            }
+        }
+        if let Some(age) = self.ingest.take_age() {
+            course.latency.record(age);
+        }
+    }
+
+    fn tell_of_input(&mut self, course: &mut Course) {
         while let Some(warning) = self.ingest.take_warning() {
             (self.on_event)(SendEvent::Input(warning));
         }
         let longest = self.ingest.counts().longest;
-        if longest > 0 && !std::mem::replace(oversize_told, true) {
+        if longest > 0 && !std::mem::replace(&mut course.oversize_told, true) {
             (self.on_event)(SendEvent::Oversize {
                 longest,
                 payload_max: self.ingest.payload_max(),
@@ -244,7 +298,7 @@ impl SendChannel {
         }
     }
 
-    fn snapshot(&self, now: Time, leg_errors: [u64; 2], finished: bool) -> SendStatus {
+    fn snapshot(&self, now: Time, course: &Course, finished: bool) -> SendStatus {
         let counts = self.ingest.counts();
         SendStatus {
             stats: self.sender.stats(),
@@ -257,7 +311,9 @@ impl SendChannel {
             oversize: counts.oversize,
             input_drops: counts.drops,
             input_malformed: counts.malformed,
-            leg_errors,
+            leg_errors: course.leg_errors,
+            latency: course.latency,
+            pcr_jitter: course.pcr_jitter,
             finished,
         }
     }

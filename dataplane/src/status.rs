@@ -9,6 +9,8 @@ use sealcast_proto::ids::{Epoch, Remaining};
 use sealcast_proto::receiver::{GapCount, ReceiverStats};
 use sealcast_proto::sender::SenderStats;
 
+use crate::histogram::Histogram;
+
 /// How often totals are published.
 pub const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -76,6 +78,10 @@ pub struct SendStatus {
     pub input_malformed: u64,
     /// Batches that could not be sent, per leg.
     pub leg_errors: [u64; 2],
+    /// From the arrival of a payload (or when it was due) to its sending: of the oldest of each batch.
+    pub latency: Histogram,
+    /// How far PCRs were from their places when they were sent.
+    pub pcr_jitter: Histogram,
     /// The input has ended and everything is sent.
     pub finished: bool,
 }
@@ -99,4 +105,8 @@ pub struct ReceiveStatus {
     pub output_errors: u64,
     /// Nanoseconds from the start to the first delivered payload.
     pub first_packet_ns: Option<u64>,
+    /// From the arrival of packets to the output of their payloads: of the oldest of each turn.
+    pub latency: Histogram,
+    /// How far PCRs were from their places when they were put out.
+    pub pcr_jitter: Histogram,
 }

@@ -15,6 +15,7 @@ mod endpoints;
 mod hostile;
 mod impaired;
 mod keyserver;
+mod latency;
 mod machines;
 mod net;
 mod operations;

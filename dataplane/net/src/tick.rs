@@ -82,20 +82,16 @@ impl Ticker {
         }
     }
 
-    /// Waits for the next tick; those that have passed do not count. Cancel-safe.
+    /// Waits for the next tick after the one that the last call ended with; all that have passed since count as one.
+    /// Cancel-safe.
     pub async fn next(&mut self) {
-        let count = self.rhythm.count.get();
-        if self.seen != count {
-            (self.seen, self.waker) = (count, None);
-        }
-        if !self.rhythm.running.replace(true) {
-            shard::spawn(Rc::clone(&self.rhythm).run());
-        }
         poll_fn(|context| self.poll(context)).await;
     }
 
     fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.rhythm.count.get() != self.seen {
+        let count = self.rhythm.count.get();
+        if self.seen != count {
+            (self.seen, self.waker) = (count, None);
             return Poll::Ready(());
         }
         // One that gave up and waits again before the tick is registered already.
@@ -104,6 +100,9 @@ impl Ticker {
             let mut waiters = self.rhythm.waiters.borrow_mut();
             waiters.push(context.waker().clone());
             self.waker = Some(context.waker().clone());
+        }
+        if !self.rhythm.running.replace(true) {
+            shard::spawn(Rc::clone(&self.rhythm).run());
         }
         Poll::Pending
     }

@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod generate;
+pub mod jitter;
 pub mod pace;
 pub mod packet;
