@@ -114,7 +114,13 @@ pub fn sending(
     let legs = legs_out(&plan.groups, &name)?;
     let payload_max = payload_max(&legs)?;
     let input = plan.input.as_ref().context("no input")?;
-    let ingest = ingest(input, &name, payload_max)?;
+    let mut ingest = ingest(input, &name, payload_max)?;
+    let mut budget = plan.budget;
+    if let Some(pacing) = plan.pacing {
+        ingest = ingest.paced(pacing);
+        // What gathers must not be more than a burst.
+        budget = budget.min(pacing.burst_time());
+    }
     let mut rng = rng();
     let config = SenderConfig {
         channel: plan.channel,
@@ -138,7 +144,7 @@ pub fn sending(
         stop,
         start_delay: (!matches!(input, Input::Udp(_) | Input::Rtp { .. }))
             .then_some(plan.start_delay),
-        budget: plan.budget,
+        budget,
         on_event: Box::new(move |event| tell_sending(&name, &keylog, event)),
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use sealcast_dataplane::coalesce::{BUDGET_DEFAULT, BUDGET_MAX, BUDGET_MIN};
 use sealcast_dataplane::endpoint::{Group, Input, Output};
+use sealcast_dataplane::pacer::{BURST_DEFAULT, Pacing, Rate};
 use sealcast_objects::api::KeyMode;
 use sealcast_proto::ids::{ChannelId, ServerId};
 use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
@@ -152,6 +153,10 @@ struct ChannelFile {
     )]
     budget: Option<Duration>,
     #[serde(default)]
+    rate: Option<Rate>,
+    #[serde(default)]
+    burst: Option<u16>,
+    #[serde(default)]
     shard: Option<usize>,
     #[serde(default)]
     merge: Option<MergeSetting>,
@@ -214,6 +219,8 @@ pub struct ChannelPlan {
     pub start_delay: Duration,
     /// How long a datagram may wait for others that are worked on with it.
     pub budget: Duration,
+    /// `send`: the rate at which payloads leave; that of the source if not given.
+    pub pacing: Option<Pacing>,
     /// On which shard; by load if not given.
     pub shard: Option<usize>,
     /// `receive`: how several delivery servers are used.
@@ -299,6 +306,10 @@ pub struct ChannelArgs {
     pub hold: Option<HoldSetting>,
     /// `send`.
     pub start_delay: Option<Duration>,
+    /// `send`.
+    pub rate: Option<Rate>,
+    /// `send`.
+    pub burst: Option<u16>,
     /// `receive`.
     pub merge: Option<MergeSetting>,
     /// `receive`.
@@ -408,6 +419,8 @@ fn channel_in_force(role: Role, plan: &ChannelPlan) -> ChannelFile {
         }),
         start_delay: sends.then_some(plan.start_delay),
         budget: Some(plan.budget),
+        rate: plan.pacing.map(|pacing| pacing.rate),
+        burst: plan.pacing.map(|pacing| pacing.burst),
         shard: plan.shard,
         merge: receives.then_some(match plan.merge {
             Merge::None => MergeSetting::None,
@@ -440,6 +453,8 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
         hold: args.hold,
         start_delay: args.start_delay,
         budget: common.budget,
+        rate: args.rate,
+        burst: args.burst,
         shard: None,
         merge: args.merge,
         preferred_server: args.preferred,
@@ -477,6 +492,10 @@ fn plan(role: Role, file: ChannelFile) -> Result<ChannelPlan> {
             Role::Send => BUDGET_DEFAULT,
             Role::Receive => Duration::ZERO,
         }),
+        pacing: file.rate.map(|rate| Pacing {
+            rate,
+            burst: file.burst.unwrap_or(BURST_DEFAULT),
+        }),
         shard: file.shard,
         merge: file.merge.unwrap_or_default().into(),
         preferred: file.preferred_server.map(ServerId),
@@ -508,6 +527,14 @@ fn check(role: Role, file: &ChannelFile) -> Result<()> {
             "budget = {budget:?}: 0ms, or {BUDGET_MIN:?} to {BUDGET_MAX:?}; 2ms is a good value"
         );
     }
+    ensure!(
+        file.burst.is_none() || file.rate.is_some(),
+        "burst is for a set rate: give rate as well, or leave burst out"
+    );
+    ensure!(
+        file.burst != Some(0),
+        "burst = 0: at least 1 datagram leaves at once"
+    );
     let skew = file.skew.unwrap_or(SKEW_DEFAULT);
     ensure!(skew <= SKEW_MAX, "skew = {skew:?}: at most {SKEW_MAX:?}");
     match role {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::Input;
 use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::pacer::Rate;
 use sealcast_dataplane::status::{Published, SendStatus};
 use sealcast_proto::ids::ServerId;
 
@@ -37,6 +38,12 @@ pub struct SendArgs {
     /// Pause between the first key and the first packet of a file or generator, so that receivers can fetch the key [default: 0s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     start_delay: Option<Duration>,
+    /// Send at this rate, in bits of payload per second, for example 8M [default: that of the input]
+    #[arg(long, value_name = "BITS")]
+    rate: Option<Rate>,
+    /// With --rate: datagrams that may leave at once [default: 7]
+    #[arg(long, value_name = "N")]
+    burst: Option<u16>,
 }
 
 /// The sending side of [`run::run`].
@@ -78,6 +85,8 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         mode: args.mode,
         hold: args.hold,
         start_delay: args.start_delay,
+        rate: args.rate,
+        burst: args.burst,
         ..ChannelArgs::default()
     };
     let resolve = || Plan::resolve(Role::Send, &args.common, &flags);

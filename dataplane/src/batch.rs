@@ -32,12 +32,18 @@ impl Default for SealBatch {
 }
 
 impl SealBatch {
-    /// Copies a payload in; false when it has no room any more. A payload that fits no datagram never has.
+    /// Whether a payload of so many bytes fits in. One that fits no datagram never does.
+    #[must_use]
+    pub fn has_room(&self, len: usize) -> bool {
+        self.spans.len() < PACKETS && self.used + len + OVERHEAD <= self.buffer.len()
+    }
+
+    /// Copies a payload in; false when it has no room any more.
     pub fn push(&mut self, payload: &[u8]) -> bool {
-        let end = self.used + payload.len() + OVERHEAD;
-        if self.spans.len() == PACKETS || end > self.buffer.len() {
+        if !self.has_room(payload.len()) {
             return false;
         }
+        let end = self.used + payload.len() + OVERHEAD;
         let start = self.used + HEADER_LEN;
         self.buffer[start..start + payload.len()].copy_from_slice(payload);
         self.spans.push(Span {

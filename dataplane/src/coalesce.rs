@@ -26,11 +26,11 @@ pub struct Coalesce {
 }
 
 impl Coalesce {
-    /// `budget`: how long a datagram may wait; 0: not at all.
+    /// `budget`: how long a datagram may wait; less than [`BUDGET_MIN`]: not at all.
     #[must_use]
     pub fn new(budget: Duration) -> Self {
         Self {
-            ticker: (!budget.is_zero()).then(|| Ticker::new(budget)),
+            ticker: (budget >= BUDGET_MIN).then(|| Ticker::new(budget)),
             quiet: QUIET_TICKS,
         }
     }

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::pacer::Rate;
+
 mod parse;
+
+pub(crate) use parse::bits_per_second;
 
 /// Why a URL is no endpoint: what, why, what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -262,7 +266,7 @@ macro_rules! serde_as_text {
         }
     )*};
 }
-serde_as_text!(Input, Output, Group);
+serde_as_text!(Input, Output, Group, Rate);
 
 #[cfg(test)]
 mod tests;

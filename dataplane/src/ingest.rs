@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
+use sealcast_proto::ids::Time;
 
 use crate::batch::SealBatch;
 use crate::feeder::{Chunk, Fed, Feed};
+use crate::pacer::{Pacer, Pacing};
 use crate::source::{Due, Warning};
 use crate::{rtp, scratch};
 
@@ -22,8 +24,15 @@ pub enum Header {
 #[derive(Debug)]
 pub struct Ingest {
     from: From,
+    intake: Intake,
+}
+
+/// What decides on each payload.
+#[derive(Debug)]
+struct Intake {
     payload_max: usize,
     counts: IngestCounts,
+    pacer: Option<Pacer>,
     /// When the first payload was there that [`Ingest::take_age`] has not told of; by the clock of its kind of input.
     oldest: Option<u64>,
 }
@@ -86,6 +95,8 @@ pub enum Filled {
     Full,
     /// Nothing more is there, or due, for now.
     Drained,
+    /// There is more, and it may not leave before this time.
+    Paced(Time),
     /// The input has ended; why, if it failed.
     End(Option<String>),
 }
@@ -100,12 +111,7 @@ impl Ingest {
             rtp,
             left: None,
         };
-        Self {
-            from,
-            payload_max,
-            counts: IngestCounts::default(),
-            oldest: None,
-        }
+        Self::new(from, payload_max)
     }
 
     /// From a feeder; its time starts now.
@@ -118,18 +124,30 @@ impl Ingest {
             end: None,
             warnings: VecDeque::new(),
         });
-        Self {
-            from,
+        Self::new(from, payload_max)
+    }
+
+    fn new(from: From, payload_max: usize) -> Self {
+        let intake = Intake {
             payload_max,
             counts: IngestCounts::default(),
+            pacer: None,
             oldest: None,
-        }
+        };
+        Self { from, intake }
+    }
+
+    /// Takes payloads at this rate, whatever clock the source has. What a socket gets faster waits in its buffer.
+    #[must_use]
+    pub fn paced(mut self, pacing: Pacing) -> Self {
+        self.intake.pacer = Some(Pacer::new(pacing));
+        self
     }
 
     /// Bytes of the longest payload that is taken.
     #[must_use]
     pub fn payload_max(&self) -> usize {
-        self.payload_max
+        self.intake.payload_max
     }
 
     /// What was not taken so far.
@@ -141,7 +159,7 @@ impl Ingest {
         };
         IngestCounts {
             drops,
-            ..self.counts
+            ..self.intake.counts
         }
     }
 
@@ -162,18 +180,19 @@ impl Ingest {
 
     /// Waits until [`Ingest::fill`] has something to do. Cancel-safe.
     pub async fn ready(&mut self) {
+        let paced = self.intake.pacer.is_some();
         match &mut self.from {
             From::Udp { socket, .. } => {
                 // An error shows itself again in `fill`.
                 let _ = socket.readable().await;
             }
-            From::Feed(input) => input.ready().await,
+            From::Feed(input) => input.ready(paced).await,
         }
     }
 
     /// Puts what is there and due into `batch`.
     pub fn fill(&mut self, batch: &mut SealBatch) -> Filled {
-        let (counts, max) = (&mut self.counts, self.payload_max);
+        let (intake, now) = (&mut self.intake, Time(clock::boottime()));
         match &mut self.from {
             From::Udp {
                 socket,
@@ -181,30 +200,36 @@ impl Ingest {
                 rtp,
                 left,
             } => loop {
-                let Some((mut received, mut at)) =
-                    left.take().or_else(|| receive(socket, &mut self.oldest))
-                else {
+                let Some((mut received, mut at)) = left.take().or_else(|| receive(socket)) else {
                     return Filled::Drained;
                 };
-                if !take_datagrams(&mut received, &mut at, batch, |datagram| {
-                    payload(datagram, *rtp, *header, max, counts)
-                }) {
+                intake.oldest = intake.oldest.or_else(|| received.arrival());
+                let taken = take_datagrams(&mut received, &mut at, |datagram| {
+                    match payload(datagram, *rtp, *header) {
+                        Some(payload) => intake.offer(payload, batch, now),
+                        None => {
+                            intake.counts.malformed += 1;
+                            Ok(())
+                        }
+                    }
+                });
+                if let Err(filled) = taken {
                     *left = Some((received, at));
-                    return Filled::Full;
+                    return filled;
                 }
                 scratch::put_received(received);
                 if !socket.may_have_more() {
                     return Filled::Drained;
                 }
             },
-            From::Feed(input) => input.fill(batch, max, counts, &mut self.oldest),
+            From::Feed(input) => input.fill(intake, batch, now),
         }
     }
 
     /// How long ago the first payload was there that was taken since the last call: nanoseconds since the kernel received it, or
     /// since it was due.
     pub fn take_age(&mut self) -> Option<u64> {
-        let oldest = self.oldest.take()?;
+        let oldest = self.intake.oldest.take()?;
         let now = match &self.from {
             From::Udp { .. } => clock::realtime(),
             From::Feed(_) => clock::boottime(),
@@ -213,61 +238,56 @@ impl Ingest {
     }
 }
 
+impl Intake {
+    /// Copies a payload into `batch`, or counts why it cannot be sent. `Err`: it must be offered again.
+    fn offer(&mut self, payload: &[u8], batch: &mut SealBatch, now: Time) -> Result<(), Filled> {
+        if payload.len() > self.payload_max {
+            self.counts.too_long(payload.len());
+            return Ok(());
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        if !batch.has_room(payload.len()) {
+            return Err(Filled::Full);
+        }
+        if let Some(pacer) = &mut self.pacer {
+            pacer.admit(now, payload.len()).map_err(Filled::Paced)?;
+        }
+        batch.push(payload);
+        Ok(())
+    }
+}
+
 /// What a socket has, if anything. An error shows itself again at the next call; until then there is nothing.
-fn receive(socket: &mut UdpReceiver, oldest: &mut Option<u64>) -> Option<(RecvBatch, Cursor)> {
+fn receive(socket: &mut UdpReceiver) -> Option<(RecvBatch, Cursor)> {
     let mut received = scratch::take_received();
     if let Ok(1..) = socket.recv(&mut received) {
-        *oldest = oldest.or(received.arrival());
         return Some((received, Cursor::default()));
     }
     scratch::put_received(received);
     None
 }
 
-/// The payload of one input datagram, if it can be sent.
-fn payload<'a>(
-    datagram: &'a [u8],
-    rtp: bool,
-    header: Header,
-    max: usize,
-    counts: &mut IngestCounts,
-) -> Option<&'a [u8]> {
-    let payload = if rtp {
-        let Some(inside) = rtp::payload(datagram) else {
-            counts.malformed += 1;
-            return None;
-        };
-        if header == Header::Strip {
-            inside
-        } else {
-            datagram
-        }
-    } else {
-        datagram
-    };
-    if payload.len() > max {
-        counts.too_long(payload.len());
-        return None;
+/// The payload of one input datagram; `None` if it is not the RTP that it should be.
+fn payload(datagram: &[u8], rtp: bool, header: Header) -> Option<&[u8]> {
+    match (rtp, header) {
+        (false, _) => Some(datagram),
+        (true, Header::Strip) => rtp::payload(datagram),
+        (true, Header::Keep) => rtp::payload(datagram).map(|_| datagram),
     }
-    (!payload.is_empty()).then_some(payload)
 }
 
-/// Copies payloads of the received buffers into `batch`, from `at` on. True when all are taken.
-fn take_datagrams<'a>(
-    received: &'a mut RecvBatch,
+/// Offers the datagrams of the received buffers, from `at` on, until one is not taken.
+fn take_datagrams(
+    received: &mut RecvBatch,
     at: &mut Cursor,
-    batch: &mut SealBatch,
-    mut payload: impl FnMut(&'a [u8]) -> Option<&'a [u8]>,
-) -> bool {
+    mut offer: impl FnMut(&[u8]) -> Result<(), Filled>,
+) -> Result<(), Filled> {
     for (index, frame) in received.iter_mut().enumerate().skip(at.frame) {
-        let data: &'a [u8] = frame.data;
-        while at.offset < data.len() {
-            let end = data.len().min(at.offset + frame.segment);
-            if let Some(payload) = payload(&data[at.offset..end])
-                && !batch.push(payload)
-            {
-                return false;
-            }
+        while at.offset < frame.data.len() {
+            let end = frame.data.len().min(at.offset + frame.segment);
+            offer(&frame.data[at.offset..end])?;
             at.offset = end;
         }
         *at = Cursor {
@@ -275,27 +295,20 @@ fn take_datagrams<'a>(
             offset: 0,
         };
     }
-    true
+    Ok(())
 }
 
 impl FeedInput {
-    async fn ready(&mut self) {
+    async fn ready(&mut self, paced: bool) {
         match self.chunk.as_ref().and_then(Chunk::front) {
-            Some((_, Due::At(due))) => shard::sleep_until(self.start + due).await,
-            Some((_, Due::Now)) => {}
+            Some((_, Due::At(due))) if !paced => shard::sleep_until(self.start + due).await,
+            Some(_) => {}
             None if self.end.is_some() => {}
             None => self.feed.ready().await,
         }
     }
 
-    fn fill(
-        &mut self,
-        batch: &mut SealBatch,
-        max: usize,
-        counts: &mut IngestCounts,
-        oldest: &mut Option<u64>,
-    ) -> Filled {
-        let now = clock::boottime();
+    fn fill(&mut self, intake: &mut Intake, batch: &mut SealBatch, now: Time) -> Filled {
         loop {
             if self.chunk.is_none() {
                 match self.feed.try_recv() {
@@ -310,16 +323,16 @@ impl FeedInput {
             };
             while let Some((payload, due)) = current.front() {
                 let there = match due {
-                    Due::At(due) if self.start + due > now => return Filled::Drained,
-                    Due::At(due) => self.start + due,
-                    Due::Now => now,
+                    Due::At(due) if intake.pacer.is_none() => self.start + due,
+                    _ => now.0,
                 };
-                if payload.len() > max {
-                    counts.too_long(payload.len());
-                } else if !payload.is_empty() && !batch.push(payload) {
-                    return Filled::Full;
+                if there > now.0 {
+                    return Filled::Drained;
                 }
-                *oldest = oldest.or(Some(there));
+                if let Err(filled) = intake.offer(payload, batch, now) {
+                    return filled;
+                }
+                intake.oldest = intake.oldest.or(Some(there));
                 current.advance();
             }
             if let Some(done) = self.chunk.take() {

@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod ingest;
 pub mod link;
 pub mod output;
+pub mod pacer;
 pub mod pcap;
 pub mod receive;
 pub mod rtp;

@@ -43,7 +43,8 @@ pub struct SendChannel {
     /// For inputs that can wait (files): they begin, and their clock with them, this long after the first key has come, so
     /// that receivers get them from their first byte. `None`: live input is taken from the start.
     pub start_delay: Option<Duration>,
-    /// How long a payload may wait for others that go out with it; zero: not at all.
+    /// How long a payload may wait for others that go out with it; zero: not at all. With a paced input no longer than a burst
+    /// takes.
     pub budget: Duration,
     /// Gets what should be told to people.
     pub on_event: Box<dyn FnMut(SendEvent)>,
@@ -96,12 +97,21 @@ enum Begin {
     Begun,
 }
 
+/// When the input is looked at next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has more than a turn takes.
+    AtOnce,
+    /// It has more that may not leave before.
+    NotBefore(Time),
+    WhenReady,
+}
+
 /// What a channel keeps from turn to turn.
 struct Course {
     begin: Begin,
     coalesce: Coalesce,
-    /// The input had more than a turn takes.
-    more: bool,
+    look: Look,
     /// When totals are published next.
     publish: Time,
     leg_errors: [u64; 2],
@@ -125,7 +135,7 @@ impl SendChannel {
                 Begin::Begun
             },
             coalesce: Coalesce::new(self.budget),
-            more: false,
+            look: Look::WhenReady,
             publish: Time(0),
             leg_errors: [0; 2],
             oversize_told: false,
@@ -151,7 +161,9 @@ impl SendChannel {
                 Wake::Stop => break None,
                 Wake::Input => match self.pump(&mut course).await {
                     Filled::End(why) => break why,
-                    filled => course.more = filled == Filled::Full,
+                    Filled::Full => course.look = Look::AtOnce,
+                    Filled::Paced(time) => course.look = Look::NotBefore(time),
+                    Filled::Drained => course.look = Look::WhenReady,
                 },
                 Wake::Link | Wake::Timer => {}
             }
@@ -187,10 +199,11 @@ impl SendChannel {
         };
         let ingest = &mut self.ingest;
         let input = async {
-            match (begun, course.more) {
-                (false, _) => std::future::pending().await,
-                (true, true) => {}
-                (true, false) => course.coalesce.wait(ingest.ready()).await,
+            match course.look {
+                _ if !begun => std::future::pending().await,
+                Look::AtOnce => {}
+                Look::NotBefore(time) => course.coalesce.wait(shard::sleep_until(time.0)).await,
+                Look::WhenReady => course.coalesce.wait(ingest.ready()).await,
             }
             Wake::Input
         };

@@ -217,6 +217,16 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// A rate of at least `least` bits per second.
+pub(crate) fn bits_per_second(text: &str, least: u64) -> Result<u64, EndpointError> {
+    quantity(text)
+        .filter(|&rate| rate >= least)
+        .ok_or_else(|| EndpointError {
+            url: text.to_owned(),
+            why: format!("write bits per second, {least} or more, for example 8M"),
+        })
+}
+
 /// A number with k, M or G (powers of 1000); it may have a fraction, as in 1.5M.
 fn quantity(text: &str) -> Option<u64> {
     let (number, unit) = match text.char_indices().last()? {
