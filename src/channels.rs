@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anyhow::{Context as _, Result};
 use rand_core::Rng as _;
-use sealcast_dataplane::endpoint::{Group, Input, Output, RtpHeader, UdpOptions};
+use sealcast_dataplane::endpoint::{Group, Input, Output, RtpHeader, UdpOptions, UdpOutput};
 use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::ingest::{Header, Ingest};
 use sealcast_dataplane::link::{ChannelLink, KeyLink};
@@ -13,6 +13,7 @@ use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::receive::ReceiveChannel;
 use sealcast_dataplane::rtp::RtpWriter;
 use sealcast_dataplane::send::{SendChannel, SendEvent};
+use sealcast_dataplane::smooth::Smoother;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_net::mailbox::Receiver as Stop;
 use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
@@ -211,9 +212,9 @@ fn sink(output: &Output, name: &str) -> Result<Sink> {
         Sink::stream("writer", writer, strip).map_err(Into::into)
     };
     match output {
-        Output::Udp(options) => Ok(Sink::udp(connect(options, name)?, None)),
-        Output::Rtp(options) => Ok(Sink::udp(
-            connect(options, name)?,
+        Output::Udp(output) => Ok(Sink::udp(connect(&output.options, name)?, None)),
+        Output::Rtp(output) => Ok(Sink::udp(
+            connect(&output.options, name)?,
             Some(RtpWriter::new(rng().next_u32())),
         )),
         Output::File { path, strip } => {
@@ -246,7 +247,14 @@ pub fn receiving(
         .iter()
         .map(|group| bind(group.options(), &name))
         .collect::<Result<Vec<_>>>()?;
-    let sink = sink(plan.output.as_ref().context("no output")?, &name)?;
+    let output = plan.output.as_ref().context("no output")?;
+    let sink = sink(output, &name)?;
+    let smoother = match output {
+        Output::Udp(UdpOutput { smooth, .. }) | Output::Rtp(UdpOutput { smooth, .. }) => {
+            (!smooth.is_zero()).then(|| Smoother::new(*smooth))
+        }
+        Output::File { .. } | Output::Stdout { .. } => None,
+    };
     let config = ReceiverConfig {
         fetch_on: plan.fetch_on,
         skew: plan.skew,
@@ -266,6 +274,7 @@ pub fn receiving(
         status,
         stop,
         budget: plan.budget,
+        smoother,
         on_event: Box::new(move |event| tell_receiving(&name, &keylog, event)),
     })
 }

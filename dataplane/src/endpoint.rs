@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,6 +15,9 @@ use crate::pacer::Rate;
 mod parse;
 
 pub(crate) use parse::bits_per_second;
+
+/// How long outputs hold payloads back if nothing else is set: more than senders and networks of one site make them uneven.
+pub const SMOOTH_DEFAULT: Duration = Duration::from_millis(10);
 
 /// Why a URL is no endpoint: what, why, what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -97,9 +101,9 @@ pub enum Input {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     /// Datagrams.
-    Udp(UdpOptions),
+    Udp(UdpOutput),
     /// RTP packets; payloads that are RTP already keep their header.
-    Rtp(UdpOptions),
+    Rtp(UdpOutput),
     /// A file.
     File {
         /// Which.
@@ -112,6 +116,15 @@ pub enum Output {
         /// Whether RTP headers are taken off.
         strip: bool,
     },
+}
+
+/// Datagrams to an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UdpOutput {
+    /// Where to, and how its socket is to be.
+    pub options: UdpOptions,
+    /// Payloads are held back so long in order to leave in even time; zero: they leave as they come.
+    pub smooth: Duration,
 }
 
 /// A multicast group that carries a channel.
@@ -239,12 +252,24 @@ impl fmt::Display for Input {
     }
 }
 
+impl fmt::Display for UdpOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.options.to_string();
+        f.write_str(&text)?;
+        if self.smooth == SMOOTH_DEFAULT {
+            return Ok(());
+        }
+        let joint = if text.contains('?') { '&' } else { '?' };
+        write!(f, "{joint}smooth={}", self.smooth.as_millis())
+    }
+}
+
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = |strip: bool| query(&[strip.then(|| "header=strip".to_owned())]);
         match self {
-            Self::Udp(options) => write!(f, "udp://{options}"),
-            Self::Rtp(options) => write!(f, "rtp://{options}"),
+            Self::Udp(output) => write!(f, "udp://{output}"),
+            Self::Rtp(output) => write!(f, "rtp://{output}"),
             Self::File { path, strip } => write!(f, "file:{}{}", UrlPath(path), header(*strip)),
             Self::Stdout { strip } => write!(f, "-{}", header(*strip)),
         }

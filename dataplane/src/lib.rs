@@ -22,6 +22,7 @@ pub mod receive;
 pub mod rtp;
 mod scratch;
 pub mod send;
+pub mod smooth;
 pub mod source;
 pub mod status;
 pub mod ts;

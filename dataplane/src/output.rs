@@ -26,6 +26,13 @@ impl OutBatch {
         self.lengths.push(payload.len());
     }
 
+    /// Copies a payload in that lies in two parts.
+    pub fn push_parts(&mut self, front: &[u8], back: &[u8]) {
+        self.bytes.extend_from_slice(front);
+        self.bytes.extend_from_slice(back);
+        self.lengths.push(front.len() + back.len());
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::coalesce::Coalesce;
 use crate::histogram::Histogram;
 use crate::link::{KeyEvent, KeyLink};
 use crate::output::{OutBatch, Sink};
+use crate::smooth::Smoother;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
 use crate::ts::check::ContinuityChecker;
 use crate::ts::jitter::PcrJitter;
@@ -39,6 +40,8 @@ pub struct ReceiveChannel {
     pub stop: mailbox::Receiver<()>,
     /// How long a packet may wait for others that are taken with it; zero: not at all.
     pub budget: Duration,
+    /// Lets payloads leave in even time; without it they leave as they come.
+    pub smoother: Option<Smoother>,
     /// Gets what should be told to people.
     pub on_event: Box<dyn FnMut(Event)>,
 }
@@ -59,19 +62,20 @@ enum Wake {
     Stop,
 }
 
-/// What leaves the protocol in one turn.
+/// What leaves the protocol, and how.
 #[derive(Default)]
 struct Delivered {
     out: OutBatch,
+    smoother: Option<Smoother>,
     checker: ContinuityChecker,
     output_errors: u64,
     first_packet_ns: Option<u64>,
     start: u64,
     /// A key door answers.
     reachable: bool,
-    /// When the packets that are opened now were received.
-    now: u64,
-    /// When the first packet of this turn arrived, by the wall clock.
+    /// When the packets that are opened now arrived.
+    arrival: u64,
+    /// When the first packet behind what is in `out` arrived.
     oldest: Option<u64>,
     latency: Histogram,
     jitter: PcrJitter,
@@ -83,12 +87,46 @@ impl Delivered {
         if self.first_packet_ns.is_none() {
             self.first_packet_ns = Some(clock::boottime() - self.start);
         }
-        let ts = rtp::payload(payload).unwrap_or(payload);
-        self.checker.push(ts);
-        if let Some(jitter) = self.jitter.push(ts, self.now) {
-            self.pcr_jitter.record(jitter);
+        self.checker.push(rtp::payload(payload).unwrap_or(payload));
+        match &mut self.smoother {
+            Some(smoother) => smoother.push(payload, self.arrival),
+            None => {
+                self.oldest = self.oldest.or(Some(self.arrival));
+                self.out.push(payload);
+            }
         }
-        self.out.push(payload);
+    }
+
+    /// Adds what the smoother lets go now.
+    fn release(&mut self, now: u64) {
+        if let Some(smoother) = &mut self.smoother {
+            self.oldest = smoother.release(now, &mut self.out);
+        }
+    }
+
+    /// Adds all that the smoother still has.
+    fn release_all(&mut self) {
+        if let Some(smoother) = &mut self.smoother {
+            smoother.release_all(&mut self.out);
+        }
+    }
+
+    /// When the smoother lets go what it has.
+    fn next_due(&self) -> Option<Time> {
+        self.smoother.as_ref()?.next_due().map(Time)
+    }
+
+    /// What leaves now.
+    fn measure(&mut self, now: u64) {
+        for payload in self.out.iter() {
+            let ts = rtp::payload(payload).unwrap_or(payload);
+            if let Some(jitter) = self.jitter.push(ts, now) {
+                self.pcr_jitter.record(jitter);
+            }
+        }
+        if let Some(oldest) = self.oldest.take() {
+            self.latency.record(now.saturating_sub(oldest));
+        }
     }
 }
 
@@ -102,20 +140,16 @@ impl ReceiveChannel {
     pub async fn run(mut self) -> Option<String> {
         let mut delivered = Delivered {
             start: clock::boottime(),
+            smoother: self.smoother.take(),
             ..Delivered::default()
         };
         let mut coalesce = Coalesce::new(self.budget);
         let (mut publish, mut more, mut stopping) = (Time(0), false, false);
         while !stopping {
-            stopping = matches!(self.wait(publish, more, &mut coalesce).await, Wake::Stop);
+            let wait = self.wait(publish, more, delivered.next_due(), &mut coalesce);
+            stopping = matches!(wait.await, Wake::Stop);
             self.handle_keys(&mut delivered);
-            let mut batch = scratch::take_received();
-            more = false;
-            for leg in 0..self.legs.len() {
-                more |= self.drain(leg, &mut batch, &mut delivered);
-            }
-            scratch::put_received(batch);
-            coalesce.looked(delivered.oldest.is_some());
+            more = self.drain_all(&mut delivered, &mut coalesce);
             let now = now();
             self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
                 delivered.take(payload)
@@ -129,18 +163,26 @@ impl ReceiveChannel {
             shard::yield_if_needed().await;
         }
         self.receiver.finish(&mut |payload| delivered.take(payload));
+        delivered.release_all();
         self.flush(&mut delivered).await;
         self.status.publish_last(self.snapshot(now(), &delivered));
         self.sink.finish().err().map(|error| error.to_string())
     }
 
-    /// Waits for packets, unless there are `more`.
-    async fn wait(&mut self, publish: Time, more: bool, coalesce: &mut Coalesce) -> Wake {
-        // Whatever is due is done at the tick.
+    /// Waits for packets, unless there are `more`, or until payloads are to leave.
+    async fn wait(
+        &mut self,
+        publish: Time,
+        more: bool,
+        leaving: Option<Time>,
+        coalesce: &mut Coalesce,
+    ) -> Wake {
+        // Whatever else is due is done at the tick.
         let timer = (!coalesce.is_ticking()).then(|| {
             let due = self.receiver.next_timeout();
             due.map_or(publish, |due| due.min(publish))
         });
+        let timer = timer.into_iter().chain(leaving).min();
         let legs = &self.legs;
         let readable = async |leg: usize| match legs.get(leg) {
             // An error shows itself again when receiving.
@@ -191,6 +233,19 @@ impl ReceiveChannel {
         }
     }
 
+    /// Receives what the legs have; whether there may be more.
+    fn drain_all(&mut self, delivered: &mut Delivered, coalesce: &mut Coalesce) -> bool {
+        let mut batch = scratch::take_received();
+        let datagrams = self.receiver.stats().datagrams;
+        let mut more = false;
+        for leg in 0..self.legs.len() {
+            more |= self.drain(leg, &mut batch, delivered);
+        }
+        scratch::put_received(batch);
+        coalesce.looked(self.receiver.stats().datagrams > datagrams);
+        more
+    }
+
     /// Receives what a leg has, a bounded number of calls; whether there may be more. A leg that fails does not stop the other.
     fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) -> bool {
         for _ in 0..CALLS_PER_TURN {
@@ -198,8 +253,8 @@ impl ReceiveChannel {
                 return false;
             };
             let now = now();
-            delivered.now = now.0;
-            delivered.oldest = delivered.oldest.or_else(|| batch.arrival());
+            let age = |arrival| clock::realtime().saturating_sub(arrival);
+            delivered.arrival = now.0.saturating_sub(batch.arrival().map_or(0, age));
             for received in batch.iter_mut() {
                 let (source, segment) = (received.source.ip(), received.segment);
                 let deliver = &mut |payload: &[u8]| delivered.take(payload);
@@ -230,15 +285,12 @@ impl ReceiveChannel {
     }
 
     async fn flush(&mut self, delivered: &mut Delivered) {
+        let now = clock::boottime();
+        delivered.release(now);
         if !delivered.out.is_empty() {
-            delivered.output_errors += self.sink.flush(&mut delivered.out, clock::boottime()).await;
-            if let Some(oldest) = delivered.oldest {
-                delivered
-                    .latency
-                    .record(clock::realtime().saturating_sub(oldest));
-            }
+            delivered.measure(now);
+            delivered.output_errors += self.sink.flush(&mut delivered.out, now).await;
         }
-        delivered.oldest = None;
     }
 
     fn snapshot(&self, now: Time, delivered: &Delivered) -> ReceiveStatus {

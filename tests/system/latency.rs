@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::keyserver::{KeyServer, keys, sender};
 use crate::net::{Lan, can_run};
 use crate::operations::get;
-use crate::process::Program;
+use crate::process::{Program, sealcast};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
 const INPUT: &str = "10.77.0.1:1234";
@@ -178,5 +178,64 @@ fn a_set_rate_is_kept() {
     assert!(
         length < Duration::from_secs(1),
         "5 s at ten times the rate took {length:?}"
+    );
+}
+
+/// What a sender gathers, an output spaces again as the encoder did: half of the clock references leave within 1 ms of their
+/// places.
+#[test]
+fn outputs_leave_in_even_time() {
+    if !can_run(&["ip"]) {
+        return;
+    }
+    let jitter = |smooth: u32| {
+        let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+        let folder = folder.path();
+        let (keys, group) = (keys(&lan, folder), format!("udp://{GROUP}:5000?ttl=4"));
+        let output = format!("udp://10.77.0.2:6000?smooth={smooth}");
+        let device = keys.device("r", &[1]).file.display().to_string();
+        let receive = [
+            "receive",
+            "--session",
+            &device,
+            "--output",
+            &output,
+            "--channel",
+            "1",
+            "--group",
+            &group,
+            "--json",
+        ];
+        let mut receiver = sealcast(Some(lan.host(2)), folder, "r", &receive);
+        let input = [
+            "--input",
+            "gen:?rate=8M&seconds=5&seed=2",
+            "--start-delay",
+            "1s",
+            "--budget",
+            "33ms",
+        ];
+        let mut sender = sender(&lan, 1, folder, "s", (&keys, 1), &[&group], &input);
+        receiver.wait_for_key(1);
+        assert!(
+            sender.wait(Duration::from_secs(20)).success(),
+            "{}",
+            sender.errors()
+        );
+        thread::sleep(Duration::from_millis(300));
+        receiver.stop();
+        let channel = receiver.channel(1);
+        assert_eq!(channel["continuity_errors"], 0, "{channel}");
+        assert!(
+            channel["pcr_jitter"]["count"].as_u64() > Some(100),
+            "{channel}"
+        );
+        channel["pcr_jitter"]["p50_us"].as_u64().unwrap()
+    };
+    // References come every 40 ms, so that ticks of 33 ms make them 7 ms early and 26 ms late.
+    let (smoothed, gathered) = (jitter(50), jitter(0));
+    assert!(
+        smoothed <= 1000 && gathered >= 3000,
+        "{smoothed} and {gathered} us"
     );
 }

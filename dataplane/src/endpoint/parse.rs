@@ -3,8 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::{EndpointError, Group, Input, Output, RtpHeader, UdpOptions};
+use super::{
+    EndpointError, Group, Input, Output, RtpHeader, SMOOTH_DEFAULT, UdpOptions, UdpOutput,
+};
+use crate::smooth::DELAY_MAX;
 use crate::ts::generate::RATE_MIN;
 
 const UDP_OPTIONS: [&str; 6] = ["iface", "source", "ttl", "dscp", "loop", "buffer"];
@@ -188,15 +192,24 @@ impl<'a> Parts<'a> {
     }
 
     /// An address that can be sent to.
-    fn udp_to(&mut self) -> Result<UdpOptions, EndpointError> {
-        let options = self.udp(&[])?;
+    fn udp_to(&mut self) -> Result<UdpOutput, EndpointError> {
+        let longest = DELAY_MAX.as_millis();
+        let what = format!("delay: write milliseconds, 0 to {longest}");
+        let smooth = self.read("smooth", &what, |text| {
+            let delay = Duration::from_millis(text.parse().ok()?);
+            (delay <= DELAY_MAX).then_some(delay)
+        })?;
+        let options = self.udp(&["smooth"])?;
         if options.addr.ip().is_unspecified() {
             return Err(self.error(format!(
                 "an address to send to is missing: write {}://ADDRESS:PORT",
                 self.scheme
             )));
         }
-        Ok(options)
+        Ok(UdpOutput {
+            options,
+            smooth: smooth.unwrap_or(SMOOTH_DEFAULT),
+        })
     }
 
     fn path(&self) -> Result<PathBuf, EndpointError> {

@@ -263,13 +263,39 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
+fn any_udp_output() -> impl Strategy<Value = UdpOutput> {
+    (any_udp(), 0_u64..=1000).prop_map(|(options, smooth)| UdpOutput {
+        options,
+        smooth: Duration::from_millis(smooth),
+    })
+}
+
 fn any_output() -> impl Strategy<Value = Output> {
     prop_oneof![
-        any_udp().prop_map(Output::Udp),
-        any_udp().prop_map(Output::Rtp),
+        any_udp_output().prop_map(Output::Udp),
+        any_udp_output().prop_map(Output::Rtp),
         (any_path(), any::<bool>()).prop_map(|(path, strip)| Output::File { path, strip }),
         any::<bool>().prop_map(|strip| Output::Stdout { strip }),
     ]
+}
+
+#[test]
+fn outputs_are_smoothed_unless_it_is_said() {
+    let smooth = |text: &str| match text.parse() {
+        Ok(Output::Udp(output) | Output::Rtp(output)) => output.smooth,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(smooth("udp://239.1.1.1:5000"), SMOOTH_DEFAULT);
+    assert_eq!(smooth("rtp://239.1.1.1:5000?smooth=0"), Duration::ZERO);
+    assert_eq!(
+        smooth("udp://239.1.1.1:5000?ttl=3&smooth=25"),
+        Duration::from_millis(25)
+    );
+    for wrong in ["1001", "-1", "10ms"] {
+        let error = format!("udp://239.1.1.1:5000?smooth={wrong}").parse::<Output>();
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("write milliseconds, 0 to 1000"), "{error}");
+    }
 }
 
 #[test]

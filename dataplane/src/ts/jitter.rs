@@ -1,7 +1,7 @@
 //! How far the clock references of a TS are from their places in time: PCR_OJ of ETSI TR 101 290 without its filter. Between
 //! two references of a PID as much time should pass as they say.
 
-use super::packet::{PACKET, Pcr, TsPacket};
+use super::packet::{Pcr, TsPacket, clock_references};
 
 /// A longer step between two references is a discontinuity or a loss, as in [`super::pace`].
 const STEP_MAX: u64 = Pcr::HZ;
@@ -26,15 +26,13 @@ impl PcrJitter {
     /// less passed since the reference before than the two say. Payloads that are not whole TS packets tell nothing.
     pub fn push(&mut self, payload: &[u8], at: u64) -> Option<u64> {
         let mut jitter = None;
-        for packet in payload.chunks_exact(PACKET) {
-            // Few packets carry a reference; this is asked for every one.
-            if packet[3] & 0x20 != 0
-                && let Some(TsPacket {
-                    pid,
-                    pcr: Some(pcr),
-                    discontinuity,
-                    ..
-                }) = TsPacket::parse(packet)
+        for (_, packet) in clock_references(payload) {
+            if let TsPacket {
+                pid,
+                pcr: Some(pcr),
+                discontinuity,
+                ..
+            } = packet
             {
                 jitter = self.reference(pid, pcr, at, discontinuity).or(jitter);
             }
@@ -68,6 +66,7 @@ impl PcrJitter {
 #[cfg(test)]
 mod tests {
     use super::super::generate::TsGenerator;
+    use super::super::packet::PACKET;
     use super::*;
 
     /// Payloads of `seconds`, each with its place in time.

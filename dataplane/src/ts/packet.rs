@@ -94,6 +94,17 @@ impl TsPacket {
     }
 }
 
+/// The packets of a payload that carry a clock reference, with their first bytes' offsets. What is no whole TS packet is passed
+/// over.
+pub fn clock_references(payload: &[u8]) -> impl Iterator<Item = (usize, TsPacket)> {
+    let packets = payload.chunks_exact(PACKET).zip((0..).step_by(PACKET));
+    packets.filter_map(|(packet, offset)| {
+        // Few packets carry one; whether there is an adaptation field is asked of every packet.
+        let parsed = (packet[3] & 0x20 != 0).then(|| TsPacket::parse(packet))??;
+        parsed.pcr.is_some().then_some((offset, parsed))
+    })
+}
+
 /// Base (33 bits), six reserved bits, extension (9 bits); an extension above 299 is no time.
 fn pcr([a, b, c, d, e, f]: [u8; 6]) -> Option<Pcr> {
     let base = u64::from(u32::from_be_bytes([a, b, c, d])) << 1 | u64::from(e >> 7);
