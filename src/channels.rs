@@ -8,6 +8,7 @@ use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::{Group, Input, Output, RtpHeader, UdpOptions, UdpOutput};
 use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::ingest::{Header, Ingest};
+use sealcast_dataplane::lanes::{Lane, LaneWork};
 use sealcast_dataplane::link::{ChannelLink, KeyLink};
 use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::receive::ReceiveChannel;
@@ -101,12 +102,19 @@ fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
     })
 }
 
-/// Builds a sending channel. Runs on its shard.
+/// What a further lane of a sending channel does on its shard.
+pub async fn lane(plan: ChannelPlan, work: LaneWork) {
+    let legs = legs_out(&plan.groups, &plan.name).map_err(|error| format!("{error:#}"));
+    work.run(legs).await;
+}
+
+/// Builds a sending channel, of which `lanes` work on other shards. Runs on its shard.
 pub fn sending(
     plan: &ChannelPlan,
     server: ServerId,
     seed: &[u8; 32],
     link: ChannelLink,
+    lanes: Vec<Lane>,
     keylog: &KeyLog,
     status: Published<SendStatus>,
     stop: Stop<()>,
@@ -139,6 +147,7 @@ pub fn sending(
         sender: Sender::new(config, seed),
         ingest,
         legs,
+        lanes,
         link,
         rng: Box::new(rng),
         status,

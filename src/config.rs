@@ -307,6 +307,8 @@ pub struct ChannelArgs {
     /// `send`.
     pub start_delay: Option<Duration>,
     /// `send`.
+    pub lanes: Option<u16>,
+    /// `send`.
     pub rate: Option<Rate>,
     /// `send`.
     pub burst: Option<u16>,
@@ -354,17 +356,24 @@ impl Plan {
             .into_iter()
             .map(|channel| plan(role, channel))
             .collect::<Result<Vec<_>>>()?;
+        let cores = common.cores.clone().or(file.cores).unwrap_or_default();
         for (index, channel) in channels.iter().enumerate() {
             let twice = channels[..index]
                 .iter()
                 .any(|other| other.channel == channel.channel);
             ensure!(!twice, "channel {} is configured twice", channel.channel.0);
+            ensure!(
+                usize::from(channel.lanes) <= cores.len().max(1),
+                "channel {}: {} lanes need as many cores: name them (--cores 0,1, or cores = [0, 1]), or use fewer lanes",
+                channel.channel.0,
+                channel.lanes
+            );
         }
         Ok(Self {
             identity,
             metrics: common.metrics.or(file.metrics),
             keylog: common.keylog.clone().or(file.keylog),
-            cores: common.cores.clone().or(file.cores).unwrap_or_default(),
+            cores,
             channels,
         })
     }
@@ -449,7 +458,7 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
         input: args.input.clone(),
         groups: common.groups.clone(),
         output: args.output.clone(),
-        lanes: None,
+        lanes: args.lanes,
         hold: args.hold,
         start_delay: args.start_delay,
         budget: common.budget,
@@ -509,10 +518,6 @@ fn check(role: Role, file: &ChannelFile) -> Result<()> {
     ensure!(
         (1..=LANES_MAX).contains(&usize::from(lanes)),
         "lanes = {lanes}: a channel has 1 to {LANES_MAX} lanes in one epoch; use fewer sending cores"
-    );
-    ensure!(
-        lanes == 1,
-        "lanes = {lanes}: this version sends each channel from one core; leave lanes out or set it to 1"
     );
     match file.groups.len() {
         1 | 2 => {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::Input;
 use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::lanes::lane;
 use sealcast_dataplane::pacer::Rate;
 use sealcast_dataplane::status::{Published, SendStatus};
 use sealcast_proto::ids::ServerId;
@@ -41,6 +42,9 @@ pub struct SendArgs {
     /// Send at this rate, in bits of payload per second, for example 8M [default: that of the input]
     #[arg(long, value_name = "BITS")]
     rate: Option<Rate>,
+    /// Seal and send on so many of --cores [default: 1]
+    #[arg(long, value_name = "N")]
+    lanes: Option<u16>,
     /// With --rate: datagrams that may leave at once [default: 7]
     #[arg(long, value_name = "N")]
     burst: Option<u16>,
@@ -68,8 +72,15 @@ impl Kind for Sending {
         let link = self.hub.attach(plan.channel);
         let (plan, server, seed, keylog) =
             (plan.clone(), self.server, self.seed, self.keylog.clone());
+        // Lane 0 is the channel's own; the others are on the shards after it.
+        let mut lanes = Vec::new();
+        for index in 1..usize::from(plan.lanes) {
+            let ((lane, work), plan) = (lane(), plan.clone());
+            lanes.push(lane);
+            fleet.spawn(shard + index, move |_| channels::lane(plan, work));
+        }
         fleet.spawn(shard, move |stop| async move {
-            match channels::sending(&plan, server, &seed, link, &keylog, status, stop) {
+            match channels::sending(&plan, server, &seed, link, lanes, &keylog, status, stop) {
                 Ok(channel) => Ok(channel.run().await),
                 Err(error) => Err(format!("{error:#}")),
             }
@@ -85,6 +96,7 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         mode: args.mode,
         hold: args.hold,
         start_delay: args.start_delay,
+        lanes: args.lanes,
         rate: args.rate,
         burst: args.burst,
         ..ChannelArgs::default()

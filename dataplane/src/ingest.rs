@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
 use sealcast_proto::ids::Time;
 
-use crate::batch::SealBatch;
 use crate::feeder::{Chunk, Fed, Feed};
+use crate::lanes::Hand;
 use crate::pacer::{Pacer, Pacing};
 use crate::source::{Due, Warning};
 use crate::{rtp, scratch};
@@ -190,8 +190,8 @@ impl Ingest {
         }
     }
 
-    /// Puts what is there and due into `batch`.
-    pub fn fill(&mut self, batch: &mut SealBatch) -> Filled {
+    /// Deals what is there and due to the batches of `hand`.
+    pub fn fill(&mut self, hand: &mut Hand) -> Filled {
         let (intake, now) = (&mut self.intake, Time(clock::boottime()));
         match &mut self.from {
             From::Udp {
@@ -206,7 +206,7 @@ impl Ingest {
                 intake.oldest = intake.oldest.or_else(|| received.arrival());
                 let taken = take_datagrams(&mut received, &mut at, |datagram| {
                     match payload(datagram, *rtp, *header) {
-                        Some(payload) => intake.offer(payload, batch, now),
+                        Some(payload) => intake.offer(payload, hand, now),
                         None => {
                             intake.counts.malformed += 1;
                             Ok(())
@@ -222,7 +222,7 @@ impl Ingest {
                     return Filled::Drained;
                 }
             },
-            From::Feed(input) => input.fill(intake, batch, now),
+            From::Feed(input) => input.fill(intake, hand, now),
         }
     }
 
@@ -239,8 +239,8 @@ impl Ingest {
 }
 
 impl Intake {
-    /// Copies a payload into `batch`, or counts why it cannot be sent. `Err`: it must be offered again.
-    fn offer(&mut self, payload: &[u8], batch: &mut SealBatch, now: Time) -> Result<(), Filled> {
+    /// Copies a payload into `hand`, or counts why it cannot be sent. `Err`: it must be offered again.
+    fn offer(&mut self, payload: &[u8], hand: &mut Hand, now: Time) -> Result<(), Filled> {
         if payload.len() > self.payload_max {
             self.counts.too_long(payload.len());
             return Ok(());
@@ -248,13 +248,13 @@ impl Intake {
         if payload.is_empty() {
             return Ok(());
         }
-        if !batch.has_room(payload.len()) {
+        if !hand.has_room(payload.len()) {
             return Err(Filled::Full);
         }
         if let Some(pacer) = &mut self.pacer {
             pacer.admit(now, payload.len()).map_err(Filled::Paced)?;
         }
-        batch.push(payload);
+        hand.push(payload);
         Ok(())
     }
 }
@@ -308,7 +308,7 @@ impl FeedInput {
         }
     }
 
-    fn fill(&mut self, intake: &mut Intake, batch: &mut SealBatch, now: Time) -> Filled {
+    fn fill(&mut self, intake: &mut Intake, hand: &mut Hand, now: Time) -> Filled {
         loop {
             if self.chunk.is_none() {
                 match self.feed.try_recv() {
@@ -329,7 +329,7 @@ impl FeedInput {
                 if there > now.0 {
                     return Filled::Drained;
                 }
-                if let Err(filled) = intake.offer(payload, batch, now) {
+                if let Err(filled) = intake.offer(payload, hand, now) {
                     return filled;
                 }
                 intake.oldest = intake.oldest.or(Some(there));

@@ -14,6 +14,7 @@ pub mod feeder;
 pub mod fleet;
 pub mod histogram;
 pub mod ingest;
+pub mod lanes;
 pub mod link;
 pub mod output;
 pub mod pacer;

@@ -1,5 +1,7 @@
 //! The sending channel: ingest, seal, multicast. A thin driver around [`sealcast_proto::sender::Sender`].
 
+mod pump;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,21 +10,17 @@ use futures_lite::future::or;
 use rand_core::CryptoRng;
 use sealcast_net::mailbox::Receiver;
 use sealcast_net::{UdpSender, clock, shard};
-use sealcast_proto::ids::Time;
+use sealcast_proto::ids::{GroupId, Time};
 use sealcast_proto::sender::{Event, Output, Sender};
 
-use crate::batch::SealBatch;
 use crate::coalesce::Coalesce;
 use crate::histogram::Histogram;
 use crate::ingest::{Filled, Ingest};
+use crate::lanes::{Hand, Lane};
 use crate::link::{ChannelLink, LinkEvent};
 use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
 use crate::ts::jitter::PcrJitter;
-use crate::{rtp, scratch};
-
-/// Batches sealed in a row before the link and the clock are looked at again.
-const BATCHES_PER_TURN: usize = 16;
 
 /// Everything one sending channel runs on. Lives on one shard.
 pub struct SendChannel {
@@ -32,6 +30,8 @@ pub struct SendChannel {
     pub ingest: Ingest,
     /// One or two groups that get the same packets.
     pub legs: Vec<UdpSender>,
+    /// Lanes on other shards, besides the one here.
+    pub lanes: Vec<Lane>,
     /// The authority.
     pub link: ChannelLink,
     /// Randomness.
@@ -109,6 +109,9 @@ enum Look {
 
 /// What a channel keeps from turn to turn.
 struct Course {
+    hand: Hand,
+    /// The stripe group that numbers are of.
+    group: Option<GroupId>,
     begin: Begin,
     coalesce: Coalesce,
     look: Look,
@@ -129,6 +132,8 @@ impl SendChannel {
     /// Runs until the input ends or the channel is stopped. Returns why the input failed, if it did.
     pub async fn run(mut self) -> Option<String> {
         let mut course = Course {
+            hand: Hand::default(),
+            group: None,
             begin: if self.start_delay.is_some() {
                 Begin::WaitsForKey
             } else {
@@ -169,6 +174,7 @@ impl SendChannel {
             }
             shard::yield_if_needed().await;
         };
+        self.finish_lanes(&mut course).await;
         self.send_outputs(now(), &mut course).await;
         self.tell_of_input(&mut course);
         self.status
@@ -248,53 +254,13 @@ impl SendChannel {
                 Output::Link(message) => self.link.send(now, message),
                 Output::Event(event) => (self.on_event)(SendEvent::Protocol(event)),
                 Output::Multicast(datagram) => {
-                    for (leg, errors) in self.legs.iter_mut().zip(&mut course.leg_errors) {
-                        let sent = leg.send_one(&datagram).await;
-                        note(sent, leg.peer(), errors, &mut self.on_event);
+                    for leg in 0..self.legs.len() {
+                        if let Err(error) = self.legs[leg].send_one(&datagram).await {
+                            self.note(course, leg, error);
+                        }
                     }
                 }
             }
-        }
-    }
-
-    /// Takes what the input has, seals it and sends it, a bounded number of batches.
-    async fn pump(&mut self, course: &mut Course) -> Filled {
-        let mut batch = scratch::take_sealed();
-        let (mut filled, mut found) = (Filled::Full, false);
-        for _ in 0..BATCHES_PER_TURN {
-            batch.clear();
-            filled = self.ingest.fill(&mut batch);
-            if !batch.is_empty() {
-                found = true;
-                self.seal_and_send(&mut batch, course).await;
-            }
-            if filled != Filled::Full {
-                break;
-            }
-        }
-        course.coalesce.looked(found);
-        scratch::put_sealed(batch);
-        filled
-    }
-
-    async fn seal_and_send(&mut self, batch: &mut SealBatch, course: &mut Course) {
-        let now = now();
-        for payload in batch.payloads() {
-            let ts = rtp::payload(payload).unwrap_or(payload);
-            if let Some(jitter) = course.jitter.push(ts, now.0) {
-                course.pcr_jitter.record(jitter);
-            }
-        }
-        let (buffer, spans) = batch.parts();
-        // Never in clear: what cannot be sealed now is counted and dropped (MD-39).
-        if self.sender.seal(now, 0, buffer, spans).is_ok() {
-            for (leg, errors) in self.legs.iter_mut().zip(&mut course.leg_errors) {
-                let sent = send_runs(leg, batch).await;
-                note(sent, leg.peer(), errors, &mut self.on_event);
-            }
-        }
-        if let Some(age) = self.ingest.take_age() {
-            course.latency.record(age);
         }
     }
 
@@ -330,29 +296,4 @@ impl SendChannel {
             finished,
         }
     }
-}
-
-/// Counts a leg's failures and tells the first.
-fn note(
-    sent: io::Result<()>,
-    group: SocketAddr,
-    errors: &mut u64,
-    tell: &mut dyn FnMut(SendEvent),
-) {
-    if let Err(error) = sent {
-        if *errors == 0 {
-            tell(SendEvent::LegFailed { group, error });
-        }
-        *errors += 1;
-    }
-}
-
-/// One leg that fails does not stop the other.
-async fn send_runs(leg: &mut UdpSender, batch: &SealBatch) -> io::Result<()> {
-    let mut result = Ok(());
-    for (bytes, segment) in batch.runs() {
-        let sent = leg.send_batch(bytes, segment).await;
-        result = result.and(sent);
-    }
-    result
 }

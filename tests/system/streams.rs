@@ -169,3 +169,52 @@ fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
         &fs::read(folder.join("r.ts")).unwrap(),
     );
 }
+
+/// MD-01, SEC-06: a channel on two cores: its packets come under two lanes' keys, and receivers write them in the order of the
+/// payloads.
+#[test]
+fn a_channel_on_two_cores_keeps_its_order() {
+    if !can_run(&["ip"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+    let (folder, group) = (folder.path(), ["udp://239.1.1.1:5000?ttl=4"]);
+    let keys = keys(&lan, folder);
+    let log = folder.join("keys.log");
+    let keylog = ["--keylog", log.to_str().unwrap()];
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &[]);
+    let more = [
+        "--input",
+        "gen:?rate=40M&seconds=5&seed=4",
+        "--start-delay",
+        MID_EPOCH,
+        "--lanes",
+        "2",
+        "--cores",
+        "0,1",
+    ];
+    let more = [&more[..], &keylog].concat();
+    let mut sender = sender(&lan, 1, folder, "s", (&keys, 1), &group, &more);
+    assert!(
+        sender.wait(Duration::from_secs(30)).success(),
+        "{}",
+        sender.errors()
+    );
+    sleep(Duration::from_millis(500));
+    receiver.stop();
+    let (sent, got) = (sender.channel(1), receiver.channel(1));
+    assert_clean("receiver", &got);
+    assert_eq!(
+        (&got["packets"], &got["switches"]),
+        (&sent["packets"], &sent["switches"])
+    );
+    assert!(sent["packets"].as_u64() > Some(18_000), "{sent}");
+    assert_eq!(got["gaps"], 0, "{got}");
+    // Two lanes of every epoch.
+    let lanes: std::collections::BTreeSet<_> = fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .map(|line| line[..2].to_owned())
+        .collect();
+    assert_eq!(lanes.len(), 2, "{lanes:?}");
+}

@@ -4,6 +4,7 @@
 //! lane `i` of `n` takes the numbers that are `i` modulo `n`. Keys are used up before their limits (SEC-13).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use sealcast_crypto::{LaneSecret, SealKey};
 
@@ -17,7 +18,7 @@ use crate::wire::control::LaneCertificate;
 #[derive(Debug)]
 struct LaneKey {
     kid: Kid,
-    key: SealKey,
+    key: Arc<SealKey>,
     packets: u64,
     bytes: u64,
 }
@@ -60,7 +61,7 @@ impl LaneSet {
             .zip(secrets)
             .map(|(kid, secret)| LaneKey {
                 kid,
-                key: SealKey::new(secret),
+                key: Arc::new(SealKey::new(secret)),
                 packets: 0,
                 bytes: 0,
             })
@@ -103,7 +104,7 @@ impl LaneSet {
         lane: usize,
         packets: u64,
         bytes: u64,
-    ) -> Option<(Kid, &SealKey)> {
+    ) -> Option<(Kid, &Arc<SealKey>)> {
         let lane = &mut self.lanes[lane];
         let total = (lane.packets + packets, lane.bytes + bytes);
         if total.0 > LANE_PACKETS_HARD || total.1 > LANE_BYTES_HARD {

@@ -7,24 +7,25 @@
 mod lanes;
 mod link;
 mod mode_a;
+mod seal;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
-use sealcast_crypto::{SigningKey, Span, VerifyingKey};
+use sealcast_crypto::{SigningKey, VerifyingKey};
 
 use crate::ids::{ChannelId, Epoch, GroupId, Kid, Remaining, RunId, ServerId, Time};
-use crate::limits::{ANNOUNCED_LATELY, CERTIFICATE_INTERVAL, HEADER_LEN, OVERHEAD, PING_INTERVAL};
+use crate::limits::{ANNOUNCED_LATELY, CERTIFICATE_INTERVAL, OVERHEAD, PING_INTERVAL};
 use crate::notice::Announcement;
 use crate::offset::ClockOffset;
 use crate::schedule::Schedule;
 use crate::timing::Timing;
 use crate::wire::control::LaneCertificate;
-use crate::wire::header::PacketHeader;
 use crate::wire::link::{Early, Mode, Ping, ToAuthority};
 use lanes::{GroupNumbers, LaneSet};
 use mode_a::Generation;
+pub use seal::{NotSending, Reserved};
 
 /// What to do at the end of a key when there is no next (MD-39). Never clear data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -122,20 +123,6 @@ pub enum Rejection {
     Mode,
 }
 
-/// Why nothing is sealed now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum NotSending {
-    /// No key has come yet.
-    #[error("no key yet")]
-    NoKey,
-    /// The key's time is over and the channel's setting (or the bound on holding) says stop.
-    #[error("stopped: the key's time is over and there is no next")]
-    Stopped,
-    /// A lane's packets, bytes or numbers under this key are used up (SEC-13).
-    #[error("the limit of packets or bytes under one key is reached")]
-    Limit,
-}
-
 /// Totals of one channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SenderStats {
@@ -209,68 +196,6 @@ impl Sender {
             stats: SenderStats::default(),
             out: VecDeque::new(),
         }
-    }
-
-    /// Seals a batch of `lane` (0-based core index) in place: each span's payload lies at `offset + 12`, with room for 16 bytes of tag
-    /// after it. Writes the headers, fills in the spans' numbers, and reads key id and key as one unit: one batch has one
-    /// epoch (MD-01).
-    ///
-    /// # Errors
-    /// [`NotSending`]; the payloads are counted and must not be sent.
-    pub fn seal(
-        &mut self,
-        now: Time,
-        lane: usize,
-        buffer: &mut [u8],
-        spans: &mut [Span],
-    ) -> Result<(), NotSending> {
-        self.advance(now);
-        let sealed = self.try_seal(lane, buffer, spans);
-        match sealed {
-            Ok(bytes) => {
-                self.stats.packets += spans.len() as u64;
-                self.stats.bytes += bytes;
-            }
-            Err(_) => self.stats.not_sent += spans.len() as u64,
-        }
-        sealed.map(|_| ())
-    }
-
-    fn try_seal(
-        &mut self,
-        lane: usize,
-        buffer: &mut [u8],
-        spans: &mut [Span],
-    ) -> Result<u64, NotSending> {
-        if self.stopped {
-            return Err(NotSending::Stopped);
-        }
-        let Some(current) = self.schedule.current_mut() else {
-            return Err(NotSending::NoKey);
-        };
-        let bytes = spans.iter().map(|span| span.payload_len as u64).sum();
-        let set = &mut current.key;
-        let numbers = self.numbers.of(set.group());
-        let (kid, key) = set
-            .reserve(lane, spans.len() as u64, bytes)
-            .ok_or(NotSending::Limit)?;
-        let first = numbers
-            .reserve(lane, spans.len() as u64)
-            .ok_or(NotSending::Limit)?;
-        for (span, ctr) in spans.iter_mut().zip(first) {
-            debug_assert!(
-                span.payload_len <= self.config.payload_max && span.header_len == HEADER_LEN
-            );
-            span.ctr = ctr.0;
-            PacketHeader { kid, ctr }.write(&mut buffer[span.offset..]);
-        }
-        key.seal(buffer, spans);
-        if set.is_past_soft_limit(lane) {
-            self.early.get_or_insert(Early::Limit);
-        } else if numbers.is_past_soft_limit() {
-            self.early.get_or_insert(Early::Numbers);
-        }
-        Ok(bytes)
     }
 
     /// Lets time pass: switches at the boundary, repeats certificates, reports, asks for the next key.

@@ -1,0 +1,190 @@
+//! One channel on several cores: payloads are dealt to lanes one by one, and each lane seals and sends its batches on a shard of
+//! its own. The channel's shard takes the input, decides on keys and numbers, and works on lane 0 itself.
+
+use std::io;
+
+use sealcast_net::UdpSender;
+use sealcast_net::mailbox::{Receiver, Sender, mailbox};
+use sealcast_proto::sender::Reserved;
+
+use crate::batch::SealBatch;
+
+/// Batches of a lane: one is filled while others are on their way.
+const BATCHES: usize = 4;
+
+/// A batch for another shard, and the key that it gets there.
+#[derive(Debug)]
+struct Job {
+    batch: SealBatch,
+    reserved: Reserved,
+}
+
+/// A batch that was sent, and what went wrong on each leg.
+#[derive(Debug)]
+struct Done {
+    batch: SealBatch,
+    failed: [Option<io::Error>; 2],
+}
+
+/// The channel's end of a lane on another shard.
+#[derive(Debug)]
+pub struct Lane {
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+    free: Vec<SealBatch>,
+    under_way: usize,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub struct LaneWork {
+    jobs: Receiver<Job>,
+    done: Sender<Done>,
+}
+
+/// A lane: what the channel has of it, and what runs on the other shard.
+#[must_use]
+pub fn lane() -> (Lane, LaneWork) {
+    let (jobs_in, jobs) = mailbox(BATCHES);
+    let (done_in, done) = mailbox(BATCHES);
+    let lane = Lane {
+        jobs: jobs_in,
+        done,
+        free: std::iter::repeat_with(SealBatch::default)
+            .take(BATCHES)
+            .collect(),
+        under_way: 0,
+    };
+    (
+        lane,
+        LaneWork {
+            jobs,
+            done: done_in,
+        },
+    )
+}
+
+impl Lane {
+    /// An empty batch; waits for one to come back if all are on their way. `None` when the other shard has failed.
+    pub(crate) async fn batch(
+        &mut self,
+        note: &mut impl FnMut(usize, io::Error),
+    ) -> Option<SealBatch> {
+        while let Some(done) = self.done.try_recv() {
+            self.take_back(done, note);
+        }
+        if self.free.is_empty() {
+            let done = self.done.recv().await?;
+            self.take_back(done, note);
+        }
+        self.free.pop()
+    }
+
+    /// Gives a batch back that was not needed.
+    pub(crate) fn put_back(&mut self, mut batch: SealBatch) {
+        batch.clear();
+        self.free.push(batch);
+    }
+
+    /// Hands a batch over.
+    pub(crate) fn send(&mut self, batch: SealBatch, reserved: Reserved) {
+        // There is room for as many as there are, unless the other shard has failed: then the next call says so.
+        if self.jobs.try_send(Job { batch, reserved }).is_ok() {
+            self.under_way += 1;
+        }
+    }
+
+    /// Waits until everything is sent.
+    pub(crate) async fn finish(&mut self, note: &mut impl FnMut(usize, io::Error)) {
+        while self.under_way > 0 {
+            let Some(done) = self.done.recv().await else {
+                return;
+            };
+            self.take_back(done, note);
+        }
+    }
+
+    fn take_back(&mut self, done: Done, note: &mut impl FnMut(usize, io::Error)) {
+        self.under_way -= 1;
+        for (leg, error) in done.failed.into_iter().enumerate() {
+            if let Some(error) = error {
+                note(leg, error);
+            }
+        }
+        self.put_back(done.batch);
+    }
+}
+
+impl LaneWork {
+    /// Seals and sends until the channel ends. Sockets that could not be opened fail every batch.
+    pub async fn run(mut self, legs: Result<Vec<UdpSender>, String>) {
+        let (mut legs, refused) = match legs {
+            Ok(legs) => (legs, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        while let Some(Job {
+            mut batch,
+            reserved,
+        }) = self.jobs.recv().await
+        {
+            let (buffer, spans) = batch.parts();
+            reserved.seal(buffer, spans);
+            let mut failed = [refused.clone().map(io::Error::other), None];
+            for (leg, failed) in legs.iter_mut().zip(&mut failed) {
+                *failed = send_runs(leg, &batch).await.err();
+            }
+            if self.done.try_send(Done { batch, failed }).is_err() {
+                return;
+            }
+            sealcast_net::shard::yield_if_needed().await;
+        }
+    }
+}
+
+/// Sends a sealed batch. One run that fails does not stop the others.
+pub(crate) async fn send_runs(leg: &mut UdpSender, batch: &SealBatch) -> io::Result<()> {
+    let mut result = Ok(());
+    for (bytes, segment) in batch.runs() {
+        let sent = leg.send_batch(bytes, segment).await;
+        result = result.and(sent);
+    }
+    result
+}
+
+/// Batches of all lanes being filled: the next payload goes to the next lane.
+#[derive(Debug, Default)]
+pub struct Hand {
+    /// Lane 0 first.
+    pub(crate) batches: Vec<SealBatch>,
+    /// The lane that the next payload is for.
+    pub(crate) next: usize,
+}
+
+impl Hand {
+    /// Of one lane, empty.
+    #[must_use]
+    pub fn single() -> Self {
+        Self {
+            batches: vec![SealBatch::default()],
+            next: 0,
+        }
+    }
+
+    /// Whether the next payload, of so many bytes, fits in.
+    #[must_use]
+    pub fn has_room(&self, len: usize) -> bool {
+        self.batches[self.next].has_room(len)
+    }
+
+    /// Copies the next payload in, for which there is room.
+    pub fn push(&mut self, payload: &[u8]) {
+        self.batches[self.next].push(payload);
+        self.next = (self.next + 1) % self.batches.len();
+    }
+
+    /// Whether there is no payload.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().all(SealBatch::is_empty)
+    }
+}

@@ -1,0 +1,138 @@
+//! The packet path of a sending channel: input to batches, batches to lanes, lanes to legs.
+
+use std::io;
+
+use sealcast_net::UdpSender;
+use sealcast_proto::ids::Time;
+use sealcast_proto::sender::{NotSending, Reserved};
+
+use super::{Course, SendChannel, SendEvent, now};
+use crate::batch::SealBatch;
+use crate::ingest::Filled;
+use crate::lanes::send_runs;
+use crate::{rtp, scratch};
+
+/// Batches sealed in a row before the link and the clock are looked at again.
+const BATCHES_PER_TURN: usize = 16;
+
+impl SendChannel {
+    /// Takes what the input has, seals it and sends it, a bounded number of batches.
+    pub(super) async fn pump(&mut self, course: &mut Course) -> Filled {
+        let (mut filled, mut found) = (Filled::Full, false);
+        for _ in 0..BATCHES_PER_TURN {
+            if !self.take_batches(course).await {
+                filled = Filled::End(Some("the shard of a lane has failed".into()));
+                break;
+            }
+            let now = now();
+            // The numbers of a stripe group begin with lane 0.
+            let group = self.sender.group_at(now);
+            if group != std::mem::replace(&mut course.group, group) {
+                course.hand.next = 0;
+            }
+            let first = course.hand.next;
+            filled = self.ingest.fill(&mut course.hand);
+            found |= !course.hand.is_empty();
+            self.measure(now, course);
+            if let Err(NotSending::NoKey | NotSending::Stopped) =
+                self.seal_and_send(now, course).await
+            {
+                // No lane used any numbers.
+                course.hand.next = first;
+            }
+            if filled != Filled::Full {
+                break;
+            }
+        }
+        course.coalesce.looked(found);
+        filled
+    }
+
+    /// Takes an empty batch of each lane; false when a lane is no more.
+    async fn take_batches(&mut self, course: &mut Course) -> bool {
+        let mut note = noting(&self.legs, &mut course.leg_errors, &mut self.on_event);
+        course.hand.batches.push(scratch::take_sealed());
+        for lane in &mut self.lanes {
+            let Some(batch) = lane.batch(&mut note).await else {
+                return false;
+            };
+            course.hand.batches.push(batch);
+        }
+        true
+    }
+
+    /// Seals and sends the batches. Never in clear: what cannot be sealed now is counted and dropped (MD-39); the last reason is
+    /// told.
+    async fn seal_and_send(&mut self, now: Time, course: &mut Course) -> Result<(), NotSending> {
+        let mut result = Ok(());
+        // Other lanes first: they work while this one does.
+        while let Some(mut batch) = course.hand.batches.pop() {
+            let lane = course.hand.batches.len();
+            let (buffer, spans) = batch.parts();
+            let reserved = if spans.is_empty() {
+                None
+            } else {
+                let reserved = self.sender.reserve(now, lane, buffer, spans);
+                reserved.map_err(|why| result = Err(why)).ok()
+            };
+            match (lane.checked_sub(1), reserved) {
+                (Some(other), Some(reserved)) => self.lanes[other].send(batch, reserved),
+                (Some(other), None) => self.lanes[other].put_back(batch),
+                (None, Some(reserved)) => self.send_here(batch, reserved, course).await,
+                (None, None) => scratch::put_sealed(batch),
+            }
+        }
+        if let Some(age) = self.ingest.take_age() {
+            course.latency.record(age);
+        }
+        result
+    }
+
+    async fn send_here(&mut self, mut batch: SealBatch, reserved: Reserved, course: &mut Course) {
+        let (buffer, spans) = batch.parts();
+        reserved.seal(buffer, spans);
+        for leg in 0..self.legs.len() {
+            if let Err(error) = send_runs(&mut self.legs[leg], &batch).await {
+                self.note(course, leg, error);
+            }
+        }
+        scratch::put_sealed(batch);
+    }
+
+    pub(super) fn note(&mut self, course: &mut Course, leg: usize, error: io::Error) {
+        noting(&self.legs, &mut course.leg_errors, &mut self.on_event)(leg, error);
+    }
+
+    /// Waits until the other lanes have sent all.
+    pub(super) async fn finish_lanes(&mut self, course: &mut Course) {
+        let mut note = noting(&self.legs, &mut course.leg_errors, &mut self.on_event);
+        for lane in &mut self.lanes {
+            lane.finish(&mut note).await;
+        }
+    }
+
+    /// Notes how far clock references are from their places in time.
+    fn measure(&mut self, now: Time, course: &mut Course) {
+        for payload in course.hand.batches.iter().flat_map(SealBatch::payloads) {
+            let ts = rtp::payload(payload).unwrap_or(payload);
+            if let Some(jitter) = course.jitter.push(ts, now.0) {
+                course.pcr_jitter.record(jitter);
+            }
+        }
+    }
+}
+
+/// What counts the failures of legs and tells the first of each.
+fn noting<'a>(
+    legs: &'a [UdpSender],
+    errors: &'a mut [u64; 2],
+    tell: &'a mut dyn FnMut(SendEvent),
+) -> impl FnMut(usize, io::Error) + 'a {
+    move |leg, error| {
+        if errors[leg] == 0 {
+            let group = legs[leg].peer();
+            tell(SendEvent::LegFailed { group, error });
+        }
+        errors[leg] += 1;
+    }
+}
