@@ -97,7 +97,11 @@ fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
         other => {
             let source = sealcast_dataplane::source::open(other)
                 .with_context(|| format!("opening the input {other}"))?;
-            Ingest::feed(Feed::start("feeder", source)?, payload_max)
+            let feed = match other {
+                Input::Generated { .. } => Feed::here(source),
+                _ => Feed::start("feeder", source)?,
+            };
+            Ingest::feed(feed, payload_max)
         }
     })
 }

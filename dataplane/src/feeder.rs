@@ -1,6 +1,8 @@
-//! Feeds a channel from a source that may block (file, standard input, capture, generator): the source runs on a plain
-//! thread and hands over payloads in chunks, with the time each is due.
+//! Feeds a channel from a source that is no socket. One that may block (file, standard input, capture) runs on a plain thread and
+//! hands over payloads in chunks, with the time each is due; one that never does (generator) is asked where the channel runs.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -59,10 +61,60 @@ pub enum Fed {
 
 /// The channel's end of a feeder.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Feed(Supply);
+
+/// Where payloads come from.
+#[derive(Debug)]
+enum Supply {
+    Thread(Thread),
+    Here(Box<Here>),
+}
+
+/// A source on a thread of its own.
+#[derive(Debug)]
+struct Thread {
     filled: Receiver<Fed>,
     empty: Sender<Chunk>,
     stop: Arc<AtomicBool>,
+}
+
+/// A source that never blocks.
+struct Here {
+    source: Box<dyn PayloadSource>,
+    /// To be filled again.
+    empty: Chunk,
+    /// To be handed over before the source is asked again.
+    said: VecDeque<Fed>,
+    ended: bool,
+}
+
+impl fmt::Debug for Here {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Here")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Here {
+    fn next(&mut self) -> Option<Fed> {
+        if let Some(said) = self.said.pop_front() {
+            return Some(said);
+        }
+        if self.ended {
+            return None;
+        }
+        let mut chunk = std::mem::take(&mut self.empty);
+        let end = fill(self.source.as_mut(), &mut chunk);
+        while let Some(warning) = self.source.take_warning() {
+            self.said.push_back(Fed::Warning(warning));
+        }
+        if let Some(end) = end {
+            self.ended = true;
+            self.said.push_back(Fed::End(end));
+        }
+        Some(Fed::Chunk(chunk))
+    }
 }
 
 impl Feed {
@@ -95,31 +147,50 @@ impl Feed {
             }
         };
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self {
+        Ok(Self(Supply::Thread(Thread {
             filled,
             empty,
             stop,
-        })
+        })))
+    }
+
+    /// Asks `source`, which never blocks, whenever payloads are needed.
+    #[must_use]
+    pub fn here(source: Box<dyn PayloadSource>) -> Self {
+        Self(Supply::Here(Box::new(Here {
+            source,
+            empty: Chunk::default(),
+            said: VecDeque::new(),
+            ended: false,
+        })))
     }
 
     /// What has been handed over, if anything.
     pub fn try_recv(&mut self) -> Option<Fed> {
-        self.filled.try_recv()
+        match &mut self.0 {
+            Supply::Thread(thread) => thread.filled.try_recv(),
+            Supply::Here(here) => here.next(),
+        }
     }
 
     /// Waits until something is handed over. Cancel-safe.
     pub async fn ready(&mut self) {
-        self.filled.ready().await;
+        if let Supply::Thread(thread) = &mut self.0 {
+            thread.filled.ready().await;
+        }
     }
 
     /// Gives an emptied chunk back to be filled again.
-    pub fn recycle(&self, mut chunk: Chunk) {
+    pub fn recycle(&mut self, mut chunk: Chunk) {
         chunk.clear();
-        let _ = self.empty.try_send(chunk);
+        match &mut self.0 {
+            Supply::Thread(thread) => drop(thread.empty.try_send(chunk)),
+            Supply::Here(here) => here.empty = chunk,
+        }
     }
 }
 
-impl Drop for Feed {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }

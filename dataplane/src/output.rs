@@ -1,5 +1,6 @@
 //! Where a receiving channel's payloads go: a socket, or a file through a thread of its own.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::thread;
 
@@ -55,8 +56,10 @@ impl OutBatch {
     }
 }
 
+/// Looks at a payload.
+pub type Watcher = Box<dyn FnMut(&[u8])>;
+
 /// A channel's output.
-#[derive(Debug)]
 pub enum Sink {
     /// Datagrams; `rtp` puts an RTP header before payloads that have none.
     Udp {
@@ -78,6 +81,18 @@ pub enum Sink {
         /// Whether RTP headers are taken off.
         strip: bool,
     },
+    /// Whoever looks at each payload, where the channel runs.
+    Watcher(Watcher),
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp { .. } => "Sink::Udp",
+            Self::Stream { .. } => "Sink::Stream",
+            Self::Watcher(_) => "Sink::Watcher",
+        })
+    }
 }
 
 impl Sink {
@@ -136,6 +151,10 @@ impl Sink {
                 }
                 hand_over(full, buffer, batch.lengths.len() as u64).await
             }
+            Self::Watcher(watch) => {
+                batch.iter().for_each(watch);
+                0
+            }
         };
         batch.clear();
         refused
@@ -147,7 +166,7 @@ impl Sink {
     /// What went wrong with the file.
     pub fn finish(self) -> io::Result<()> {
         match self {
-            Self::Udp { .. } => Ok(()),
+            Self::Udp { .. } | Self::Watcher(_) => Ok(()),
             Self::Stream { full, writer, .. } => {
                 drop(full);
                 let ended = writer.map(thread::JoinHandle::join);
