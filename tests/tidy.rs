@@ -61,7 +61,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 ];
 
 /// Names that may stand only in some places.
-const CONFINED: [(&str, &[&str]); 5] = [
+const CONFINED: [(&str, &[&str]); 6] = [
     ("glommio::", &["dataplane/net/"]),
     ("tokio::", &["control/", "src/", "tests/system/"]),
     ("axum::", &["control/src/", "src/ops.rs"]),
@@ -70,6 +70,7 @@ const CONFINED: [(&str, &[&str]); 5] = [
         &["control/src/store/", "control/domain/src/tests"],
     ),
     ("tonic::", &["control/src/node/", "control/build.rs"]),
+    ("rkyv::", &["dataplane/proto/src/records/"]),
 ];
 
 /// Where unsafe code may stand.

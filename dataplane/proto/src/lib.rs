@@ -10,6 +10,7 @@
 //! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
 //! | [`discard`] | why a datagram came to nothing |
 //! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
+//! | [`records`] | traces and usage files: fixed-layout records, chained |
 //! | [`sender`], [`receiver`], [`authority`], [`door`] | the parties: who seals, who opens, who owns the keys, who hands them out |
 //!
 //! Hostile bytes end in a [`discard::Discard`] that is counted, never in a panic or an allocation of their size.
@@ -25,6 +26,7 @@ pub mod limits;
 mod notice;
 mod offset;
 pub mod receiver;
+pub mod records;
 pub mod replay;
 pub mod schedule;
 pub mod sender;

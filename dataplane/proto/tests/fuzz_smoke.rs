@@ -23,6 +23,10 @@ use sealcast_proto::door::{SessionGrant, SessionKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId, Time,
 };
+use sealcast_proto::records::{
+    Cause, Content, Kind, Origin, PacketTrace, RecordWriter, RequestTrace, SourceKind,
+    TraceIdentity, TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
+};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified, sign};
@@ -272,6 +276,81 @@ fn mutated_messages_are_survived() {
 fn step(what: u8, pause: u8, data: &[u8]) -> Vec<u8> {
     let data = &data[..data.len().min(255)];
     [&[what, pause, u8::try_from(data.len()).unwrap()], data].concat()
+}
+
+/// One file of each kind.
+fn record_files() -> [Vec<u8>; 3] {
+    let trace = TraceIdentity {
+        origin: Origin::Captured,
+        seed: 0,
+    };
+    let usage = UsageIdentity {
+        kind: SourceKind::Device,
+        source: [1; 16],
+        boot: [2; 16],
+        sequence: 3,
+        wall_minus_boot: 4,
+    };
+    let packet = TracedPacket {
+        at: 1,
+        channel: 1,
+        length: 1316,
+        content: Content::Ts,
+    };
+    let request = TracedRequest {
+        at: 1,
+        device: 2,
+        channel: 3,
+        epoch: 4,
+        cause: Cause::Timer,
+    };
+    let counted = Usage {
+        channel: 1,
+        lane: 2,
+        epoch: 3,
+        packets: 4,
+        bytes: 5,
+        from: 6,
+        until: 7,
+    };
+    [
+        record_file::<PacketTrace>(&trace, packet),
+        record_file::<RequestTrace>(&trace, request),
+        record_file::<UsageFile>(&usage, counted),
+    ]
+}
+
+fn record_file<K: Kind>(identity: &K::Identity, record: K::Record) -> Vec<u8> {
+    let (mut writer, mut bytes) = RecordWriter::<K>::create(identity);
+    bytes.extend(writer.block(&[record; 3]));
+    bytes.extend(writer.block(&[record]));
+    bytes.extend(writer.close());
+    bytes
+}
+
+/// SEC-33: whatever stands in a record file, reading it ends in records or in an error.
+#[test]
+fn sec_33_mutated_record_files_are_survived() {
+    let (seed, rounds) = settings(20_000);
+    let files = record_files();
+    let all = [
+        checks::reads::<PacketTrace>(&files[0]),
+        checks::reads::<RequestTrace>(&files[1]),
+        checks::reads::<UsageFile>(&files[2]),
+    ];
+    assert_eq!(all, [4; 3]);
+    let mut pick = ChaCha8Rng::seed_from_u64(seed);
+    let mut got_in = 0;
+    for _ in 0..rounds {
+        let mut choose = || usize::try_from(pick.next_u64() % 3).unwrap();
+        let (mut bytes, other) = (files[choose()].clone(), &files[choose()]);
+        assert_eq!(checks::put_right(&bytes).as_ref(), Some(&bytes));
+        mutate(&mut bytes, other, &mut pick);
+        checks::records(&bytes);
+        let righted = checks::put_right(&bytes).unwrap_or_default();
+        got_in += u64::from(checks::reads::<UsageFile>(&righted) > 0 && righted != files[2]);
+    }
+    assert!(got_in > rounds / 100, "only {got_in} got past the hashes");
 }
 
 #[test]

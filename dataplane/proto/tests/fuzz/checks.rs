@@ -4,6 +4,8 @@
 mod doors;
 #[path = "messages.rs"]
 mod messages;
+#[path = "record_files.rs"]
+mod record_files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,6 +32,7 @@ use sealcast_proto::wire::link::{FromAuthority, Held, Hello, Mode, Report, Sent,
 
 pub use doors::doors;
 pub use messages::{read, written};
+pub use record_files::{put_right, reads, records};
 
 pub const CHANNEL: ChannelId = ChannelId(7);
 pub const TERM: Term = Term {
