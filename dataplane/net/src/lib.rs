@@ -1,4 +1,5 @@
-//! What the dataplane needs of the host: pinned shards, UDP in batches, mailboxes between threads, the boot clock.
+//! What the dataplane needs of the host: pinned shards, UDP in batches, mailboxes between threads, the boot clock, files as
+//! memory.
 //!
 //! The executor (glommio) is named only here. Traps that this package keeps others out of, and the tests that guard them:
 //!
@@ -16,12 +17,14 @@
 //! - the executor may sleep beside tasks that are ready: it is woken every 5 ms (`nothing_is_lost_or_doubled_between_shards`
 //!   hangs now and then without);
 //! - rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
+//! - a mapped file that shrinks kills its reader: files are copied and sealed first (`a_file_that_shrinks_while_it_is_read_costs_nothing`);
 //! - a writer that gave up must not take the wake of another (`a_cancelled_writer_does_not_keep_another_asleep`).
 //!
 //! Absent: pacing by the kernel, zero-copy sends, AF_XDP, choosing packets by their interface.
 
 pub mod aligned;
 pub mod clock;
+mod file_map;
 mod interface;
 pub mod mailbox;
 mod receiver;
@@ -32,6 +35,7 @@ mod socket;
 mod sockopt;
 pub mod tick;
 
+pub use file_map::{FileMap, FileMapError};
 pub use interface::Interface;
 pub use receiver::{Received, RecvBatch, UdpReceiver};
 pub use sender::{UdpSender, is_oversize};
