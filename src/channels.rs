@@ -10,6 +10,7 @@ use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::ingest::{Header, Ingest};
 use sealcast_dataplane::lanes::{Lane, LaneWork};
 use sealcast_dataplane::link::{ChannelLink, KeyLink};
+use sealcast_dataplane::meter::MeterHandle;
 use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::receive::ReceiveChannel;
 use sealcast_dataplane::rtp::RtpWriter;
@@ -120,6 +121,7 @@ pub fn sending(
     link: ChannelLink,
     lanes: Vec<Lane>,
     keylog: &KeyLog,
+    meter: Option<&MeterHandle>,
     status: Published<SendStatus>,
     stop: Stop<()>,
 ) -> Result<SendChannel> {
@@ -147,8 +149,10 @@ pub fn sending(
         keylog: keylog.is_on(),
     };
     let keylog = keylog.clone();
+    let mut sender = Sender::new(config, seed);
     Ok(SendChannel {
-        sender: Sender::new(config, seed),
+        meter: meter.map(|meter| meter.channel(plan.channel, sender.tally())),
+        sender,
         ingest,
         legs,
         lanes,
@@ -251,6 +255,7 @@ pub fn receiving(
     budget: ParkingBudget,
     link: KeyLink,
     keylog: &KeyLog,
+    meter: Option<&MeterHandle>,
     status: Published<ReceiveStatus>,
     stop: Stop<()>,
 ) -> Result<ReceiveChannel> {
@@ -278,8 +283,10 @@ pub fn receiving(
         ..ReceiverConfig::new(plan.channel, Timing::default())
     };
     let keylog = keylog.clone();
+    let mut receiver = Receiver::new(config, budget, Time(clock::boottime()));
     Ok(ReceiveChannel {
-        receiver: Receiver::new(config, budget, Time(clock::boottime())),
+        meter: meter.map(|meter| meter.channel(plan.channel, receiver.tally())),
+        receiver,
         legs,
         sink,
         link,

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sealcast_dataplane::coalesce::{BUDGET_DEFAULT, BUDGET_MAX, BUDGET_MIN};
 use sealcast_dataplane::endpoint::{Group, Input, Output};
 use sealcast_dataplane::pacer::{BURST_DEFAULT, Pacing, Rate};
+use sealcast_dataplane::status::PUBLISH_INTERVAL;
 use sealcast_objects::api::KeyMode;
 use sealcast_proto::ids::{ChannelId, ServerId};
 use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
@@ -17,6 +18,11 @@ use sealcast_proto::sender::Hold;
 use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How often counts of usage are written, unless a setting says otherwise.
+const USAGE_INTERVAL: Duration = Duration::from_secs(5);
+/// And at most: what a kill may lose.
+const USAGE_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Who generates keys, as people write it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
@@ -191,6 +197,14 @@ struct File {
     #[serde(default)]
     keylog: Option<PathBuf>,
     #[serde(default)]
+    usage_dir: Option<PathBuf>,
+    #[serde(
+        default,
+        deserialize_with = "opt_duration",
+        serialize_with = "opt_as_text"
+    )]
+    usage_interval: Option<Duration>,
+    #[serde(default)]
     cores: Option<Vec<usize>>,
     #[serde(default)]
     channel: Vec<ChannelFile>,
@@ -244,6 +258,10 @@ pub struct Plan {
     pub metrics: Option<SocketAddr>,
     /// Where keys are logged.
     pub keylog: Option<PathBuf>,
+    /// Where usage is counted.
+    pub usage_dir: Option<PathBuf>,
+    /// How often counts are written.
+    pub usage_interval: Duration,
     /// Cores to pin shards to; one unpinned shard if empty.
     pub cores: Vec<usize>,
     /// The channels.
@@ -271,6 +289,12 @@ pub struct CommonArgs {
     /// Write keys to this file for Wireshark and the like: whoever reads it can read the content
     #[arg(long, value_name = "FILE")]
     pub keylog: Option<PathBuf>,
+    /// Count packets and bytes by channel, epoch and lane in files in this folder (`sealcast usage show`)
+    #[arg(long, value_name = "FOLDER")]
+    pub usage_dir: Option<PathBuf>,
+    /// How often counts are written: what a kill may lose [default: 5s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub usage_interval: Option<Duration>,
     /// Pin a shard to each of these cores, for example 0,1
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     pub cores: Option<Vec<usize>>,
@@ -369,10 +393,18 @@ impl Plan {
                 channel.lanes
             );
         }
+        let usage_interval = common.usage_interval.or(file.usage_interval);
+        let usage_interval = usage_interval.unwrap_or(USAGE_INTERVAL);
+        ensure!(
+            (PUBLISH_INTERVAL..=USAGE_INTERVAL_MAX).contains(&usage_interval),
+            "usage_interval = {usage_interval:?}: from {PUBLISH_INTERVAL:?} to {USAGE_INTERVAL_MAX:?}"
+        );
         Ok(Self {
             identity,
             metrics: common.metrics.or(file.metrics),
             keylog: common.keylog.clone().or(file.keylog),
+            usage_dir: common.usage_dir.clone().or(file.usage_dir),
+            usage_interval,
             cores,
             channels,
         })
@@ -392,6 +424,8 @@ impl Plan {
             session: identity(Role::Receive),
             metrics: self.metrics,
             keylog: self.keylog.clone(),
+            usage_dir: self.usage_dir.clone(),
+            usage_interval: self.usage_dir.as_ref().map(|_| self.usage_interval),
             cores: (!self.cores.is_empty()).then(|| self.cores.clone()),
             channel: self
                 .channels

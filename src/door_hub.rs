@@ -10,7 +10,8 @@ use sealcast_dataplane::link::{KeyEvent, KeyLink};
 use sealcast_net::clock;
 use sealcast_net::mailbox::{Sender, mailbox};
 use sealcast_objects::api::Role;
-use sealcast_proto::ids::{ChannelId, Time};
+use sealcast_objects::id::Text;
+use sealcast_proto::ids::{ChannelId, DeviceId, Time};
 use sealcast_proto::wire::door::Wanted;
 use sealcast_terminal::doors::DoorClient;
 use sealcast_terminal::identity::Identity;
@@ -31,6 +32,7 @@ struct Routes {
 /// The session of a process.
 #[derive(Debug)]
 pub struct DoorHub {
+    device: DeviceId,
     routes: Arc<Mutex<Routes>>,
     /// Channels that the session is for.
     wanted: Arc<Mutex<Vec<u16>>>,
@@ -50,6 +52,10 @@ impl DoorHub {
     /// When the identity cannot be used.
     pub fn connect(file: &Path, channels: Vec<u16>) -> Result<Self> {
         let identity = Identity::load(file, Role::Device)?;
+        let Text(device) = identity
+            .subject
+            .parse()
+            .with_context(|| format!("{} names no device", file.display()))?;
         identity
             .tls()
             .with_context(|| format!("{} cannot be used", file.display()))?;
@@ -83,12 +89,19 @@ impl DoorHub {
                 runtime.block_on(async { tokio::join!(run, pass_on) });
             })?;
         Ok(Self {
+            device,
             routes,
             wanted,
             changed,
             requests: Some(requests),
             thread: Some(thread),
         })
+    }
+
+    /// Which device this is.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.device
     }
 
     /// Joins a channel to the session.

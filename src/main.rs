@@ -32,6 +32,8 @@ mod run;
 mod send;
 mod serve;
 mod signals;
+mod table;
+mod usage;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -89,6 +91,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Is this host fit for it? Kernel, limits, interface, processor: what is wrong, what it costs, and puts it right
     Doctor(doctor::DoctorArgs),
+    /// Usage files: what was sent or received, by channel, epoch and lane
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// Configuration files
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -147,6 +152,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Operator(command) => identities::run(&command, Role::Admin),
         Command::Backup(args) => backup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Usage(command) => usage::run(&command),
         Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),

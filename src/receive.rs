@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use sealcast_dataplane::endpoint::Output;
 use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::meter::{Meter, MeterHandle};
 use sealcast_dataplane::status::{Published, ReceiveStatus};
+use sealcast_objects::id::Id as _;
 use sealcast_proto::receiver::ParkingBudget;
+use sealcast_proto::records::SourceKind;
 
 use crate::Failure;
 use crate::channels;
@@ -14,6 +17,7 @@ use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Ro
 use crate::door_hub::DoorHub;
 use crate::keylog::KeyLog;
 use crate::run::{self, Kind, Outcome, RunArgs};
+use crate::usage;
 
 /// Flags of `sealcast receive`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,7 @@ struct Receiving {
     hub: DoorHub,
     budget: ParkingBudget,
     keylog: KeyLog,
+    meter: Option<MeterHandle>,
 }
 
 impl Kind for Receiving {
@@ -59,8 +64,9 @@ impl Kind for Receiving {
     ) -> Running<Outcome> {
         let link = self.hub.attach(plan.channel);
         let (plan, budget, keylog) = (plan.clone(), self.budget.clone(), self.keylog.clone());
+        let meter = self.meter.clone();
         fleet.spawn(shard, move |stop| async move {
-            match channels::receiving(&plan, budget, link, &keylog, status, stop) {
+            match channels::receiving(&plan, budget, link, &keylog, meter.as_ref(), status, stop) {
                 Ok(channel) => Ok(channel.run().await),
                 Err(error) => Err(format!("{error:#}")),
             }
@@ -86,12 +92,15 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
     let wanted = plan.channels.iter().map(|plan| plan.channel.0).collect();
     let hub = DoorHub::connect(&plan.identity, wanted).map_err(Failure::CannotOpen)?;
+    let (id, label) = (hub.device().to_bytes(), hub.device().text());
+    let meter = usage::start(&plan, SourceKind::Device, id, label)?;
     let receiving = Receiving {
         hub,
+        meter: meter.as_ref().map(Meter::handle),
         budget: ParkingBudget::default(),
         keylog,
     };
-    run::run(
+    let ran = run::run(
         &receiving,
         plan,
         &RunArgs {
@@ -99,5 +108,8 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
             limit: args.duration,
             resolve: &resolve,
         },
-    )
+    );
+    drop(receiving);
+    let counted = usage::finish(meter);
+    ran.and(counted)
 }

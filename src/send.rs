@@ -7,9 +7,11 @@ use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::Input;
 use sealcast_dataplane::fleet::{Fleet, Running};
 use sealcast_dataplane::lanes::lane;
+use sealcast_dataplane::meter::{Meter, MeterHandle};
 use sealcast_dataplane::pacer::Rate;
 use sealcast_dataplane::status::{Published, SendStatus};
 use sealcast_proto::ids::ServerId;
+use sealcast_proto::records::SourceKind;
 
 use crate::Failure;
 use crate::channels;
@@ -18,6 +20,7 @@ use crate::keylog::KeyLog;
 use crate::node_hub::NodeHub;
 use crate::rng;
 use crate::run::{self, Kind, Outcome, RunArgs};
+use crate::usage;
 
 /// Flags of `sealcast send`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +60,7 @@ struct Sending {
     /// One signing key for all channels of this run.
     seed: [u8; 32],
     keylog: KeyLog,
+    meter: Option<MeterHandle>,
 }
 
 impl Kind for Sending {
@@ -79,8 +83,12 @@ impl Kind for Sending {
             lanes.push(lane);
             fleet.spawn(shard + index, move |_| channels::lane(plan, work));
         }
+        let meter = self.meter.clone();
         fleet.spawn(shard, move |stop| async move {
-            match channels::sending(&plan, server, &seed, link, lanes, &keylog, status, stop) {
+            let meter = meter.as_ref();
+            match channels::sending(
+                &plan, server, &seed, link, lanes, &keylog, meter, status, stop,
+            ) {
                 Ok(channel) => Ok(channel.run().await),
                 Err(error) => Err(format!("{error:#}")),
             }
@@ -110,13 +118,18 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     let hub = NodeHub::connect(&plan.identity).map_err(Failure::CannotOpen)?;
     let mut seed = [0; 32];
     rng().fill_bytes(&mut seed);
+    let ServerId(number) = hub.server();
+    let id = u128::from(number).to_be_bytes();
+    let label = format!("server-{number}");
+    let meter = usage::start(&plan, SourceKind::DeliveryServer, id, label)?;
     let sending = Sending {
         server: hub.server(),
         hub,
         seed,
         keylog,
+        meter: meter.as_ref().map(Meter::handle),
     };
-    run::run(
+    let ran = run::run(
         &sending,
         plan,
         &RunArgs {
@@ -124,5 +137,8 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
             limit: None,
             resolve: &resolve,
         },
-    )
+    );
+    drop(sending);
+    let counted = usage::finish(meter);
+    ran.and(counted)
 }

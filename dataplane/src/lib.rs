@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod ingest;
 pub mod lanes;
 pub mod link;
+pub mod meter;
 pub mod output;
 pub mod pacer;
 pub mod pcap;

@@ -12,6 +12,7 @@ use sealcast_proto::receiver::{Event, Receiver};
 use crate::coalesce::Coalesce;
 use crate::histogram::Histogram;
 use crate::link::{KeyEvent, KeyLink};
+use crate::meter::ChannelMeter;
 use crate::output::{OutBatch, Sink};
 use crate::smooth::Smoother;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
@@ -36,6 +37,8 @@ pub struct ReceiveChannel {
     pub rng: Box<dyn CryptoRng>,
     /// Where totals are published.
     pub status: Published<ReceiveStatus>,
+    /// Where usage is counted, if it is.
+    pub meter: Option<ChannelMeter>,
     /// A message, or the end of the mailbox, stops the channel.
     pub stop: mailbox::Receiver<()>,
     /// How long a packet may wait for others that are taken with it; zero: not at all.
@@ -159,6 +162,9 @@ impl ReceiveChannel {
             if publish <= now {
                 publish = now.after(PUBLISH_INTERVAL);
                 self.status.publish(self.snapshot(now, &delivered));
+                if let Some(meter) = &mut self.meter {
+                    meter.tick(now, self.receiver.tally());
+                }
             }
             shard::yield_if_needed().await;
         }
@@ -166,6 +172,9 @@ impl ReceiveChannel {
         delivered.release_all();
         self.flush(&mut delivered).await;
         self.status.publish_last(self.snapshot(now(), &delivered));
+        if let Some(meter) = &mut self.meter {
+            meter.finish(self.receiver.tally()).await;
+        }
         self.sink.finish().err().map(|error| error.to_string())
     }
 

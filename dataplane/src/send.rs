@@ -18,6 +18,7 @@ use crate::histogram::Histogram;
 use crate::ingest::{Filled, Ingest};
 use crate::lanes::{Hand, Lane};
 use crate::link::{ChannelLink, LinkEvent};
+use crate::meter::ChannelMeter;
 use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
 use crate::ts::jitter::PcrJitter;
@@ -38,6 +39,8 @@ pub struct SendChannel {
     pub rng: Box<dyn CryptoRng>,
     /// Where totals are published.
     pub status: Published<SendStatus>,
+    /// Where usage is counted, if it is.
+    pub meter: Option<ChannelMeter>,
     /// A message, or the end of the mailbox, stops the channel.
     pub stop: Receiver<()>,
     /// For inputs that can wait (files): they begin, and their clock with them, this long after the first key has come, so
@@ -161,6 +164,9 @@ impl SendChannel {
                 course.publish = now.after(PUBLISH_INTERVAL);
                 self.tell_of_input(&mut course);
                 self.status.publish(self.snapshot(now, &course, false));
+                if let Some(meter) = &mut self.meter {
+                    meter.tick(now, self.sender.tally());
+                }
             }
             match wake {
                 Wake::Stop => break None,
@@ -179,6 +185,9 @@ impl SendChannel {
         self.tell_of_input(&mut course);
         self.status
             .publish_last(self.snapshot(now(), &course, true));
+        if let Some(meter) = &mut self.meter {
+            meter.finish(self.sender.tally()).await;
+        }
         why
     }
 

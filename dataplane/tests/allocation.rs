@@ -1,4 +1,4 @@
-//! Once a channel runs, a packet costs no allocation: sealed, sent, received, opened, delivered.
+//! Once a channel runs, a packet costs no allocation: sealed, sent, received, opened, delivered, and counted at both ends.
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 use std::net::IpAddr;
@@ -136,6 +136,8 @@ fn a_packet_costs_no_allocation() {
     let run = shard::start("test", None, || async {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (mut sender, mut receiver) = parties(&mut rng);
+        sender.tally().switch_on();
+        receiver.tally().switch_on();
         let mut input =
             UdpReceiver::bind(&GroupOptions::new("127.0.0.1:0".parse().unwrap())).unwrap();
         let mut leg = UdpSender::connect(&GroupOptions::new(input.local_addr().unwrap())).unwrap();
@@ -167,6 +169,20 @@ fn a_packet_costs_no_allocation() {
         };
         (0..WARM_UP).for_each(|_| round());
         assert_no_alloc(|| (0..ROUNDS).for_each(|_| round()));
+        let (mut sealed, mut opened) = (0, 0);
+        sender.tally().fetch(|count| {
+            sealed += count.packets;
+            true
+        });
+        receiver.tally().fetch(|count| {
+            opened += count.packets;
+            true
+        });
+        assert_eq!(
+            (sealed, opened),
+            (sender.stats().packets, sender.stats().packets),
+            "MD-33: metered"
+        );
         (delivered, sender.stats().packets, *receiver.discards())
     });
     let (delivered, sent, discards) = run.unwrap().join().unwrap();

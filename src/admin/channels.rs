@@ -6,8 +6,8 @@ use reqwest::Method;
 use sealcast_objects::api::{Channel, KeyMode, Lead, Status, Times};
 use sealcast_proto::timing::Timing;
 
-use super::table::{or_dash, table};
 use super::{Api, Done};
+use crate::table::{or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ChannelCommand {

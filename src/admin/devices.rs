@@ -11,8 +11,8 @@ use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
 use super::nodes::validity;
-use super::table::{or_dash, table};
 use super::{Api, Done};
+use crate::table::{or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AccountCommand {

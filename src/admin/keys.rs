@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use reqwest::Method;
 use sealcast_objects::api::AuthorityKey;
 
-use super::table::table;
 use super::{Api, Done};
+use crate::table::table;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeysCommand {

@@ -4,7 +4,6 @@ mod channels;
 mod devices;
 mod keys;
 mod nodes;
-mod table;
 
 use std::path::PathBuf;
 

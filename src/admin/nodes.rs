@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use sealcast_objects::api::{NewCode, NewNode, Node, SetStanding, Standing};
 
-use super::table::table;
 use super::{Api, Done};
+use crate::table::table;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum NodeCommand {

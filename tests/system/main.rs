@@ -28,3 +28,4 @@ mod sample;
 mod servers;
 mod services;
 mod streams;
+mod usage;

@@ -10,6 +10,7 @@
 //! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
 //! | [`discard`] | why a datagram came to nothing |
 //! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
+//! | [`tally`] | packets and bytes by epoch and lane, for usage files |
 //! | [`records`] | traces and usage files: fixed-layout records, chained |
 //! | [`sender`], [`receiver`], [`authority`], [`door`] | the parties: who seals, who opens, who owns the keys, who hands them out |
 //!
@@ -30,5 +31,6 @@ pub mod records;
 pub mod replay;
 pub mod schedule;
 pub mod sender;
+pub mod tally;
 pub mod timing;
 pub mod wire;

@@ -43,7 +43,11 @@ fn sockets_as_people_write_them() {
         ("udp://[ff15::1]:5000", "[ff15::1]:5000"),
         ("udp://@[::]:5000", "[::]:5000"),
     ] {
-        assert_eq!(options(text).addr, addr.parse().unwrap(), "{text}");
+        assert_eq!(
+            options(text).addr,
+            addr.parse::<SocketAddr>().unwrap(),
+            "{text}"
+        );
     }
     let rtp = |text| match input(text) {
         Input::Rtp { header, .. } => header,

@@ -28,6 +28,7 @@ pub use requester::FetchOn;
 use crate::discard::{Discard, Discards};
 use crate::ids::{ChannelId, Epoch, GroupId, Remaining, ServerId, Time};
 use crate::limits;
+use crate::tally::Tally;
 use crate::timing::Timing;
 use crate::wire::door::{DecipherHalf, Granted, Reason, Refused, Wanted};
 use crate::wire::{Kind, kind};
@@ -171,6 +172,7 @@ pub struct Receiver {
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
+    tally: Tally,
     events: VecDeque<Event>,
     requests: VecDeque<Wanted>,
 }
@@ -192,6 +194,7 @@ impl Receiver {
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
+            tally: Tally::default(),
             events: VecDeque::new(),
             requests: VecDeque::new(),
             config,
@@ -497,6 +500,11 @@ impl Receiver {
             signature_checks: self.trust.checks(),
             ..self.stats
         }
+    }
+
+    /// What was opened and taken in, by epoch and lane, until it is fetched: after [`Receiver::finish`], all that was delivered.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// Gaps in what was delivered.

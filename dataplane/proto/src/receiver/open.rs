@@ -11,7 +11,7 @@ use super::rtp::{Place, Sequence};
 use super::source::{Choice, Sources};
 use super::{Event, Merge, Receiver, ReceiverConfig, ReceiverStats};
 use crate::discard::Discard;
-use crate::ids::{Ctr, Epoch, GroupId, ServerId, Time};
+use crate::ids::{Ctr, Epoch, GroupId, Lane, ServerId, Time};
 use crate::limits::{CTR_FIRST, HEADER_LEN, OVERHEAD};
 use crate::replay::Replay;
 use crate::wire::header::PacketHeader;
@@ -32,6 +32,7 @@ struct Group {
 #[derive(Clone, Copy)]
 struct Origin {
     epoch: Epoch,
+    lane: Lane,
     group: GroupId,
     server: ServerId,
     leg: usize,
@@ -238,6 +239,7 @@ impl Receiver {
         let lane = self.keys.lane_at(lane);
         let origin = Origin {
             epoch: lane.epoch,
+            lane: lane.kid.lane(),
             group: lane.group,
             server: lane.server,
             leg,
@@ -267,6 +269,7 @@ impl Receiver {
     ) {
         let Origin {
             epoch,
+            lane,
             group,
             server,
             leg,
@@ -316,7 +319,7 @@ impl Receiver {
             },
         };
         match placed {
-            Ok(()) => {}
+            Ok(()) => self.tally.add(epoch, lane, 1, payload.len() as u64),
             Err(Refused::Late) if self.config.merge == Merge::Rtp => {
                 self.discards.count(Discard::Duplicate)
             }

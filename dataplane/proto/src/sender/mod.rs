@@ -20,6 +20,7 @@ use crate::limits::{ANNOUNCED_LATELY, CERTIFICATE_INTERVAL, OVERHEAD, PING_INTER
 use crate::notice::Announcement;
 use crate::offset::ClockOffset;
 use crate::schedule::Schedule;
+use crate::tally::Tally;
 use crate::timing::Timing;
 use crate::wire::control::LaneCertificate;
 use crate::wire::link::{Early, Mode, Ping, ToAuthority};
@@ -160,6 +161,7 @@ pub struct Sender {
     stopped: bool,
     due: Due,
     stats: SenderStats,
+    tally: Tally,
     out: VecDeque<Output>,
 }
 
@@ -194,6 +196,7 @@ impl Sender {
             stopped: false,
             due: Due::default(),
             stats: SenderStats::default(),
+            tally: Tally::default(),
             out: VecDeque::new(),
         }
     }
@@ -401,6 +404,11 @@ impl Sender {
     #[must_use]
     pub fn stats(&self) -> SenderStats {
         self.stats
+    }
+
+    /// What was sealed, by epoch and lane, until it is fetched.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// The epoch in use and what remains of it (0 while holding).

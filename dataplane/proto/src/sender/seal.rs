@@ -100,7 +100,7 @@ impl Sender {
         let Some(current) = self.schedule.current_mut() else {
             return Err(NotSending::NoKey);
         };
-        let set = &mut current.key;
+        let (epoch, set) = (current.epoch, &mut current.key);
         let numbers = self.numbers.of(set.group());
         // Numbers first: payloads that one lane cannot seal must not move those of the others.
         let first = numbers
@@ -109,6 +109,8 @@ impl Sender {
         let (kid, key) = set
             .reserve(lane, spans.len() as u64, payload_bytes(spans))
             .ok_or(NotSending::Limit)?;
+        self.tally
+            .add(epoch, kid.lane(), spans.len() as u64, payload_bytes(spans));
         for (span, ctr) in spans.iter_mut().zip(first) {
             debug_assert!(
                 span.payload_len <= self.config.payload_max && span.header_len == HEADER_LEN
