@@ -15,6 +15,7 @@ use crate::pacer::Rate;
 mod parse;
 
 pub(crate) use parse::bits_per_second;
+pub use parse::quantity;
 
 /// How long outputs hold payloads back if nothing else is set: more than senders and networks of one site make them uneven.
 pub const SMOOTH_DEFAULT: Duration = Duration::from_millis(10);

@@ -240,8 +240,9 @@ pub(crate) fn bits_per_second(text: &str, least: u64) -> Result<u64, EndpointErr
         })
 }
 
-/// A number with k, M or G (powers of 1000); it may have a fraction, as in 1.5M.
-fn quantity(text: &str) -> Option<u64> {
+/// A number with k, M or G (powers of 1000); it may have a fraction, as in 1.5M. `None` if it is none, or no whole number.
+#[must_use]
+pub fn quantity(text: &str) -> Option<u64> {
     let (number, unit) = match text.char_indices().last()? {
         (at, 'k' | 'K') => (text.get(..at)?, 1_000),
         (at, 'm' | 'M') => (text.get(..at)?, 1_000_000),

@@ -1,0 +1,21 @@
+//! Load: streams into groups on an absolute schedule, and sinks that verify what comes.
+//!
+//! ```text
+//! schedule (due, flow, length) -> generator (stamp, batch) -> GSO send -> ... -> GRO receive -> verify -> report
+//! ```
+//! Schedules, stamps and verification know no clock and no socket. Latency counts from when a datagram *should* have been sent, so
+//! that a generator that stood still does not hide what its receivers would have felt (coordinated omission).
+#![forbid(unsafe_code)]
+
+pub mod control;
+mod generator;
+pub mod latency;
+pub mod order;
+pub mod report;
+pub mod run;
+pub mod schedule;
+mod sink;
+pub mod stamp;
+pub mod verify;
+
+pub use generator::{Sent, SentNow};
