@@ -13,6 +13,7 @@ pub mod latency;
 pub mod order;
 pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod schedule;
 mod sink;
 pub mod stamp;
