@@ -31,7 +31,7 @@ use crate::keylog::KeyLog;
 use crate::rng;
 
 /// The socket's view of an endpoint.
-fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
+pub fn group_options(options: &UdpOptions) -> Result<GroupOptions> {
     let mut group = GroupOptions::new(options.addr);
     group.source = options.source;
     group.iface = options

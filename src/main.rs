@@ -25,6 +25,7 @@ mod door_hub;
 mod identities;
 mod keylog;
 mod live;
+mod load;
 mod node_hub;
 mod ops;
 mod receive;
@@ -94,6 +95,9 @@ enum Command {
     /// Usage files: what was sent or received, by channel, epoch and lane
     #[command(subcommand)]
     Usage(usage::UsageCommand),
+    /// Load generators, open loop, and what verifies what comes of it
+    #[command(subcommand)]
+    Load(load::LoadCommand),
     /// Configuration files
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -153,6 +157,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Backup(args) => backup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Usage(command) => usage::run(&command),
+        Command::Load(command) => load::run(command),
         Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),
