@@ -87,6 +87,24 @@ pub struct Sent {
     pub batches: bool,
 }
 
+impl Sent {
+    /// Adds what another core sent.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.now.packets += other.now.packets;
+        self.now.bytes += other.now.bytes;
+        self.now.refused += other.now.refused;
+        self.flows
+            .iter_mut()
+            .zip(&other.flows)
+            .for_each(|(flow, more)| *flow += more);
+        self.lateness.add(&other.lateness);
+        self.unsent += other.unsent;
+        self.took = self.took.max(other.took);
+        self.error = self.error.take().or_else(|| other.error.clone());
+        self.batches &= other.batches;
+    }
+}
+
 impl GeneratorTask {
     /// Opens the sockets, says so, waits for the start, sends.
     pub(crate) async fn run(mut self, ready: mpsc::Sender<Result<(), OpenError>>) -> Option<Sent> {
@@ -99,7 +117,14 @@ impl GeneratorTask {
         };
         let _ = ready.send(Ok(()));
         drop(ready);
-        let start = self.control.started().await?;
+        let Some(start) = self.control.started().await else {
+            // Whoever waits for its end must see one.
+            self.status.publish_last(SentNow {
+                finished: true,
+                ..SentNow::default()
+            });
+            return None;
+        };
         let mut sent = Sent {
             flows: vec![0; self.flows.try_into().unwrap_or(0)],
             ..Sent::default()

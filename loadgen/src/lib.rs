@@ -11,6 +11,7 @@ pub mod control;
 mod generator;
 pub mod latency;
 pub mod order;
+pub mod outcome;
 pub mod report;
 pub mod run;
 pub mod scenario;

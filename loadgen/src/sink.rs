@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use futures_lite::future::or;
 use sealcast_dataplane::status::Published;
+use sealcast_net::mailbox::{Receiver, mailbox};
 use sealcast_net::{BufferGrant, GroupOptions, RecvBatch, UdpReceiver, clock, shard};
 
 use crate::control::{Control, OpenError};
@@ -97,13 +99,7 @@ impl SinkTask {
         if self.busy {
             self.poll(&shared, &mut receivers).await;
         } else {
-            for (place, receiver) in receivers.into_iter().enumerate() {
-                shard::spawn(wait_and_drain(place, receiver, Rc::clone(&shared)));
-            }
-            while !self.is_over() {
-                shard::sleep(LOOK).await;
-                self.publish(&shared);
-            }
+            self.wait(&shared, receivers).await;
         }
         self.publish(&shared);
         let shared = &mut *shared.borrow_mut();
@@ -116,6 +112,25 @@ impl SinkTask {
 
     fn is_over(&self) -> bool {
         self.control.drained.load(Ordering::Relaxed)
+    }
+
+    /// Receives from each socket when there is something. Returns when no task waits for a socket any more: a shard ends with none.
+    async fn wait(&self, shared: &Rc<RefCell<Shared>>, receivers: Vec<UdpReceiver>) {
+        let mut stops = Vec::new();
+        for (place, receiver) in receivers.into_iter().enumerate() {
+            let (stop, stopped) = mailbox(1);
+            stops.push(stop);
+            shard::spawn(wait_and_drain(place, receiver, Rc::clone(shared), stopped));
+        }
+        while !self.is_over() {
+            shard::sleep(LOOK).await;
+            self.publish(shared);
+        }
+        // Whoever has no one to be stopped by stops.
+        drop(stops);
+        while Rc::strong_count(shared) > 1 {
+            shard::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Looks into all sockets, again and again.
@@ -145,9 +160,22 @@ impl SinkTask {
     }
 }
 
-/// Receives from one socket for as long as the shard runs.
-async fn wait_and_drain(place: usize, mut receiver: UdpReceiver, shared: Rc<RefCell<Shared>>) {
-    while receiver.readable().await.is_ok() {
+/// Receives from one socket until `stopped` has no writer any more.
+async fn wait_and_drain(
+    place: usize,
+    mut receiver: UdpReceiver,
+    shared: Rc<RefCell<Shared>>,
+    mut stopped: Receiver<()>,
+) {
+    loop {
+        let stop = async {
+            stopped.ready().await;
+            false
+        };
+        let readable = async { receiver.readable().await.is_ok() };
+        if !or(stop, readable).await {
+            return;
+        }
         shared.borrow_mut().drain(place, &mut receiver);
         shard::yield_if_needed().await;
     }

@@ -81,8 +81,8 @@ pub enum Refused {
 }
 
 impl Stamp {
-    /// Writes the stamp, the TS headers and the checksum into `payload`, whose other bytes stay as they are; `continuity` is that of
-    /// the first TS packet and is moved on.
+    /// Writes the stamp, the TS headers and the checksum into `payload`, whose other bytes stay as they are; `continuity` is
+    /// that of the first TS packet and is moved on.
     ///
     /// # Panics
     /// If the payload is shorter than [`length_min`].

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sealcast_loadgen::outcome::Outcome;
 use sealcast_loadgen::report::{of_stream, to_text};
-use sealcast_loadgen::run::{Outcome, Plan, run};
+use sealcast_loadgen::run::{Plan, run};
 use sealcast_loadgen::schedule::{Rate, Shape, Traffic};
 use sealcast_net::{GroupOptions, Interface};
 

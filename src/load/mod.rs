@@ -1,5 +1,7 @@
 //! `sealcast load`: load, open loop, with its verification.
 
+mod addresses;
+mod progress;
 mod stream;
 
 use crate::Failure;

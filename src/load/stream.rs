@@ -2,21 +2,21 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use sealcast_dataplane::endpoint::{Input, Output, UdpOptions, quantity};
 use sealcast_loadgen::report::{self, Cell, Fact, Report};
-use sealcast_loadgen::run::{self, Plan, Sample};
+use sealcast_loadgen::run::{self, Plan};
 use sealcast_loadgen::scenario::{SIZES, Scenario, ScenarioError, Setup};
 use sealcast_loadgen::schedule::{FLOWS_MAX, Rate, Shape, Traffic};
 
 use crate::Failure;
 use crate::channels::group_options;
+use crate::load::addresses::spread;
+use crate::load::progress::Progress;
 use crate::signals::Signals;
 
 /// Flags of `sealcast load stream`.
@@ -88,7 +88,7 @@ pub struct StreamArgs {
     /// Of a scenario: bytes of payload, one after the other (default: 64 to 1472 and seven TS packets; group-capacity: --size)
     #[arg(long, value_delimiter = ',', value_name = "BYTES")]
     sizes: Vec<usize>,
-    /// Of the scenario join: started in each trial, and killed after it; for example a `sealcast receive` with its output at the sink
+    /// Of the scenario join: started in each trial, killed after it; for example `sealcast receive` with the sink as its output
     #[arg(long, value_name = "COMMAND", requires = "scenario")]
     command: Option<String>,
     /// Print one JSON object
@@ -162,6 +162,10 @@ fn shape(text: &str) -> Result<Shape, String> {
 /// Runs it and tells what came of it.
 pub fn run(args: &StreamArgs) -> Result<(), Failure> {
     let plan = args.plan().map_err(Failure::Configuration)?;
+    // Told before a long run, not after it.
+    if let Some(file) = &args.html {
+        write_page(file, "")?;
+    }
     let signals = Signals::listen().map_err(|error| Failure::CannotOpen(error.into()))?;
     if let Some(name) = args.scenario {
         return args.measure(name, plan, &signals);
@@ -231,7 +235,7 @@ impl StreamArgs {
             sizes,
             command: self.command.clone(),
         };
-        let progress = Progress(spinner());
+        let progress = Progress::endless();
         let report = Scenario::from(name).run(&setup, &mut |what, sample| {
             progress.tick(what, sample);
             !signals.stop()
@@ -312,15 +316,19 @@ impl StreamArgs {
         // Whoever reads may have read enough (`| head`).
         let _ = std::io::stdout().write_all(text.as_bytes());
         if let Some(file) = &self.html {
-            fs::write(file, report::to_html(report))
-                .with_context(|| format!("cannot write the page {}", file.display()))
-                .map_err(Failure::CannotOpen)?;
+            write_page(file, &report::to_html(report))?;
         }
         match report.good {
             true => Ok(()),
             false => Err(Failure::NotAsItMustBe(anyhow!("{}", report.result))),
         }
     }
+}
+
+fn write_page(file: &Path, page: &str) -> Result<(), Failure> {
+    fs::write(file, page)
+        .with_context(|| format!("cannot write the page {}", file.display()))
+        .map_err(Failure::CannotOpen)
 }
 
 fn fact(key: &'static str, name: &'static str, cell: Cell) -> Fact {
@@ -352,96 +360,6 @@ fn pinned(cores: &[usize]) -> Vec<Option<usize>> {
     match cores {
         [] => vec![None],
         cores => cores.iter().copied().map(Some).collect(),
-    }
-}
-
-/// Every URL as the addresses and ports that it stands for.
-fn spread(
-    urls: &[String],
-    (groups, ports): (u32, u16),
-    parse: impl Fn(&str) -> anyhow::Result<UdpOptions>,
-) -> anyhow::Result<Vec<UdpOptions>> {
-    let mut all = Vec::new();
-    for url in urls {
-        let options = parse(url)?;
-        for group in 0..groups {
-            for port in 0..ports {
-                let addr = moved(options.addr, group, port).with_context(|| {
-                    format!("{url:?}: {groups} groups and {ports} ports go past the last there is")
-                })?;
-                all.push(UdpOptions {
-                    addr,
-                    ..options.clone()
-                });
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The address so many addresses and ports further on.
-fn moved(mut addr: SocketAddr, groups: u32, ports: u16) -> Option<SocketAddr> {
-    addr.set_port(addr.port().checked_add(ports)?);
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) => IpAddr::V4(u32::from(ip).checked_add(groups)?.into()),
-        IpAddr::V6(ip) => IpAddr::V6(u128::from(ip).checked_add(groups.into())?.into()),
-    };
-    (ip.is_multicast() == addr.ip().is_multicast()).then(|| addr.set_ip(ip))?;
-    Some(addr)
-}
-
-/// Milliseconds since the start.
-fn millis(sample: &Sample) -> u64 {
-    let at = Duration::try_from_secs_f64(sample.at).unwrap_or_default();
-    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn spinner() -> ProgressBar {
-    ProgressBar::new_spinner().with_style(style("{spinner} {elapsed} {msg}"))
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates are good")
-}
-
-/// A line on a terminal; nothing in a pipe.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new(plan: &Plan) -> Self {
-        let length = plan
-            .traffic
-            .as_ref()
-            .map(|traffic| traffic.duration)
-            .or(plan.limit);
-        let bar = match length {
-            Some(length) => ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
-            None => ProgressBar::new_spinner(),
-        };
-        let template = if length.is_some() {
-            "{bar:30} {elapsed} {msg}"
-        } else {
-            "{spinner} {elapsed} {msg}"
-        };
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is good"));
-        Self(bar)
-    }
-
-    fn show(&self, sample: &Sample) {
-        self.0.set_position(millis(sample));
-        self.0.set_message(format!(
-            "sent {}, received {}, lost {}",
-            sample.sent, sample.received, sample.lost
-        ));
-    }
-
-    fn tick(&self, what: &str, sample: &Sample) {
-        self.0.set_message(what.to_owned());
-        self.0.set_position(millis(sample));
-    }
-
-    fn clear(&self) {
-        self.0.finish_and_clear();
     }
 }
 

@@ -16,6 +16,7 @@ mod hostile;
 mod impaired;
 mod keyserver;
 mod latency;
+mod load;
 mod machines;
 mod net;
 mod operations;

@@ -3,13 +3,14 @@
 use super::{Axes, Cell, Fact, Plot, Report, Table, scaled};
 use crate::generator::Sent;
 use crate::latency::{Summary, Times};
-use crate::run::{JOINED_MAX, Outcome, Received, Sample};
+use crate::outcome::{JOINED_MAX, Outcome, Received, Sample, SinkResult};
 
 /// Sinks that are told one by one.
 const SINKS_SHOWN: usize = 20;
 
-const ABOUT: &str = "Datagrams are due on a schedule that does not wait for anybody (open loop). Each carries the time at which it was \
-    due, its number and a checksum. Latency is from when a datagram was due to when the sink received it, so a generator that \
+const ABOUT: &str = "\
+    Datagrams are due on a schedule that does not wait for anybody (open loop). Each carries the time at which it was due, \
+    its number and a checksum. Latency is from when a datagram was due to when the sink received it, so a generator that \
     stood still shows in it. Sizes and rates are of UDP payloads.";
 
 /// The report of a run with these parameters.
@@ -229,7 +230,7 @@ fn times(sent: Option<&Sent>, received: Option<&Received>) -> Option<Table> {
 }
 
 fn sinks(received: &Received) -> Option<Table> {
-    let row = |(number, sink): (usize, &crate::run::SinkResult)| {
+    let row = |(number, sink): (usize, &SinkResult)| {
         vec![
             Cell::count(number as u64 + 1),
             Cell::count(sink.counts.received),
@@ -401,7 +402,7 @@ fn rates(series: &[Sample], value: Total, scale: f64) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::generator::SentNow;
-    use crate::run::{Loss, SinkResult};
+    use crate::outcome::Loss;
     use crate::verify::Counts;
 
     fn outcome(lost: u64, drops: u64, corrupt: u64) -> Outcome {

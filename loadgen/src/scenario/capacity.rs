@@ -1,12 +1,13 @@
 //! How many groups, or channels, carry datagrams at once without loss (RFC 3918, multicast group capacity).
 
 use super::{ScenarioError, Setup, Watch, is_clean};
+use crate::outcome::Outcome;
 use crate::report::{Cell, Report, Table};
-use crate::run::Outcome;
 
-const ABOUT: &str = "Multicast group capacity after RFC 3918: the same rate in all is spread over more and more groups (targets), each \
-    joined by a sink of its own, as long as every sink gets every datagram of its group. The number told is the highest that \
-    passed with all below it. RFC 2544 asks for trials of 60 s; these are as long as the parameters say.";
+const ABOUT: &str = "\
+    Multicast group capacity after RFC 3918: the same rate in all is spread over more and more groups (targets), each joined \
+    by a sink of its own, as long as every sink gets every datagram of its group. The number told is the highest that passed \
+    with all below it. RFC 2544 asks for trials of 60 s; these are as long as the parameters say.";
 
 /// Numbers of groups to try, up to `all`, which is the last.
 fn steps(all: usize) -> Vec<usize> {

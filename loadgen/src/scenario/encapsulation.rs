@@ -17,8 +17,8 @@ use sealcast_proto::sender::Sender;
 use super::parties::parties;
 use super::{ScenarioError, Setup, Watch};
 use crate::control::OpenError;
+use crate::outcome::Sample;
 use crate::report::{Axes, Cell, Plot, Report, Table};
-use crate::run::Sample;
 
 /// Datagrams of one batch, as of the sender's.
 const BATCH: usize = 48;
@@ -27,8 +27,9 @@ const SLICE: usize = 50;
 /// So long at most is waited for what was sent to come.
 const WAIT_MAX: u64 = 1_000_000_000;
 
-const ABOUT: &str = "Encapsulation and decapsulation throughput after RFC 3918: one core sends batches of 48 payloads to itself over \
-    loopback and receives each batch before the next, in turns plain and through sealcast's sender and receiver (seal and open, \
+const ABOUT: &str = "\
+    Encapsulation and decapsulation throughput after RFC 3918: one core sends batches of 48 payloads to itself over loopback \
+    and receives each batch before the next, in turns plain and through sealcast's sender and receiver (seal and open, \
     replay window, order) with a key drawn here. Nanoseconds of a datagram, medians over slices of 50 batches: copying in, \
     sealing and sending; receiving, opening and delivering. A core that only sends or only receives does as many per second.";
 

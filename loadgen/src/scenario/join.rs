@@ -10,18 +10,20 @@ use sealcast_net::clock;
 use super::{ScenarioError, Setup, Watch};
 use crate::control::OpenError;
 use crate::latency::Times;
+use crate::outcome::Outcome;
 use crate::report::{Cell, Fact, Report, Table};
-use crate::run::{Outcome, Plan, run};
+use crate::run::{Plan, run};
 
 /// So long at most is waited for the first datagram.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long the generator runs before the first trial.
 const LEAD: Duration = Duration::from_millis(300);
 
-const ABOUT: &str = "Group join delay after RFC 3918, seen from the host that joins: the stream runs; in each trial a sink is opened and the time \
-    to its first whole datagram is measured. Half the distance between two datagrams is part of it. With a command, that is \
-    started in each trial while the sink waits at its output, the time is from its start: it has everything in it that a new \
-    receiver has to do until the first decrypted datagram.";
+const ABOUT: &str = "\
+    Group join delay after RFC 3918, seen from the host that joins: the stream runs; in each trial a sink is opened and the \
+    time to its first whole datagram is measured. Half the distance between two datagrams is part of it. With a command, \
+    that is started in each trial while the sink waits at its output, the time is from its start: it has everything in it \
+    that a new receiver has to do until the first decrypted datagram.";
 
 pub(super) fn run_scenario(setup: &Setup, watch: Watch<'_>) -> Result<Report, ScenarioError> {
     let size = setup

@@ -11,8 +11,9 @@ mod throughput;
 use std::time::Duration;
 
 use crate::control::OpenError;
+use crate::outcome::{Outcome, Sample};
 use crate::report::{Cell, Fact, Report};
-use crate::run::{Outcome, Plan, Sample, run};
+use crate::run::{Plan, run};
 use crate::schedule::{Traffic, TrafficError};
 
 pub use throughput::Search;

@@ -1,0 +1,168 @@
+//! `sealcast load stream` as a program: around a delivery server and a receiver with keys that change, and with bad input.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::keyserver::KeyServer;
+use crate::process::sealcast;
+
+/// A port that nobody has at this moment.
+fn free() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// Runs `sealcast load stream` to its end: exit code, standard output, standard error.
+fn load(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let mut program = sealcast(None, folder, "load", &[&["load", "stream"], args].concat());
+    let status = program.wait(Duration::from_secs(60));
+    let written = String::from_utf8(program.written()).unwrap();
+    (status.code().unwrap_or(-1), written, program.errors())
+}
+
+#[test]
+fn what_goes_through_sender_and_receiver_is_verified_and_joining_is_timed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let keys = KeyServer::start(None, path, &["--start-wait", "300ms"]);
+    keys.channel(1, &[]);
+    let node = keys.node(1).display().to_string();
+    let device = keys.device("r", &[1]).file.display().to_string();
+    let target = format!("udp://127.0.0.1:{}", free());
+    let sink = format!("udp://127.0.0.1:{}", free());
+    let group = format!("udp://239.255.93.1:{}?iface=lo", free());
+    let sending = [
+        "send",
+        "--json",
+        "--node",
+        &node,
+        "--channel",
+        "1",
+        "--group",
+        &group,
+        "--input",
+        &target,
+    ];
+    let sender = sealcast(None, path, "s", &sending);
+    let receiving = [
+        "receive",
+        "--json",
+        "--session",
+        &device,
+        "--channel",
+        "1",
+        "--group",
+        &group,
+        "--output",
+        &sink,
+    ];
+    sender.wait_for_key(1);
+    let mut receiver = sealcast(None, path, "r", &receiving);
+    receiver.wait_for_key(1);
+    // By then the certificate has come again.
+    sleep(Duration::from_millis(700));
+
+    let page = path.join("report.html");
+    let html = page.display().to_string();
+    let more = [
+        "--sink",
+        &sink,
+        "--pps",
+        "2000",
+        "--duration",
+        "5s",
+        "--json",
+        "--html",
+        &html,
+    ];
+    let (code, written, errors) = load(path, &[&[target.as_str()], &more[..]].concat());
+    assert_eq!(code, 0, "{written}{errors}");
+    let report: Value = serde_json::from_str(&written).unwrap();
+    let totals = &report["tables"]["totals"];
+    assert_eq!(
+        (&totals[0]["datagrams"], &totals[1]["datagrams"]),
+        (&10_000.into(), &10_000.into())
+    );
+    assert_eq!(report["tables"]["times"][0]["count"], 10_000);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("<svg") && page.ends_with("</html>\n"),
+        "{page}"
+    );
+    assert!(
+        receiver.channel(1)["keys"]["epoch"].as_u64() > Some(1),
+        "keys changed meanwhile"
+    );
+    receiver.stop();
+
+    let command = format!(
+        "{} {}",
+        env!("CARGO_BIN_EXE_sealcast"),
+        receiving.map(|word| format!("'{word}'")).join(" ")
+    );
+    let join = [
+        "--sink",
+        &sink,
+        "--pps",
+        "2000",
+        "--scenario",
+        "join",
+        "--repeats",
+        "2",
+        "--json",
+        "--command",
+        &command,
+    ];
+    let (code, written, errors) = load(path, &[&[target.as_str()], &join[..]].concat());
+    assert_eq!(code, 0, "{written}{errors}");
+    let report: Value = serde_json::from_str(&written).unwrap();
+    let trials = report["tables"]["trials"].as_array().unwrap();
+    // A process has to start and to fetch a key.
+    assert!(
+        trials.len() == 2
+            && trials
+                .iter()
+                .all(|trial| trial["first_ms"].as_f64() > Some(1.0)),
+        "{report}"
+    );
+}
+
+#[test]
+fn bad_input_of_load_is_told_with_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = format!("udp://{}", taken.local_addr().unwrap());
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&[], 2, "TARGET"),
+        (
+            &["udp://239.1.1.1:5000", "--size", "40"],
+            2,
+            "choose a size from 48",
+        ),
+        (&["gen:?rate=1M"], 2, "not to be used here"),
+        (&["--scenario", "latency"], 2, "needs a target and a sink"),
+        (&["--sink", &taken, "--duration", "1s"], 3, "in use"),
+        (&["udp://239.1.1.1:5000?iface=nowhere0"], 2, "no interface"),
+    ];
+    for (args, code, words) in cases {
+        let (got, _, errors) = load(folder.path(), args);
+        assert_eq!(got, code, "{args:?}: {errors}");
+        assert!(errors.contains(words), "{args:?}: {errors}");
+    }
+    // Nothing came: said, and told by the exit code.
+    let (code, written, errors) = load(
+        folder.path(),
+        &[
+            "--sink",
+            &format!("udp://127.0.0.1:{}", free()),
+            "--duration",
+            "300ms",
+        ],
+    );
+    assert_eq!(code, 1, "{errors}");
+    assert!(written.ends_with("\nnothing was received\n"), "{written}");
+}
