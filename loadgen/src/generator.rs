@@ -377,3 +377,46 @@ impl Outbox {
 fn path_max(socket: &UdpSender, headers: usize) -> io::Result<usize> {
     Ok(socket.path_mtu()?.saturating_sub(headers))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Part, Rate, Shape, Traffic};
+
+    /// Whoever runs it waits for its end.
+    #[test]
+    fn a_generator_that_is_stopped_before_the_start_says_that_it_has_finished() {
+        let traffic = Traffic {
+            shape: Shape::Constant,
+            rate: Rate::Packets(10),
+            len: 188,
+            flows: 1,
+            duration: std::time::Duration::from_secs(1),
+            seed: 1,
+        };
+        let status = Published::default();
+        let control = Arc::new(Control::default());
+        control.stop.store(true, Ordering::Relaxed);
+        let task = GeneratorTask {
+            targets: vec![GroupOptions::new("127.0.0.1:4000".parse().unwrap())],
+            schedule: traffic.schedule(Part { index: 0, of: 1 }),
+            flows: 1,
+            mine: vec![0],
+            len: 188,
+            duration: 1,
+            run: Run { id: 1, host: 1 },
+            busy: false,
+            control,
+            status: status.clone(),
+        };
+        let (ready, opened) = mpsc::channel();
+        let shard = shard::start("test", None, move || task.run(ready)).unwrap();
+        assert!(shard.join().unwrap().is_none());
+        assert!(opened.recv().unwrap().is_ok());
+        let expected = SentNow {
+            finished: true,
+            ..SentNow::default()
+        };
+        assert_eq!(status.read(), expected);
+    }
+}

@@ -14,8 +14,8 @@
 //!   (`another_group_on_the_same_port_does_not_leak_in`);
 //! - the kernel's default of 20 memberships per socket (`one_membership_too_many_is_named_with_its_sysctl`);
 //! - a busy task makes others up to 200 ms late: the preemption timer is 1 ms (`a_busy_task_leaves_others_their_turn`);
-//! - the executor may sleep beside tasks that are ready: it is woken every 5 ms (`nothing_is_lost_or_doubled_between_shards`
-//!   hangs now and then without);
+//! - the executor may sleep beside tasks that are ready: it is woken every 5 ms, and later again
+//!   (`nothing_is_lost_or_doubled_between_shards` hangs now and then without);
 //! - rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
 //! - a mapped file that shrinks kills its reader: files are copied and sealed first (`a_file_that_shrinks_while_it_is_read_costs_nothing`);
 //! - a writer that gave up must not take the wake of another (`a_cancelled_writer_does_not_keep_another_asleep`).

@@ -12,10 +12,15 @@ use crate::clock;
 /// Longest time a task runs before others get their turn.
 const PREEMPT: Duration = Duration::from_millis(1);
 
-/// Longest time the executor sleeps. It may go to sleep beside tasks that are ready: when one of its own events (preemption
+/// Longest times the executor sleeps. It may go to sleep beside tasks that are ready: when one of its own events (preemption
 /// timer, wake from another thread) comes just before it looks for work, glommio-ng 0.12 takes that for having none. Any later
-/// event sets it going again, so there is always one soon.
-const SLEEP_MAX: Duration = Duration::from_millis(5);
+/// event sets it going again, so there is always one soon. A sleep that has just ended is itself among what is then not run, and
+/// on a shard without other events nothing would come any more: so there are longer ones behind it, which hardly ever end together.
+const SLEEPS_MAX: [Duration; 3] = [
+    Duration::from_millis(5),
+    Duration::from_millis(53),
+    Duration::from_millis(509),
+];
 
 /// A running shard.
 #[derive(Debug)]
@@ -44,11 +49,13 @@ where
     let handle = builder
         .spawn(move || async move {
             let _ = up.send(());
-            spawn(async {
-                loop {
-                    sleep(SLEEP_MAX).await;
-                }
-            });
+            for longest in SLEEPS_MAX {
+                spawn(async move {
+                    loop {
+                        sleep(longest).await;
+                    }
+                });
+            }
             main().await
         })
         .map_err(|error| cannot_start(core, &error))?;
