@@ -159,6 +159,22 @@ fn shape(text: &str) -> Result<Shape, String> {
     }
 }
 
+/// Where to send.
+fn target(text: &str) -> anyhow::Result<UdpOptions> {
+    let options = udp(text, "a target")?;
+    // As an output it must say where to.
+    text.parse::<Output>()?;
+    Ok(options)
+}
+
+/// The address of an input or target: schedules pace what is sent, so that there is nothing to smooth.
+fn udp(text: &str, what: &str) -> anyhow::Result<UdpOptions> {
+    match text.parse()? {
+        Input::Udp(options) => Ok(options),
+        _ => Err(anyhow!("{text:?}: {what} is written udp://ADDRESS:PORT")),
+    }
+}
+
 /// Runs it and tells what came of it.
 pub fn run(args: &StreamArgs) -> Result<(), Failure> {
     let plan = args.plan().map_err(Failure::Configuration)?;
@@ -183,14 +199,8 @@ pub fn run(args: &StreamArgs) -> Result<(), Failure> {
 impl StreamArgs {
     fn plan(&self) -> anyhow::Result<Plan> {
         let each = self.each()?;
-        let targets = spread(&self.targets, each, |text| match text.parse()? {
-            Output::Udp(options) => Ok(options),
-            _ => Err(anyhow!("{text:?}: a target is written udp://ADDRESS:PORT")),
-        })?;
-        let sinks = spread(&self.sinks, each, |text| match text.parse()? {
-            Input::Udp(options) => Ok(options),
-            _ => Err(anyhow!("{text:?}: a sink is written udp://ADDRESS:PORT")),
-        })?;
+        let targets = spread(&self.targets, each, target)?;
+        let sinks = spread(&self.sinks, each, |text| udp(text, "a sink"))?;
         let flows = self.flows.unwrap_or(u32::try_from(targets.len().max(1))?);
         let traffic = Traffic {
             shape: self.shape,
@@ -419,7 +429,9 @@ mod tests {
 
     #[test]
     fn bad_flags_say_what_to_write() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 12] = [
+            (&["udp://0.0.0.0:5000"], "an address to send to is missing"),
+            (&["udp://239.1.1.1:5000?smooth=5"], "no option \"smooth\""),
             (&[], "TARGET"),
             (
                 &["udp://239.1.1.1:5000", "--rate", "fast"],

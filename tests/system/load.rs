@@ -143,7 +143,7 @@ fn bad_input_of_load_is_told_with_its_exit_code() {
             2,
             "choose a size from 48",
         ),
-        (&["gen:?rate=1M"], 2, "not to be used here"),
+        (&["gen:?rate=1M"], 2, "a target is written udp://"),
         (&["--scenario", "latency"], 2, "needs a target and a sink"),
         (&["--sink", &taken, "--duration", "1s"], 3, "in use"),
         (&["udp://239.1.1.1:5000?iface=nowhere0"], 2, "no interface"),
