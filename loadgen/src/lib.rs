@@ -1,4 +1,4 @@
-//! Load: streams into groups on an absolute schedule, and sinks that verify what comes.
+//! Load: streams into groups on an absolute schedule, and sinks that verify what comes; traces of feeds and of key requests.
 //!
 //! ```text
 //! schedule (due, flow, length) -> generator (stamp, batch) -> GSO send -> ... -> GRO receive -> verify -> report
@@ -18,6 +18,7 @@ pub mod scenario;
 pub mod schedule;
 mod sink;
 pub mod stamp;
+pub mod trace;
 pub mod verify;
 
 pub use generator::{Sent, SentNow};

@@ -1,6 +1,8 @@
-//! `sealcast load`: load, open loop, with its verification.
+//! `sealcast load`: load, open loop, with its verification; and traces.
 
 mod addresses;
+mod capture;
+mod make;
 mod progress;
 mod stream;
 
@@ -11,11 +13,18 @@ use crate::Failure;
 pub enum LoadCommand {
     /// Streams of stamped datagrams into groups or addresses, and sinks that verify them
     Stream(Box<stream::StreamArgs>),
+    /// Records a live feed or a capture as a trace: times and sizes, no content
+    Capture(capture::CaptureArgs),
+    /// Makes up a trace from a seed
+    #[command(subcommand)]
+    Make(make::MakeCommand),
 }
 
 /// Runs a load.
 pub fn run(command: LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Stream(args) => stream::run(&args),
+        LoadCommand::Capture(args) => capture::run(&args),
+        LoadCommand::Make(command) => make::run(&command),
     }
 }

@@ -131,7 +131,7 @@ const DURATION: Duration = Duration::from_secs(10);
 /// Addresses and ports that a run may have.
 const ADDRESSES_MAX: u64 = FLOWS_MAX as u64;
 
-fn rate(text: &str) -> Result<Rate, String> {
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
     match text {
         "max" => Ok(Rate::Unlimited),
         text => quantity(text).map(Rate::Bits).ok_or_else(|| {
@@ -140,12 +140,12 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn packets(text: &str) -> Result<Rate, String> {
+pub(super) fn packets(text: &str) -> Result<Rate, String> {
     let number = quantity(text).map(Rate::Packets);
     number.ok_or_else(|| "write datagrams per second, for example 20k".to_owned())
 }
 
-fn shape(text: &str) -> Result<Shape, String> {
+pub(super) fn shape(text: &str) -> Result<Shape, String> {
     let burst = |text: &str| {
         text.strip_prefix("bursts:")
             .and_then(|size| size.parse().ok())

@@ -29,4 +29,5 @@ mod sample;
 mod servers;
 mod services;
 mod streams;
+mod traces;
 mod usage;
