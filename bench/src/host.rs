@@ -87,7 +87,7 @@ impl fmt::Display for Host {
     }
 }
 
-fn pin(core: Option<usize>) -> anyhow::Result<usize> {
+pub(crate) fn pin(core: Option<usize>) -> anyhow::Result<usize> {
     let allowed = sched_getaffinity(None).context("asking for the cores it may use")?;
     let last = (0..CpuSet::MAX_CPU)
         .rev()
@@ -95,13 +95,20 @@ fn pin(core: Option<usize>) -> anyhow::Result<usize> {
     let Some(core) = core.or(last) else {
         bail!("no core to run on");
     };
-    if core >= CpuSet::MAX_CPU {
-        bail!("core {core}: there are not so many");
-    }
-    let mut only = CpuSet::new();
-    only.set(core);
-    sched_setaffinity(None, &only).with_context(|| format!("pinning to core {core}"))?;
+    allow(&[core])?;
     Ok(core)
+}
+
+/// Lets the thread, and whatever it starts, run on these cores only.
+pub(crate) fn allow(cores: &[usize]) -> anyhow::Result<()> {
+    let mut only = CpuSet::new();
+    for &core in cores {
+        if core >= CpuSet::MAX_CPU {
+            bail!("core {core}: there are not so many");
+        }
+        only.set(core);
+    }
+    sched_setaffinity(None, &only).with_context(|| format!("pinning to cores {cores:?}"))
 }
 
 fn cpu(info: &str) -> String {

@@ -8,8 +8,9 @@
 //! | `host.rs` | what a number depends on besides the code; pinning to a core |
 //! | `record.rs` | a whole run as JSON: command, date, host, rows |
 //! | `table.rs` | tables as Markdown |
-//! | `plot.rs` | lines as SVG |
+//! | `plot.rs` | lines and bars as SVG |
 //! | `crypto/` | packet crypto beside other libraries: `cargo run --release -p sealcast-bench --bin crypto` |
+//! | `peers/` | sealcast beside other software, packets from end to end: `cargo run --release -p sealcast-bench --bin peers` |
 //!
 //! Rules that hold here:
 //! - What is compared is measured in one run, in turns, and only ratios of one run are compared with others: hosts change
@@ -22,6 +23,7 @@
 pub mod clock;
 pub mod crypto;
 pub mod host;
+pub mod peers;
 pub mod plot;
 pub mod record;
 pub mod stats;

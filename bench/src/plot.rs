@@ -1,9 +1,11 @@
-//! Lines as SVG: panels, two in a row, that share their axes' names and their lines' colours.
+//! Lines and bars as SVG: panels, two in a row. Panels of lines share their axes' names and their lines' colours.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use plotters::prelude::*;
+
+use crate::stats::Spread;
 
 /// One panel.
 #[derive(Clone, Debug)]
@@ -34,6 +36,28 @@ pub struct Axes {
     pub places: Vec<String>,
 }
 
+/// A panel of bars in groups.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// What stands above it.
+    pub title: String,
+    /// What is measured.
+    pub y: String,
+    /// What the legend calls the bars of each group.
+    pub bars: Vec<String>,
+    /// The groups, from left to right.
+    pub groups: Vec<Group>,
+}
+
+/// Bars that stand together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What stands below it.
+    pub name: String,
+    /// A bar up to each median, with a line from the least to the greatest.
+    pub values: Vec<Spread>,
+}
+
 /// Width and height of a panel.
 const PANEL: (u32, u32) = (640, 480);
 /// Panels of a row.
@@ -60,7 +84,28 @@ const COLOURS: [RGBColor; 10] = [
 /// If there is nothing to draw, or the file cannot be written.
 pub fn lines(file: &Path, axes: &Axes, panels: &[Panel]) -> anyhow::Result<()> {
     let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
-    if panels.is_empty() || axes.places.is_empty() {
+    if axes.places.is_empty() {
+        return Err(failed(&"nothing to draw"));
+    }
+    in_rows(file, panels, |panel, area| draw(panel, axes, area))
+}
+
+/// Draws the panels of bars into the file.
+///
+/// # Errors
+/// If there is nothing to draw, or the file cannot be written.
+pub fn bars(file: &Path, panels: &[Bars]) -> anyhow::Result<()> {
+    in_rows(file, panels, draw_bars)
+}
+
+/// Draws each panel where it belongs.
+fn in_rows<Panel>(
+    file: &Path,
+    panels: &[Panel],
+    draw: impl Fn(&Panel, &Area<'_>) -> Result<(), DrawError>,
+) -> anyhow::Result<()> {
+    let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
+    if panels.is_empty() {
         return Err(failed(&"nothing to draw"));
     }
     let columns = panels.len().min(COLUMNS);
@@ -71,7 +116,7 @@ pub fn lines(file: &Path, axes: &Axes, panels: &[Panel]) -> anyhow::Result<()> {
     let root = SVGBackend::new(file, (width, height)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| failed(&error))?;
     for (panel, area) in panels.iter().zip(root.split_evenly((rows, columns))) {
-        draw(panel, axes, &area).map_err(|error| failed(&error))?;
+        draw(panel, &area).map_err(|error| failed(&error))?;
     }
     root.present().map_err(|error| failed(&error))
 }
@@ -105,17 +150,56 @@ fn draw(panel: &Panel, axes: &Axes, area: &Area<'_>) -> Result<(), DrawError> {
         let style = colour.stroke_width(2);
         chart.draw_series(LineSeries::new(points, style).point_size(3))?;
     }
-    legend(panel, &right)
+    legend(panel.lines.iter().map(|line| line.name.as_str()), &right)
 }
 
-fn legend(panel: &Panel, area: &Area<'_>) -> Result<(), DrawError> {
+fn draw_bars(panel: &Bars, area: &Area<'_>) -> Result<(), DrawError> {
+    let values = panel.groups.iter().flat_map(|group| &group.values);
+    let top = values.map(|value| value.max).fold(0.0, f64::max) * 1.05;
+    let (left, right) = area.split_horizontally(PANEL.0 - LEGEND.0);
+    let mut chart = ChartBuilder::on(&left)
+        .caption(&panel.title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(10)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..panel.groups.len() as f64, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .disable_x_axis()
+        .light_line_style(TRANSPARENT)
+        .y_desc(&panel.y)
+        .draw()?;
+    // Between two groups, the width of a bar.
+    let width = 1.0 / (panel.bars.len() as f64 + 1.0);
+    for (group, start) in panel.groups.iter().zip((0_u32..).map(f64::from)) {
+        let places = (0_u32..).map(|bar| start + width * (f64::from(bar) + 0.5));
+        let bars = group.values.iter().zip(places).zip(COLOURS.iter().cycle());
+        for ((value, x), colour) in bars {
+            let bar = [(x, 0.0), (x + width, value.median)];
+            let middle = x + width / 2.0;
+            let range = vec![(middle, value.min), (middle, value.max)];
+            chart.draw_series([Rectangle::new(bar, colour.filled())])?;
+            chart.draw_series([PathElement::new(range, BLACK.stroke_width(1))])?;
+        }
+        let name = (start + width * 0.5, top);
+        let style = ("sans-serif", 12)
+            .into_font()
+            .transform(FontTransform::Rotate90);
+        chart.draw_series([Text::new(group.name.clone(), name, style)])?;
+    }
+    legend(panel.bars.iter().map(String::as_str), &right)
+}
+
+/// Names beside the colours in which their lines or bars are drawn.
+fn legend<'a>(names: impl Iterator<Item = &'a str>, area: &Area<'_>) -> Result<(), DrawError> {
     let step = i32::try_from(LEGEND.1).unwrap_or(i32::MAX);
     let colours = COLOURS.iter().cycle();
-    for ((line, colour), index) in panel.lines.iter().zip(colours).zip(3..) {
+    for ((name, colour), index) in names.zip(colours).zip(3..) {
         let y = index * step;
         let stroke = PathElement::new([(0, y), (16, y)], colour.stroke_width(2));
         area.draw(&stroke)?;
-        let text = Text::new(line.name.as_str(), (22, y - 6), ("sans-serif", 14));
+        let text = Text::new(name, (22, y - 6), ("sans-serif", 14));
         area.draw(&text)?;
     }
     Ok(())

@@ -59,9 +59,18 @@ fn command(mut args: impl Iterator<Item = String>) -> String {
     let mut command = format!("cargo run{profile} -p sealcast-bench --bin {name}");
     for (index, arg) in args.enumerate() {
         command += if index == 0 { " -- " } else { " " };
-        command += &arg;
+        command += &quoted(arg);
     }
     command
+}
+
+/// A word as a shell takes it, if it has nothing stranger in it than spaces.
+fn quoted(word: String) -> String {
+    if word.contains(char::is_whitespace) {
+        format!("'{word}'")
+    } else {
+        word
+    }
 }
 
 /// A run: its origin, and its rows.
@@ -95,6 +104,7 @@ mod tests {
             args(&["/here/target/release/crypto"]).ends_with(" -p sealcast-bench --bin crypto")
         );
         assert!(args(&["crypto", "--runs", "5"]).ends_with(" --bin crypto -- --runs 5"));
+        assert!(args(&["peers", "--flags", "--a b"]).ends_with(" -- --flags '--a b'"));
     }
 
     #[test]
