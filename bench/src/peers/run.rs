@@ -154,7 +154,8 @@ fn play_all(stage: Stage<'_>, options: &Options, field: &Field) -> Result<Played
                 Err(why) => {
                     stage.interrupt.check()?;
                     bar.suspend(|| note(&what, &why));
-                    played.failures.push(format!("{what}, failed: {why:#}"));
+                    let why = format!("{why:#}").replace('\n', " | ");
+                    played.failures.push(format!("{what}, failed: {why}"));
                 }
             }
             bar.inc(1);

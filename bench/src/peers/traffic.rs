@@ -245,7 +245,8 @@ mod tests {
         let arrivals = arrivals.unwrap();
         assert_eq!(corrupt, 10);
         assert_eq!(arrivals.sent, sent - first);
-        assert!((900..=990).contains(&arrivals.delivered), "{arrivals:?}");
+        // Some were on their way before the window opened.
+        assert!((500..=990).contains(&arrivals.delivered), "{arrivals:?}");
         // Never early; late only as far as the host lets it run.
         assert!(sent as f64 <= time.as_secs_f64() * 2000.0 + 1.0);
         assert!(sent >= 1000);
