@@ -50,6 +50,9 @@ pub struct Options {
         allow_hyphen_values = true
     )]
     pub sealcast_receive_args: String,
+    /// How long sealcast's output may wait to leave in even time, in ms (`smooth=` of its output)
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub sealcast_smooth: u16,
     /// The core of whoever has its turn
     #[arg(long, default_value_t = 0)]
     pub peer_core: usize,

@@ -31,6 +31,7 @@ pub(super) struct Sealcast {
     folder: PathBuf,
     send_args: String,
     receive_args: String,
+    smooth: u16,
 }
 
 impl Sealcast {
@@ -50,6 +51,7 @@ impl Sealcast {
             folder: folder.to_path_buf(),
             send_args: options.sealcast_send_args.clone(),
             receive_args: options.sealcast_receive_args.clone(),
+            smooth: options.sealcast_smooth,
         };
         let (line, runs) = ours.key_server();
         let mut server = Program::start(lab, (Side::Sender, &[core]), folder, "enrolment", &line)?;
@@ -115,7 +117,10 @@ impl Sealcast {
         let sender = self.line("send --node").and_word(&node);
         let sender = sender.and(&format!("{group}&ttl=4 --input udp://{INPUT}"));
         let receiver = self.line("receive --session").and_word(&device);
-        let receiver = receiver.and(&format!("{group} --output udp://{OUTPUT}"));
+        let receiver = receiver.and(&format!(
+            "{group} --output udp://{OUTPUT}?smooth={}",
+            self.smooth
+        ));
         Contender {
             cipher: "AES-256-GCM",
             addressing: "multicast",
@@ -169,6 +174,7 @@ mod tests {
             folder: "/else where".into(),
             send_args: "--budget 2ms".to_owned(),
             receive_args: "--skew 10ms".to_owned(),
+            smooth: 25,
         };
         let contender = ours.contender();
         let words = |line: &CommandLine| {
@@ -178,6 +184,8 @@ mod tests {
         };
         assert!(words(&contender.sender).ends_with(&["--budget".to_owned(), "2ms".to_owned()]));
         assert!(words(&contender.receiver).contains(&"/else where/device.json".to_owned()));
+        let output = format!("udp://{OUTPUT}?smooth=25");
+        assert!(words(&contender.receiver).contains(&output));
         assert!(words(&contender.receiver).ends_with(&["--skew".to_owned(), "10ms".to_owned()]));
     }
 
