@@ -35,6 +35,14 @@ impl Histogram {
         self.max = self.max.max(nanoseconds);
     }
 
+    /// Counts what `other` has counted as well.
+    pub fn merge(&mut self, other: &Self) {
+        let buckets = self.buckets.iter_mut().zip(other.buckets);
+        buckets.for_each(|(own, other)| *own += other);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+    }
+
     /// How many were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -93,7 +101,11 @@ mod tests {
             percent in 1_u8..=100,
         ) {
             let mut histogram = Histogram::default();
-            durations.iter().for_each(|&duration| histogram.record(duration));
+            let mut rest = Histogram::default();
+            for (index, &duration) in durations.iter().enumerate() {
+                if index % 2 == 0 { histogram.record(duration) } else { rest.record(duration) }
+            }
+            histogram.merge(&rest);
             durations.sort_unstable();
             let rank = (durations.len() * usize::from(percent)).div_ceil(100);
             let exact = durations[rank - 1];

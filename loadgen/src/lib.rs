@@ -9,6 +9,7 @@
 
 pub mod control;
 mod generator;
+pub mod keys;
 pub mod latency;
 pub mod order;
 pub mod outcome;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 mod sink;
+pub mod soak;
 pub mod stamp;
 pub mod trace;
 pub mod verify;

@@ -4,6 +4,7 @@ mod addresses;
 mod capture;
 mod make;
 mod progress;
+mod soak;
 mod stream;
 
 use crate::Failure;
@@ -18,6 +19,8 @@ pub enum LoadCommand {
     /// Makes up a trace from a seed
     #[command(subcommand)]
     Make(make::MakeCommand),
+    /// Many channels in this process, sent, received and checked for as long as one likes
+    Soak(soak::SoakArgs),
 }
 
 /// Runs a load.
@@ -26,5 +29,6 @@ pub fn run(command: LoadCommand) -> Result<(), Failure> {
         LoadCommand::Stream(args) => stream::run(&args),
         LoadCommand::Capture(args) => capture::run(&args),
         LoadCommand::Make(command) => make::run(&command),
+        LoadCommand::Soak(args) => soak::run(&args),
     }
 }

@@ -40,6 +40,12 @@ impl Progress {
         self.0.set_position(millis(sample));
     }
 
+    /// Where something else stands.
+    pub(super) fn say(&self, what: String) {
+        self.0.set_message(what);
+        self.0.tick();
+    }
+
     /// Takes the line away.
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();

@@ -166,3 +166,36 @@ fn bad_input_of_load_is_told_with_its_exit_code() {
     assert_eq!(code, 1, "{errors}");
     assert!(written.ends_with("\nnothing was received\n"), "{written}");
 }
+
+/// Forty channels on two shards, each with keys of its own that change, while one more comes and goes: nothing is lost.
+#[test]
+fn a_soak_of_many_channels_finds_no_fault() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sealcast"))
+        .args([
+            "load",
+            "soak",
+            "--channels",
+            "40",
+            "--rate",
+            "1M",
+            "--duration",
+            "8s",
+            "--lifetime",
+            "3s",
+        ])
+        .args(["--cores", "0,1", "--churn", "2s", "--json"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert!(output.status.success(), "{report}");
+    assert_eq!(
+        (&report["passed"], &report["sent"]),
+        (&true.into(), &report["delivered"]),
+        "{report}"
+    );
+    // Forty channels of 95 packets a second, for 8 s and more; each changes keys at least twice.
+    assert!(report["sent"].as_u64() > Some(30_000), "{report}");
+    assert!(report["switches"][1].as_u64() >= Some(2), "{report}");
+    assert!(report["visits"].as_u64() >= Some(3), "{report}");
+}

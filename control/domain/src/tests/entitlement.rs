@@ -13,7 +13,7 @@ fn channels_of(tx: &mut Bench, now: Timestamp, device: DeviceId) -> Vec<u16> {
 
 fn why(tx: &mut Bench, now: Timestamp, device: DeviceId, channel: u16) -> String {
     let entitled = entitled(tx, now, device, &[channel]).unwrap();
-    assert_eq!(entitled.channels, []);
+    assert!(entitled.channels.is_empty());
     assert_eq!(entitled.refused.len(), 1);
     assert_eq!(entitled.refused[0].channel, channel);
     entitled.refused[0].why.clone()
@@ -77,7 +77,7 @@ fn int_01_a_device_may_have_what_its_rights_say_and_hears_why_not() {
     // Another device of the same account has rights of its own.
     let account = tx.account_of(device);
     let other = tx.device(Some(account));
-    assert_eq!(channels_of(tx, T0, other), []);
+    assert!(channels_of(tx, T0, other).is_empty());
     assert_eq!(some.account, account);
     assert_eq!(some.version, tx.version(account));
 }
