@@ -186,7 +186,7 @@ fn a_soak_of_many_channels_finds_no_fault() {
         .args(["--cores", "0,1", "--churn", "2s", "--json"])
         .output()
         .unwrap();
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+    let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     assert!(output.status.success(), "{report}");
     assert_eq!(
