@@ -345,6 +345,15 @@ mod tests {
         assert_eq!(verifier.totals().received, 2);
     }
 
+    #[test]
+    fn what_is_missing_at_the_end_is_lost_when_the_generator_tells_how_many_there_were() {
+        let mut verifier = verifier(Expect::From(RUN));
+        (0..3).for_each(|number| verifier.take(0, START, &data(1, number)));
+        assert_eq!(verifier.totals().lost, 0);
+        let finished = verifier.finish(Some(&[50, 10]));
+        assert_eq!((finished.sinks[0].0.lost, finished.flows), (7, vec![1]));
+    }
+
     /// Coordinated omission: a generator that stood still for 100 ms sends what was due meanwhile in a row. Measured from when they
     /// were sent all would look quick; measured from when they were due, a tenth of a second of them is slow.
     #[test]

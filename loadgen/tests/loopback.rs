@@ -150,20 +150,20 @@ fn what_a_relay_spoils_is_counted_under_its_cause() {
         40 => out.push(vec![7; 300]),
         _ => {}
     });
-    let outcome = runs(&plan(traffic(1000, 1000), relay.from, relay.to));
+    let outcome = runs(&plan(traffic(400, 1500), relay.from, relay.to));
     let received = outcome.received.as_ref().unwrap();
     let report = to_text(&of_stream(Vec::new(), &outcome));
     let counts = received.counts;
-    assert_eq!((counts.received, counts.lost), (980, 20), "{report}");
+    assert_eq!((counts.received, counts.lost), (588, 12), "{report}");
     assert_eq!(
         (counts.corrupt, counts.duplicated, counts.foreign),
-        (10, 10, 10),
+        (6, 6, 6),
         "{report}"
     );
     let loss = received.loss;
     assert_eq!(
         (loss.corrupt, loss.path_min, loss.path_max, loss.refused),
-        (10, 10, 10, 0),
+        (6, 6, 6, 0),
         "{report}"
     );
 }
@@ -177,7 +177,7 @@ fn what_is_lost_at_the_end_is_lost_and_what_is_late_is_reordered() {
         190.. => out.clear(),
         _ => {}
     });
-    let outcome = runs(&plan(traffic(1000, 200), relay.from, relay.to));
+    let outcome = runs(&plan(traffic(400, 500), relay.from, relay.to));
     let counts = outcome.received.unwrap().counts;
     assert_eq!(
         (counts.received, counts.lost, counts.reordered),
@@ -240,4 +240,33 @@ fn what_does_not_fit_the_path_is_told_before_anything_is_sent() {
     too_long.traffic.as_mut().unwrap().len = 65_500;
     let said = run(&too_long, &mut |_| true).unwrap_err().to_string();
     assert!(said.contains("choose a size up to 65488"), "{said}");
+}
+
+/// Coordinated omission, with a real generator: what it cannot send in time is late from when it was due.
+#[test]
+fn a_generator_that_is_too_slow_shows_in_latency_and_says_what_it_left_out() {
+    let sink = free();
+    let mut plan = plan(traffic(100_000_000, 100), sink, sink);
+    plan.traffic.as_mut().unwrap().len = 64;
+    let outcome = runs(&plan);
+    let (sent, received) = (
+        outcome.sent.as_ref().unwrap(),
+        outcome.received.as_ref().unwrap(),
+    );
+    assert!(sent.unsent > 0, "{:?}", sent.now);
+    let (late, took) = (
+        sent.lateness.summary().unwrap(),
+        received.times.summary().unwrap(),
+    );
+    // It went on for a second after its end, with what was due within the first tenth.
+    assert!(
+        late.max > 900_000_000 && took.max > 900_000_000,
+        "{late:?} {took:?}"
+    );
+    assert!(took.p50 > 200_000_000, "{took:?}");
+    let report = of_stream(Vec::new(), &outcome);
+    assert!(
+        !report.good && report.notes.iter().any(|note| note.contains("too slow")),
+        "{report:?}"
+    );
 }
