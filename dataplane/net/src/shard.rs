@@ -1,10 +1,14 @@
 //! A shard: one executor on one thread, pinned to one core. What runs on it stays on it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::sync::mpsc::sync_channel;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
 
 use crate::clock;
@@ -22,9 +26,14 @@ const SLEEPS_MAX: [Duration; 3] = [
     Duration::from_millis(509),
 ];
 
+/// How long a shard may take to begin, and how often it is tried. The executor may go to sleep as well before it has run anything
+/// at all, and then nothing wakes it.
+const START_WAIT: Duration = Duration::from_secs(1);
+const STARTS: u32 = 10;
+
 /// A running shard.
 #[derive(Debug)]
-pub struct ShardHandle<T: Send + 'static>(glommio::ExecutorJoinHandle<T>);
+pub struct ShardHandle<T: Send + 'static>(glommio::ExecutorJoinHandle<Option<T>>);
 
 /// Starts a shard named `name`, pinned to `core` if one is given, and runs `main` on it. Returns once it runs.
 ///
@@ -41,31 +50,61 @@ where
     F: Future<Output = T> + 'static,
 {
     let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-    let builder = LocalExecutorBuilder::new(placement)
-        .name(name)
-        .preempt_timer(PREEMPT);
-    // The executor makes its rings on its own thread: whether it can is known when `main` is reached.
-    let (up, is_up) = sync_channel(1);
-    let handle = builder
-        .spawn(move || async move {
-            let _ = up.send(());
-            for longest in SLEEPS_MAX {
-                spawn(async move {
-                    loop {
-                        sleep(longest).await;
-                    }
-                });
-            }
-            main().await
-        })
-        .map_err(|error| cannot_start(core, &error))?;
-    if is_up.recv().is_ok() {
-        return Ok(ShardHandle(handle));
+    // Whoever begins first takes it; an executor that slept and wakes after all finds nothing to do.
+    let main = Arc::new(Mutex::new(Some(main)));
+    let mut attempts = Vec::new();
+    for _ in 0..STARTS {
+        // The executor makes its rings on its own thread: whether it can is known when its task begins, or the thread ends.
+        let (up, is_up) = sync_channel(1);
+        let main = Arc::clone(&main);
+        let handle = LocalExecutorBuilder::new(placement.clone())
+            .name(name)
+            .preempt_timer(PREEMPT)
+            .spawn(move || async move {
+                let main = main.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+                let _ = up.send(());
+                // In one task with `main`, so that there are timers before the executor can sleep again.
+                or(async { Some(main().await) }, stay_awake()).await
+            })
+            .map_err(|error| cannot_start(core, &error))?;
+        let waited = is_up.recv_timeout(START_WAIT);
+        if waited.is_ok() {
+            return Ok(ShardHandle(handle));
+        }
+        let begun = attempts
+            .iter()
+            .position(|(_, is_up): &(_, Receiver<()>)| is_up.try_recv().is_ok());
+        if let Some(begun) = begun {
+            return Ok(ShardHandle(attempts.swap_remove(begun).0));
+        }
+        if waited == Err(RecvTimeoutError::Disconnected) {
+            handle.join().map_err(|error| cannot_start(core, &error))?;
+        } else {
+            attempts.push((handle, is_up));
+        }
     }
-    Err(match handle.join() {
-        Err(error) => cannot_start(core, &error),
-        Ok(_) => io::Error::other("a shard ended before it began"),
+    Err(io::Error::other(format!(
+        "a shard did not begin within {START_WAIT:?}, {STARTS} times: is the host overloaded?"
+    )))
+}
+
+/// Never ends; wakes the executor now and then.
+async fn stay_awake<T>() -> Option<T> {
+    let again = |longest| -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            loop {
+                sleep(longest).await;
+            }
+        })
+    };
+    let mut sleeps = SLEEPS_MAX.map(again);
+    poll_fn(|context| {
+        for sleep in &mut sleeps {
+            let _ = sleep.as_mut().poll(context);
+        }
+        Poll::Pending
     })
+    .await
 }
 
 fn cannot_start(core: Option<usize>, error: &GlommioError<()>) -> io::Error {
@@ -100,7 +139,8 @@ impl<T: Send + 'static> ShardHandle<T> {
     pub fn join(self) -> io::Result<T> {
         self.0
             .join()
-            .map_err(|error| io::Error::other(format!("a shard ended badly: {error}")))
+            .map_err(|error| io::Error::other(format!("a shard ended badly: {error}")))?
+            .ok_or_else(|| io::Error::other("a shard ended before it began"))
     }
 }
 
