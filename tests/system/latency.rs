@@ -134,8 +134,9 @@ fn a_set_rate_is_kept() {
             .map(|(index, &time)| at_least(index).saturating_sub(time - times[0]));
         leads.max().unwrap()
     };
-    // What came late to the witness makes others look early.
-    let slack = Duration::from_millis(5);
+    // A packet that the witness sees late makes those after it look early: on a busy host by tens of milliseconds. Without pacing it
+    // would be half a second.
+    let slack = Duration::from_millis(150);
     for (budget, burst) in [("2ms", 7), ("20ms", 4)] {
         let more = [
             "--rate",
@@ -164,7 +165,7 @@ fn a_set_rate_is_kept() {
         );
         let length = times[499] - times[0];
         assert!(
-            length < Duration::from_millis(800),
+            length < Duration::from_secs(3),
             "500 packets took {length:?}"
         );
     }
@@ -176,7 +177,7 @@ fn a_set_rate_is_kept() {
     assert!(early(&times, 7) < slack, "{:?} early", early(&times, 7));
     let length = times[times.len() - 1] - times[0];
     assert!(
-        length < Duration::from_secs(1),
+        length < Duration::from_secs(3),
         "5 s at ten times the rate took {length:?}"
     );
 }
