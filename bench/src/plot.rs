@@ -62,6 +62,8 @@ pub struct Group {
 const PANEL: (u32, u32) = (640, 480);
 /// Panels of a row.
 const COLUMNS: usize = 2;
+/// Height of a panel with bars, in heights of its greatest value: groups' names stand above them, upright.
+const HEADROOM: f64 = 1.6;
 /// Width of the legend, right of a panel's lines, and height of its lines.
 const LEGEND: (u32, u32) = (150, 18);
 /// Colours that differ on white, also for most who see fewer.
@@ -155,7 +157,7 @@ fn draw(panel: &Panel, axes: &Axes, area: &Area<'_>) -> Result<(), DrawError> {
 
 fn draw_bars(panel: &Bars, area: &Area<'_>) -> Result<(), DrawError> {
     let values = panel.groups.iter().flat_map(|group| &group.values);
-    let top = values.map(|value| value.max).fold(0.0, f64::max) * 1.05;
+    let top = values.map(|value| value.max).fold(0.0, f64::max) * HEADROOM;
     let (left, right) = area.split_horizontally(PANEL.0 - LEGEND.0);
     let mut chart = ChartBuilder::on(&left)
         .caption(&panel.title, ("sans-serif", 18))
@@ -182,7 +184,7 @@ fn draw_bars(panel: &Bars, area: &Area<'_>) -> Result<(), DrawError> {
             chart.draw_series([Rectangle::new(bar, colour.filled())])?;
             chart.draw_series([PathElement::new(range, BLACK.stroke_width(1))])?;
         }
-        let name = (start + width * 0.5, top);
+        let name = (start + width * 1.5, top);
         let style = ("sans-serif", 12)
             .into_font()
             .transform(FontTransform::Rotate90);
