@@ -161,15 +161,6 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// Of one lane, empty.
-    #[must_use]
-    pub fn single() -> Self {
-        Self {
-            batches: vec![SealBatch::default()],
-            next: 0,
-        }
-    }
-
     /// Whether the next payload, of so many bytes, fits in.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {

@@ -74,15 +74,14 @@ fn largest_burst(payloads: &[(u64, Vec<u8>)]) -> usize {
 /// As a sender gathers them every `tick`, and a network delays them by up to `spread`, in order.
 fn gathered(encoded: &[(u64, Vec<u8>)], tick: u64, spread: u64) -> Vec<(u64, Vec<u8>)> {
     let mut last = 0;
-    let delayed = |(index, (at, payload)): (usize, &(u64, Vec<u8>))| {
+    let delayed = |(at, payload): &(u64, Vec<u8>)| {
         let tick_at = at.div_ceil(tick) * tick;
         // The same for all of a tick.
         let network = (tick_at / tick).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         last = last.max(tick_at + network % spread.max(1));
-        let _ = index;
         (last, payload.clone())
     };
-    encoded.iter().enumerate().map(delayed).collect()
+    encoded.iter().map(delayed).collect()
 }
 
 #[test]
@@ -93,10 +92,10 @@ fn a_ts_leaves_as_its_encoder_spaced_it() {
         let left = smoothed(&mut Smoother::new(DELAY), &arrivals, 0);
         assert_eq!(bytes(&left), bytes(&encoded));
         let (before, after) = (jitter(&arrivals), jitter(&left));
-        // What remains is that a reference leaves with the beginning of its payload.
+        // What remains is that a reference leaves with the beginning of its payload, and that payloads between two departures wait.
         let payload = 1316 * 8 * SECOND / rate;
         assert!(
-            before > 3 * MS && after < payload + 120_000,
+            before > 3 * MS && after < payload.max(GAP) + 120_000,
             "{rate}: {before} -> {after} ns"
         );
         assert!(largest_burst(&left) <= BURST);
@@ -136,7 +135,8 @@ fn without_a_clock_bursts_are_spread() {
     let left = smoothed(&mut Smoother::new(DELAY), &arrivals, 0);
     assert_eq!(bytes(&left), bytes(&encoded));
     let steady = &left[1000..];
-    assert!(largest_burst(steady) <= 2, "{}", largest_burst(steady));
+    // Two come in a gap.
+    assert!(largest_burst(steady) <= 3, "{}", largest_burst(steady));
     let waited = left
         .iter()
         .zip(&arrivals)
