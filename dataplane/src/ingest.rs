@@ -106,7 +106,7 @@ impl Ingest {
     #[must_use]
     pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
         let from = From::Udp {
-            socket,
+            socket: socket.without_sources(),
             header,
             rtp,
             left: None,

@@ -87,7 +87,7 @@ impl UdpServer {
     /// # Errors
     /// The kernel's.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
-        let received = batch.recv(self.socket.get_ref().as_raw_fd(), batch.capacity())?;
+        let received = batch.recv(self.socket.get_ref().as_raw_fd(), batch.capacity(), true)?;
         self.drops.saw(batch.overflow);
         Ok(received)
     }

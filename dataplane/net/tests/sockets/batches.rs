@@ -189,3 +189,18 @@ fn waiting_can_be_given_up_and_begun_anew() {
         assert_eq!(got.datagrams, sent);
     });
 }
+
+#[test]
+fn sources_are_told_unless_it_is_said() {
+    on_shard(async || {
+        let (mut sender, mut receiver) = pair(&unicast());
+        sender.send_one(b"one").await.unwrap();
+        let got = receive(&mut receiver, 1).await;
+        assert_eq!(got.sources, [sender.local_addr().unwrap().ip()]);
+        let mut receiver = receiver.without_sources();
+        sender.send_batch(&numbered(6, 500), 500).await.unwrap();
+        let got = receive(&mut receiver, 6).await;
+        assert_eq!(got.datagrams.concat(), numbered(6, 500));
+        assert!(got.sources.iter().all(std::net::IpAddr::is_unspecified));
+    });
+}
