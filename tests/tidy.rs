@@ -63,6 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "sealcast-crypto",
             "sealcast-dataplane",
             "sealcast-domain",
+            "sealcast-loadgen",
             "sealcast-net",
             "sealcast-objects",
             "sealcast-proto",

@@ -10,6 +10,10 @@
 //! | `table.rs` | tables as Markdown |
 //! | `plot.rs` | lines and bars as SVG |
 //! | `crypto/` | packet crypto beside other libraries: `cargo run --release -p sealcast-bench --bin crypto` |
+//! | `lab.rs` | two hosts as network namespaces; what their UDP sockets lost |
+//! | `cpu.rs` | processor time of processes and threads, and of a wake that does nothing |
+//! | `interrupt.rs` | Ctrl-C |
+//! | `saturation/` | how much one core does: seal, send, receive, open, whole path: `cargo run --release -p sealcast-bench --bin saturation` |
 //! | `peers/` | sealcast beside other software, packets from end to end: `cargo run --release -p sealcast-bench --bin peers` |
 //!
 //! Rules that hold here:
@@ -21,10 +25,14 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+mod cpu;
 pub mod crypto;
 pub mod host;
+mod interrupt;
+mod lab;
 pub mod peers;
 pub mod plot;
 pub mod record;
+pub mod saturation;
 pub mod stats;
 pub mod table;

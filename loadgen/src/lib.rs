@@ -13,6 +13,7 @@ pub mod keys;
 pub mod latency;
 pub mod order;
 pub mod outcome;
+pub mod parties;
 pub mod report;
 pub mod run;
 pub mod scenario;

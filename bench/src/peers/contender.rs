@@ -4,11 +4,11 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::lab::{INTERFACE, Side};
 use super::ours::Sealcast;
 use super::payload::{Framing, SSRC};
 use super::program::CommandLine;
 use super::traffic::{INPUT, OUTPUT};
+use crate::lab::{INTERFACE, Side};
 
 /// Who takes part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, ValueEnum)]

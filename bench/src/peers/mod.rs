@@ -7,13 +7,10 @@
 //! | `contender.rs` | who takes part: command lines, what each needs |
 //! | `ours.rs` | sealcast's own: key server, enrolment, command lines |
 //! | `packages.rs` | Debian packages that are installed when missing |
-//! | `lab.rs` | two hosts as network namespaces; what their UDP sockets lost |
 //! | `program.rs` | one program of a turn: started on a host and cores, stopped, its last words |
 //! | `payload.rs` | numbered payloads with a checksum: seven TS packets, in RTP where one needs it |
 //! | `checker.rs` | what arrived: lost, corrupt, duplicated, out of order, how late |
 //! | `traffic.rs` | generator and checker on one core that never sleeps |
-//! | `cpu.rs` | processor time of processes, and of a wake that does nothing |
-//! | `interrupt.rs` | Ctrl-C |
 //! | `turn.rs` | one contender at one rate, once |
 //! | `row.rs` | medians over the turns, rows of JSON |
 //! | `report.rs` | tables, plot |
@@ -21,9 +18,6 @@
 
 mod checker;
 mod contender;
-mod cpu;
-mod interrupt;
-mod lab;
 mod options;
 mod ours;
 mod packages;

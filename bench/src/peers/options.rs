@@ -59,6 +59,9 @@ pub struct Options {
     /// The core of generator, checker and key server; one that does nothing else
     #[arg(long, default_value_t = 1)]
     pub own_core: usize,
+    /// Let the checker's socket take batches whole (UDP_GRO); those of most players do not
+    #[arg(long)]
+    pub gro: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::contender::{Contender, Keys};
-use super::interrupt::Interrupt;
-use super::lab::{INTERFACE, Lab, Side};
 use super::options::Options;
 use super::payload::Framing;
 use super::program::{CommandLine, Program};
 use super::traffic::{INPUT, OUTPUT};
+use crate::interrupt::Interrupt;
+use crate::lab::{INTERFACE, Lab, Side};
 
 /// What the key server says when it runs.
 const RUNS: &str = "the key server runs";

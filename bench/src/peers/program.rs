@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::interrupt::Interrupt;
-use super::lab::{Lab, Side};
+use crate::interrupt::Interrupt;
+use crate::lab::{Lab, Side};
 
 /// From TERM to KILL. ffmpeg ends only when another datagram comes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -203,8 +203,8 @@ fn read(file: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lab::tests::lab;
     use super::*;
+    use crate::lab::tests::lab;
 
     fn start(folder: &Path, line: &CommandLine) -> Option<Program> {
         let lab = lab()?;

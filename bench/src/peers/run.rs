@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::contender::{Contender, Name};
-use super::cpu;
-use super::interrupt::Interrupt;
-use super::lab::Lab;
 use super::options::Options;
 use super::ours::Sealcast;
 use super::packages;
 use super::report;
 use super::row::{self, Turn};
 use super::turn::{Stage, play};
+use crate::cpu;
 use crate::host::{self, Host};
+use crate::interrupt::Interrupt;
+use crate::lab::Lab;
 use crate::record::{Origin, Record};
 
 /// The tick whose cost is told, and for how many of them it is measured in a round.
@@ -58,6 +58,7 @@ pub fn run(options: &Options) -> Result<String> {
         folder: folder.path(),
         peer_core: options.peer_core,
         own_core: options.own_core,
+        gro: options.gro,
         interrupt: &interrupt,
     };
     let played = play_all(stage, options, &field)?;

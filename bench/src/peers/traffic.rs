@@ -10,12 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use super::checker::Checker;
-use super::lab::{Lab, Side};
 use super::payload::{Framing, Maker};
 use crate::host;
+use crate::lab::{Lab, Side};
 
 /// Where a contender's sender listens, on the sender's host.
 pub(super) const INPUT: SocketAddr =
@@ -47,6 +48,8 @@ pub(super) struct State {
     maker: Maker,
     /// What arrived.
     pub(super) checker: Checker,
+    /// Bytes of each datagram in what is received.
+    datagram: usize,
     rate: u32,
     /// When the stream began.
     pub(super) begin: Instant,
@@ -59,17 +62,27 @@ pub(super) struct State {
 }
 
 impl Traffic {
-    /// Begins a stream of `rate` payloads per second on the sender's host; what comes back is checked on the receiver's.
+    /// Begins a stream of `rate` payloads per second on the sender's host; what comes back is checked on the receiver's. With `gro`
+    /// that socket takes datagrams that were sent as one batch as one, as a player made for it would.
     ///
     /// # Errors
     /// If sockets cannot be opened.
-    pub(super) fn start(lab: &Lab, core: usize, rate: u32, framing: Framing) -> Result<Self> {
+    pub(super) fn start(
+        lab: &Lab,
+        core: usize,
+        rate: u32,
+        framing: Framing,
+        gro: bool,
+    ) -> Result<Self> {
         let generator = lab.on(Side::Sender, &[], || {
             Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
         })?;
         let receiver = lab.on(Side::Receiver, &[], || {
             let socket = UdpSocket::bind(OUTPUT).context("the checker's socket")?;
             set_socket_recv_buffer_size_force(&socket, BUFFER)?;
+            if gro {
+                setsockopt(&socket, UdpGroSegment, &true).context("UDP_GRO")?;
+            }
             socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
@@ -78,6 +91,7 @@ impl Traffic {
             receiver,
             maker: Maker::new(framing),
             checker: Checker::new(framing),
+            datagram: framing.datagram(),
             rate,
             begin: Instant::now(),
             sent: 0,
@@ -164,7 +178,10 @@ impl State {
             match self.receiver.recv(buffer) {
                 Ok(length) => {
                     let now = nanoseconds(self.begin.elapsed());
-                    self.checker.arrived(&buffer[..length], now);
+                    // Of another length only if they are corrupt.
+                    for datagram in buffer[..length].chunks(self.datagram) {
+                        self.checker.arrived(datagram, now);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.caught_up = true;
@@ -191,8 +208,10 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lab::tests::lab;
+    use nix::sys::socket::sockopt::UdpGsoSegment;
+
     use super::*;
+    use crate::lab::tests::lab;
 
     #[test]
     fn the_schedule_is_absolute() {
@@ -208,7 +227,7 @@ mod tests {
     #[test]
     fn a_stream_keeps_its_rate_and_is_checked() {
         let Some(lab) = lab() else { return };
-        let traffic = Traffic::start(&lab, 0, 2000, Framing::Rtp).unwrap();
+        let traffic = Traffic::start(&lab, 0, 2000, Framing::Rtp, false).unwrap();
         let forward = lab
             .on(Side::Sender, &[], || Ok(UdpSocket::bind(INPUT)?))
             .unwrap();
@@ -250,5 +269,26 @@ mod tests {
         // Never early; late only as far as the host lets it run.
         assert!(sent as f64 <= time.as_secs_f64() * 2000.0 + 1.0);
         assert!(sent >= 1000);
+    }
+
+    #[test]
+    fn batches_that_are_taken_whole_are_checked_one_by_one() {
+        let Some(lab) = lab() else { return };
+        let traffic = Traffic::start(&lab, 0, 100, Framing::Bare, true).unwrap();
+        let back = lab
+            .on(Side::Receiver, &[], || {
+                Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
+            })
+            .unwrap();
+        let segment = i32::try_from(Framing::Bare.datagram()).unwrap();
+        setsockopt(&back, UdpGsoSegment, &segment).unwrap();
+        let mut maker = Maker::new(Framing::Bare);
+        let batch: Vec<_> = (0..10)
+            .flat_map(|number| maker.make(number, 0).to_vec())
+            .collect();
+        back.send_to(&batch, OUTPUT).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        let counts = |state: &mut State| (state.checker.genuine(), state.checker.corrupt());
+        assert_eq!(traffic.ask(counts).unwrap(), (10, 0));
     }
 }

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::checker::Arrivals;
 use super::contender::{Contender, Keys};
-use super::cpu::CpuTime;
-use super::interrupt::Interrupt;
-use super::lab::{Lab, Side};
 use super::program::Program;
 use super::traffic::{INPUT, OUTPUT, Traffic};
+use crate::cpu::CpuTime;
+use crate::interrupt::Interrupt;
+use crate::lab::{Lab, Side};
 
 /// A program is ready within this.
 const START: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub(super) struct Stage<'a> {
     pub(super) peer_core: usize,
     /// Of generator, checker and key server.
     pub(super) own_core: usize,
+    /// Whether the checker takes batches whole.
+    pub(super) gro: bool,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -204,7 +206,7 @@ impl<'a> Cast<'a> {
                 Ok(epoch(&sender.output()).is_some())
             })?;
         }
-        let traffic = Traffic::start(lab, stage.own_core, rate, contender.framing)?;
+        let traffic = Traffic::start(lab, stage.own_core, rate, contender.framing, stage.gro)?;
         let cast = Self {
             stage,
             contender,

@@ -14,10 +14,10 @@ use sealcast_proto::limits::HEADER_LEN;
 use sealcast_proto::receiver::Receiver;
 use sealcast_proto::sender::Sender;
 
-use super::parties::parties;
 use super::{ScenarioError, Setup, Watch};
 use crate::control::OpenError;
 use crate::outcome::Sample;
+use crate::parties::parties;
 use crate::report::{Axes, Cell, Plot, Report, Table};
 
 /// Datagrams of one batch, as of the sender's.

@@ -5,7 +5,6 @@ mod capacity;
 mod encapsulation;
 mod join;
 mod latency;
-mod parties;
 mod throughput;
 
 use std::time::Duration;

@@ -16,17 +16,17 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::host;
 
 /// What our namespaces' names begin with; the process id, a count and a letter follow.
-const PREFIX: &str = "scpeers";
+const PREFIX: &str = "scbench";
 /// How many labs this process has made.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Where iproute2 keeps namespaces.
 const NAMESPACES: &str = "/run/netns";
 /// The interface of either host.
-pub(super) const INTERFACE: &str = "eth0";
+pub(crate) const INTERFACE: &str = "eth0";
 
 /// One of the two hosts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// Where streams come from.
     Sender,
     /// Where they go to.
@@ -44,7 +44,7 @@ impl Side {
     }
 
     /// Its address.
-    pub(super) const fn ip(self) -> Ipv4Addr {
+    pub(crate) const fn ip(self) -> Ipv4Addr {
         match self {
             Self::Sender => Ipv4Addr::new(10, 77, 0, 1),
             Self::Receiver => Ipv4Addr::new(10, 77, 0, 2),
@@ -54,7 +54,7 @@ impl Side {
 
 /// The two hosts.
 #[derive(Debug)]
-pub(super) struct Lab {
+pub(crate) struct Lab {
     prefix: String,
 }
 
@@ -63,7 +63,7 @@ impl Lab {
     ///
     /// # Errors
     /// Without root, iproute2, or the kernel's namespaces and veth.
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         ensure!(
             getuid().is_root(),
             "network namespaces need root: run it as root, or with sudo"
@@ -95,12 +95,21 @@ impl Lab {
         format!("{}{}", self.prefix, side.letter())
     }
 
+    /// Makes a host's interface cut batches into single datagrams before it sends them: receivers get each on its own.
+    ///
+    /// # Errors
+    /// If the kernel, or iproute2, does not know how.
+    pub(crate) fn cut_batches(&self, side: Side) -> Result<()> {
+        let name = self.name(side);
+        ip(&format!("-n {name} link set {INTERFACE} gso_max_segs 1"))
+    }
+
     /// Acts on a thread that is on one of the hosts, and on these cores, if any are named. Programs that it starts are there, too,
     /// and sockets that it opens stay there.
     ///
     /// # Errors
     /// If it cannot get there, or `act` fails.
-    pub(super) fn on<T: Send>(
+    pub(crate) fn on<T: Send>(
         &self,
         side: Side,
         cores: &[usize],
@@ -128,7 +137,7 @@ impl Lab {
     ///
     /// # Errors
     /// If the kernel does not tell.
-    pub(super) fn drops(&self, side: Side, port: u16) -> Result<Option<u64>> {
+    pub(crate) fn drops(&self, side: Side, port: u16) -> Result<Option<u64>> {
         let table = self.on(side, &[], || {
             Ok(fs::read_to_string("/proc/thread-self/net/udp")?)
         })?;
@@ -202,14 +211,14 @@ fn drops(table: &str, port: u16) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::net::UdpSocket;
 
     use super::*;
 
     /// Two hosts, if this process may make them.
     #[expect(clippy::print_stdout, reason = "a test tells what it does not test")]
-    pub(in super::super) fn lab() -> Option<Lab> {
+    pub(crate) fn lab() -> Option<Lab> {
         if !getuid().is_root() {
             println!("skipped: needs root for network namespaces");
             return None;
@@ -235,12 +244,12 @@ pub(super) mod tests {
 
     #[test]
     fn only_our_namespaces_are_ours() {
-        assert_eq!(owner("scpeers77x0s"), Pid::from_raw(77));
+        assert_eq!(owner("scbench77x0s"), Pid::from_raw(77));
         for name in [
-            "scpeers77",
-            "scpeersx0s",
+            "scbench77",
+            "scbenchx0s",
             "sc77x0b",
-            "scpeers-1x0r",
+            "scbench-1x0r",
             "eth0",
             "",
         ] {

@@ -12,14 +12,14 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Whether INT or TERM has come.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Starts listening.
     ///
     /// # Errors
     /// When handlers cannot be installed.
-    pub(super) fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&interrupt.0))?;
@@ -28,13 +28,13 @@ impl Interrupt {
     }
 
     /// Whether one has come.
-    pub(super) fn came(&self) -> bool {
+    pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// # Errors
     /// If one has come.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.came() {
             bail!("interrupted");
         }
@@ -45,7 +45,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// As soon as one has come.
-    pub(super) fn sleep(&self, time: Duration) -> Result<()> {
+    pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
             self.check()?;

@@ -12,7 +12,7 @@ use rustix::param::clock_ticks_per_second;
 
 /// What a process has used so far, user and system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CpuTime {
+pub(crate) struct CpuTime {
     /// Each thread that lives, to the nanosecond (/proc/PID/task/TID/schedstat).
     threads: BTreeMap<u32, Duration>,
     /// All threads, also those that have ended, in ticks (/proc/PID/stat).
@@ -24,7 +24,7 @@ impl CpuTime {
     ///
     /// # Errors
     /// If there is no such process.
-    pub(super) fn of(pid: u32) -> Result<Self> {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
         let process = format!("/proc/{pid}");
         Self::read(Path::new(&process)).with_context(|| format!("processor time of process {pid}"))
     }
@@ -47,7 +47,7 @@ impl CpuTime {
     }
 
     /// What it has used since `earlier`: of its threads, or of the ticks where those show more (threads have ended).
-    pub(super) fn since(&self, earlier: &Self) -> Duration {
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
         let threads = self.threads.iter().map(|(id, &time)| {
             let before = earlier.threads.get(id).copied().unwrap_or_default();
             time.saturating_sub(before)
@@ -74,15 +74,26 @@ fn run_time(schedstat: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanoseconds))
 }
 
+/// The thread that calls, for [`of_thread`].
+pub(crate) fn this_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// Time on a core of a thread of this process so far.
+///
+/// # Errors
+/// If there is no such thread.
+pub(crate) fn of_thread(thread: i32) -> Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"))?;
+    run_time(&text).context("a thread's schedstat has no time")
+}
+
 /// What a wake that finds nothing to do costs the calling thread, if it sleeps on a tick of `period` for `wakes` of them.
 ///
 /// # Errors
 /// If the kernel does not tell threads' times.
-pub(super) fn empty_wake(period: Duration, wakes: u32) -> Result<Duration> {
-    let mine = || {
-        let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-        run_time(&text).context("schedstat has no time")
-    };
+pub(crate) fn empty_wake(period: Duration, wakes: u32) -> Result<Duration> {
+    let mine = || of_thread(this_thread());
     let (start, before) = (Instant::now(), mine()?);
     for wake in 1..=wakes {
         sleep((start + period * wake).saturating_duration_since(Instant::now()));

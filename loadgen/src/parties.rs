@@ -31,7 +31,7 @@ const REMAINING: Remaining = Remaining(68_400_000);
 ///
 /// # Errors
 /// Says what the protocol did not take.
-pub(super) fn parties(
+pub fn parties(
     payload_max: usize,
     now: Time,
     rng: &mut dyn CryptoRng,
