@@ -13,107 +13,82 @@ use crate::source::{Due, PayloadSource, Warning};
 
 /// Payloads of one chunk, at most.
 const CHUNK: usize = 48;
+/// Payloads of a chunk where the channel runs: they are still in the first-level cache when they are copied on.
+const CHUNK_HERE: usize = 8;
 /// Chunks under way: a source may be this far ahead.
 const AHEAD: usize = 16;
 
 /// Payloads one after the other, with their lengths and due times (nanoseconds since the source's start).
 #[derive(Debug, Default)]
-pub struct Chunk {
+struct Chunk {
     bytes: Vec<u8>,
     ends: Vec<(usize, Due)>,
-    read: usize,
+    /// How many have been taken, and where the next begins.
+    taken: usize,
+    start: usize,
 }
 
 impl Chunk {
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        self.read = 0;
+        (self.taken, self.start) = (0, 0);
     }
 
-    /// The next payload and when it is due.
-    #[must_use]
-    pub fn front(&self) -> Option<(&[u8], Due)> {
-        let &(end, due) = self.ends.get(self.read)?;
-        let start = self
-            .read
-            .checked_sub(1)
-            .map_or(0, |before| self.ends[before].0);
-        Some((&self.bytes[start..end], due))
-    }
-
-    /// Goes on to the payload after it.
-    pub fn advance(&mut self) {
-        self.read += 1;
+    fn is_used_up(&self) -> bool {
+        self.taken == self.ends.len()
     }
 }
 
-/// What the feeder hands over.
+/// What a thread hands over.
 #[derive(Debug)]
-pub enum Fed {
-    /// Payloads.
+enum Fed {
     Chunk(Chunk),
-    /// What people should know of the source.
     Warning(Warning),
-    /// The source has ended; why, if it failed.
     End(Option<String>),
 }
 
 /// The channel's end of a feeder.
 #[derive(Debug)]
-pub struct Feed(Supply);
+pub struct Feed {
+    supply: Supply,
+    /// What is taken now.
+    chunk: Chunk,
+    warnings: VecDeque<Warning>,
+    end: Option<Option<String>>,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Front<'a> {
+    /// A payload, and when it is due. It stays until [`Feed::advance`].
+    Payload(&'a [u8], Due),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing any more; why, if the source failed.
+    End(Option<String>),
+}
 
 /// Where payloads come from.
-#[derive(Debug)]
 enum Supply {
     Thread(Thread),
-    Here(Box<Here>),
+    /// A source that never blocks.
+    Here(Box<dyn PayloadSource>),
 }
 
 /// A source on a thread of its own.
-#[derive(Debug)]
 struct Thread {
     filled: Receiver<Fed>,
     empty: Sender<Chunk>,
     stop: Arc<AtomicBool>,
 }
 
-/// A source that never blocks.
-struct Here {
-    source: Box<dyn PayloadSource>,
-    /// To be filled again.
-    empty: Chunk,
-    /// To be handed over before the source is asked again.
-    said: VecDeque<Fed>,
-    ended: bool,
-}
-
-impl fmt::Debug for Here {
+impl fmt::Debug for Supply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Here")
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Here {
-    fn next(&mut self) -> Option<Fed> {
-        if let Some(said) = self.said.pop_front() {
-            return Some(said);
-        }
-        if self.ended {
-            return None;
-        }
-        let mut chunk = std::mem::take(&mut self.empty);
-        let end = fill(self.source.as_mut(), &mut chunk);
-        while let Some(warning) = self.source.take_warning() {
-            self.said.push_back(Fed::Warning(warning));
-        }
-        if let Some(end) = end {
-            self.ended = true;
-            self.said.push_back(Fed::End(end));
-        }
-        Some(Fed::Chunk(chunk))
+        f.write_str(match self {
+            Self::Thread(_) => "Supply::Thread",
+            Self::Here(_) => "Supply::Here",
+        })
     }
 }
 
@@ -133,7 +108,7 @@ impl Feed {
                 let Some(mut chunk) = chunks.pop().or_else(|| empty_out.recv_blocking()) else {
                     return;
                 };
-                let end = fill(source.as_mut(), &mut chunk);
+                let end = fill(source.as_mut(), &mut chunk, CHUNK);
                 if filled_in.send_blocking(Fed::Chunk(chunk)).is_err() {
                     return;
                 }
@@ -147,7 +122,7 @@ impl Feed {
             }
         };
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self(Supply::Thread(Thread {
+        Ok(Self::new(Supply::Thread(Thread {
             filled,
             empty,
             stop,
@@ -157,36 +132,82 @@ impl Feed {
     /// Asks `source`, which never blocks, whenever payloads are needed.
     #[must_use]
     pub fn here(source: Box<dyn PayloadSource>) -> Self {
-        Self(Supply::Here(Box::new(Here {
-            source,
-            empty: Chunk::default(),
-            said: VecDeque::new(),
-            ended: false,
-        })))
+        Self::new(Supply::Here(source))
     }
 
-    /// What has been handed over, if anything.
-    pub fn try_recv(&mut self) -> Option<Fed> {
-        match &mut self.0 {
-            Supply::Thread(thread) => thread.filled.try_recv(),
-            Supply::Here(here) => here.next(),
+    fn new(supply: Supply) -> Self {
+        Self {
+            supply,
+            chunk: Chunk::default(),
+            warnings: VecDeque::new(),
+            end: None,
         }
     }
 
-    /// Waits until something is handed over. Cancel-safe.
+    /// What comes next, if it is there.
+    pub fn front(&mut self) -> Front<'_> {
+        while self.chunk.is_used_up() {
+            if let Some(end) = &self.end {
+                return Front::End(end.clone());
+            }
+            if !self
+                .supply
+                .refill(&mut self.chunk, &mut self.warnings, &mut self.end)
+            {
+                return Front::Nothing;
+            }
+        }
+        let (end, due) = self.chunk.ends[self.chunk.taken];
+        Front::Payload(&self.chunk.bytes[self.chunk.start..end], due)
+    }
+
+    /// Goes on to what comes after the payload.
+    pub fn advance(&mut self) {
+        if let Some(&(end, _)) = self.chunk.ends.get(self.chunk.taken) {
+            (self.chunk.taken, self.chunk.start) = (self.chunk.taken + 1, end);
+        }
+    }
+
+    /// What people should know of the source, each once.
+    pub fn take_warning(&mut self) -> Option<Warning> {
+        self.warnings.pop_front()
+    }
+
+    /// Waits until something may come. Cancel-safe.
     pub async fn ready(&mut self) {
-        if let Supply::Thread(thread) = &mut self.0 {
+        if let Supply::Thread(thread) = &mut self.supply {
             thread.filled.ready().await;
         }
     }
+}
 
-    /// Gives an emptied chunk back to be filled again.
-    pub fn recycle(&mut self, mut chunk: Chunk) {
-        chunk.clear();
-        match &mut self.0 {
-            Supply::Thread(thread) => drop(thread.empty.try_send(chunk)),
-            Supply::Here(here) => here.empty = chunk,
+impl Supply {
+    /// Gets other payloads instead of the used-up `chunk`, or whatever else there is; false if there is nothing.
+    fn refill(
+        &mut self,
+        chunk: &mut Chunk,
+        warnings: &mut VecDeque<Warning>,
+        end: &mut Option<Option<String>>,
+    ) -> bool {
+        match self {
+            Self::Here(source) => {
+                *end = fill(source.as_mut(), chunk, CHUNK_HERE);
+                warnings.extend(std::iter::from_fn(|| source.take_warning()));
+            }
+            Self::Thread(thread) => match thread.filled.try_recv() {
+                None => return false,
+                Some(Fed::Warning(warning)) => warnings.push_back(warning),
+                Some(Fed::End(why)) => *end = Some(why),
+                Some(Fed::Chunk(filled)) => {
+                    let used = std::mem::replace(chunk, filled);
+                    // The first has never held any.
+                    if !used.ends.is_empty() {
+                        let _ = thread.empty.try_send(used);
+                    }
+                }
+            },
         }
+        true
     }
 }
 
@@ -196,10 +217,10 @@ impl Drop for Thread {
     }
 }
 
-/// Fills a chunk. A source without due times gives one payload at a time, since the next may be long in coming. Returns how the source ended, if it did.
-fn fill(source: &mut dyn PayloadSource, chunk: &mut Chunk) -> Option<Option<String>> {
+/// Fills a chunk with up to `most` payloads. A source without due times gives one payload at a time, since the next may be long in coming. Returns how the source ended, if it did.
+fn fill(source: &mut dyn PayloadSource, chunk: &mut Chunk, most: usize) -> Option<Option<String>> {
     chunk.clear();
-    while chunk.ends.len() < CHUNK {
+    while chunk.ends.len() < most {
         match source.next(&mut chunk.bytes) {
             Ok(Some(due)) => chunk.ends.push((chunk.bytes.len(), due)),
             Ok(None) => return Some(None),

@@ -1,14 +1,14 @@
 //! Where a sending channel's payloads come from: a socket, or a feeder.
 
-use std::collections::VecDeque;
-
 use sealcast_net::{RecvBatch, UdpReceiver, clock, shard};
 use sealcast_proto::ids::Time;
 
-use crate::feeder::{Chunk, Fed, Feed};
+use crate::feeder::{Feed, Front};
+use crate::histogram::Histogram;
 use crate::lanes::Hand;
 use crate::pacer::{Pacer, Pacing};
 use crate::source::{Due, Warning};
+use crate::ts::jitter::PcrJitter;
 use crate::{rtp, scratch};
 
 /// How RTP input is taken.
@@ -35,6 +35,8 @@ struct Intake {
     pacer: Option<Pacer>,
     /// When the first payload was there that [`Ingest::take_age`] has not told of; by the clock of its kind of input.
     oldest: Option<u64>,
+    jitter: PcrJitter,
+    pcr_jitter: Histogram,
 }
 
 /// What was not taken.
@@ -73,12 +75,8 @@ enum From {
 #[derive(Debug)]
 struct FeedInput {
     feed: Feed,
-    chunk: Option<Chunk>,
     /// Boot clock at the source's time 0.
     start: u64,
-    /// Why the source ended, if it has.
-    end: Option<Option<String>>,
-    warnings: VecDeque<Warning>,
 }
 
 /// Where in the receive batch the next payload lies.
@@ -119,10 +117,7 @@ impl Ingest {
     pub fn feed(feed: Feed, payload_max: usize) -> Self {
         let from = From::Feed(FeedInput {
             feed,
-            chunk: None,
             start: clock::boottime(),
-            end: None,
-            warnings: VecDeque::new(),
         });
         Self::new(from, payload_max)
     }
@@ -133,6 +128,8 @@ impl Ingest {
             counts: IngestCounts::default(),
             pacer: None,
             oldest: None,
+            jitter: PcrJitter::default(),
+            pcr_jitter: Histogram::default(),
         };
         Self { from, intake }
     }
@@ -163,6 +160,12 @@ impl Ingest {
         }
     }
 
+    /// How far clock references were from their places in time when they were taken.
+    #[must_use]
+    pub fn pcr_jitter(&self) -> Histogram {
+        self.intake.pcr_jitter
+    }
+
     /// Time is counted from now on: sending could not begin before.
     pub fn restart_clock(&mut self) {
         if let From::Feed(input) = &mut self.from {
@@ -174,7 +177,7 @@ impl Ingest {
     pub fn take_warning(&mut self) -> Option<Warning> {
         match &mut self.from {
             From::Udp { .. } => None,
-            From::Feed(input) => input.warnings.pop_front(),
+            From::Feed(input) => input.feed.take_warning(),
         }
     }
 
@@ -254,6 +257,10 @@ impl Intake {
         if let Some(pacer) = &mut self.pacer {
             pacer.admit(now, payload.len()).map_err(Filled::Paced)?;
         }
+        let ts = rtp::payload(payload).unwrap_or(payload);
+        if let Some(jitter) = self.jitter.push(ts, now.0) {
+            self.pcr_jitter.record(jitter);
+        }
         hand.push(payload);
         Ok(())
     }
@@ -300,44 +307,33 @@ fn take_datagrams(
 
 impl FeedInput {
     async fn ready(&mut self, paced: bool) {
-        match self.chunk.as_ref().and_then(Chunk::front) {
-            Some((_, Due::At(due))) if !paced => shard::sleep_until(self.start + due).await,
-            Some(_) => {}
-            None if self.end.is_some() => {}
-            None => self.feed.ready().await,
-        }
+        let due = match self.feed.front() {
+            Front::Payload(_, Due::At(due)) if !paced => self.start + due,
+            Front::Payload(..) | Front::End(_) => return,
+            Front::Nothing => return self.feed.ready().await,
+        };
+        shard::sleep_until(due).await;
     }
 
     fn fill(&mut self, intake: &mut Intake, hand: &mut Hand, now: Time) -> Filled {
         loop {
-            if self.chunk.is_none() {
-                match self.feed.try_recv() {
-                    Some(Fed::Chunk(next)) => self.chunk = Some(next),
-                    Some(Fed::Warning(warning)) => self.warnings.push_back(warning),
-                    Some(Fed::End(why)) => self.end = Some(why),
-                    None => return self.end.clone().map_or(Filled::Drained, Filled::End),
-                }
-            }
-            let Some(current) = &mut self.chunk else {
-                continue;
+            let (payload, due) = match self.feed.front() {
+                Front::Payload(payload, due) => (payload, due),
+                Front::Nothing => return Filled::Drained,
+                Front::End(why) => return Filled::End(why),
             };
-            while let Some((payload, due)) = current.front() {
-                let there = match due {
-                    Due::At(due) if intake.pacer.is_none() => self.start + due,
-                    _ => now.0,
-                };
-                if there > now.0 {
-                    return Filled::Drained;
-                }
-                if let Err(filled) = intake.offer(payload, hand, now) {
-                    return filled;
-                }
-                intake.oldest = intake.oldest.or(Some(there));
-                current.advance();
+            let there = match due {
+                Due::At(due) if intake.pacer.is_none() => self.start + due,
+                _ => now.0,
+            };
+            if there > now.0 {
+                return Filled::Drained;
             }
-            if let Some(done) = self.chunk.take() {
-                self.feed.recycle(done);
+            if let Err(filled) = intake.offer(payload, hand, now) {
+                return filled;
             }
+            intake.oldest = intake.oldest.or(Some(there));
+            self.feed.advance();
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::link::{ChannelLink, LinkEvent};
 use crate::meter::ChannelMeter;
 use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
-use crate::ts::jitter::PcrJitter;
 
 /// Everything one sending channel runs on. Lives on one shard.
 pub struct SendChannel {
@@ -123,8 +122,6 @@ struct Course {
     leg_errors: [u64; 2],
     oversize_told: bool,
     latency: Histogram,
-    jitter: PcrJitter,
-    pcr_jitter: Histogram,
 }
 
 fn now() -> Time {
@@ -148,8 +145,6 @@ impl SendChannel {
             leg_errors: [0; 2],
             oversize_told: false,
             latency: Histogram::default(),
-            jitter: PcrJitter::default(),
-            pcr_jitter: Histogram::default(),
         };
         let why = loop {
             let wake = self.wait(&mut course).await;
@@ -301,7 +296,7 @@ impl SendChannel {
             input_malformed: counts.malformed,
             leg_errors: course.leg_errors,
             latency: course.latency,
-            pcr_jitter: course.pcr_jitter,
+            pcr_jitter: self.ingest.pcr_jitter(),
             finished,
         }
     }

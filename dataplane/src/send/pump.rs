@@ -10,7 +10,7 @@ use super::{Course, SendChannel, SendEvent, now};
 use crate::batch::SealBatch;
 use crate::ingest::Filled;
 use crate::lanes::send_runs;
-use crate::{rtp, scratch};
+use crate::scratch;
 
 /// Batches sealed in a row before the link and the clock are looked at again.
 const BATCHES_PER_TURN: usize = 16;
@@ -33,7 +33,6 @@ impl SendChannel {
             let first = course.hand.next;
             filled = self.ingest.fill(&mut course.hand);
             found |= !course.hand.is_empty();
-            self.measure(now, course);
             if let Err(NotSending::NoKey | NotSending::Stopped) =
                 self.seal_and_send(now, course).await
             {
@@ -108,16 +107,6 @@ impl SendChannel {
         let mut note = noting(&self.legs, &mut course.leg_errors, &mut self.on_event);
         for lane in &mut self.lanes {
             lane.finish(&mut note).await;
-        }
-    }
-
-    /// Notes how far clock references are from their places in time.
-    fn measure(&mut self, now: Time, course: &mut Course) {
-        for payload in course.hand.batches.iter().flat_map(SealBatch::payloads) {
-            let ts = rtp::payload(payload).unwrap_or(payload);
-            if let Some(jitter) = course.jitter.push(ts, now.0) {
-                course.pcr_jitter.record(jitter);
-            }
         }
     }
 }
