@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::thread;
 
 use sealcast_net::UdpSender;
@@ -12,26 +13,44 @@ use crate::rtp::{self, RtpWriter};
 
 /// Buffers under way to a file writer.
 const WRITES: usize = 256;
+/// Bytes that leave with about one call.
+const LARGE: usize = 60_000;
 
 /// Payloads on their way out, one after the other.
 #[derive(Debug, Default)]
 pub struct OutBatch {
     bytes: Vec<u8>,
     lengths: Vec<usize>,
+    /// Where payloads with clock references lie.
+    clocked: Vec<Range<usize>>,
 }
 
 impl OutBatch {
-    /// Copies a payload in.
-    pub fn push(&mut self, payload: &[u8]) {
-        self.bytes.extend_from_slice(payload);
-        self.lengths.push(payload.len());
+    /// Copies a payload in; `clocked`: it may have clock references.
+    pub fn push(&mut self, payload: &[u8], clocked: bool) {
+        self.push_parts(payload, &[], clocked);
     }
 
     /// Copies a payload in that lies in two parts.
-    pub fn push_parts(&mut self, front: &[u8], back: &[u8]) {
+    pub fn push_parts(&mut self, front: &[u8], back: &[u8], clocked: bool) {
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(front);
         self.bytes.extend_from_slice(back);
         self.lengths.push(front.len() + back.len());
+        if clocked {
+            self.clocked.push(start..self.bytes.len());
+        }
+    }
+
+    /// Whether it should leave before more comes: then what is in it is still in the cache.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE
+    }
+
+    /// The payloads that may have clock references.
+    pub fn clocked(&self) -> impl Iterator<Item = &[u8]> {
+        self.clocked.iter().map(|range| &self.bytes[range.clone()])
     }
 
     /// Whether there is nothing in it.
@@ -53,6 +72,7 @@ impl OutBatch {
     fn clear(&mut self) {
         self.bytes.clear();
         self.lengths.clear();
+        self.clocked.clear();
     }
 }
 
@@ -197,7 +217,7 @@ async fn send(socket: &mut UdpSender, batch: &OutBatch) -> u64 {
 fn frame(writer: &mut RtpWriter, batch: &OutBatch, framed: &mut OutBatch, now: u64) {
     for payload in batch.iter() {
         if rtp::payload(payload).is_some() {
-            framed.push(payload);
+            framed.push(payload, false);
             continue;
         }
         let start = framed.bytes.len();

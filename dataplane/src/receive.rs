@@ -90,12 +90,13 @@ impl Delivered {
         if self.first_packet_ns.is_none() {
             self.first_packet_ns = Some(clock::boottime() - self.start);
         }
-        self.checker.push(rtp::payload(payload).unwrap_or(payload));
+        let ts = rtp::payload(payload).unwrap_or(payload);
+        let clocked = self.checker.push(ts);
         match &mut self.smoother {
-            Some(smoother) => smoother.push(payload, self.arrival),
+            Some(smoother) => smoother.push(payload, clocked, self.arrival),
             None => {
                 self.oldest = self.oldest.or(Some(self.arrival));
-                self.out.push(payload);
+                self.out.push(payload, clocked);
             }
         }
     }
@@ -121,7 +122,7 @@ impl Delivered {
 
     /// What leaves now.
     fn measure(&mut self, now: u64) {
-        for payload in self.out.iter() {
+        for payload in self.out.clocked() {
             let ts = rtp::payload(payload).unwrap_or(payload);
             if let Some(jitter) = self.jitter.push(ts, now) {
                 self.pcr_jitter.record(jitter);
@@ -152,7 +153,9 @@ impl ReceiveChannel {
             let wait = self.wait(publish, more, delivered.next_due(), &mut coalesce);
             stopping = matches!(wait.await, Wake::Stop);
             self.handle_keys(&mut delivered);
-            more = self.drain_all(&mut delivered, &mut coalesce);
+            let found;
+            (found, more) = self.drain_all(&mut delivered).await;
+            coalesce.looked(found);
             let now = now();
             self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
                 delivered.take(payload)
@@ -242,24 +245,29 @@ impl ReceiveChannel {
         }
     }
 
-    /// Receives what the legs have; whether there may be more.
-    fn drain_all(&mut self, delivered: &mut Delivered, coalesce: &mut Coalesce) -> bool {
+    /// Receives what the legs have; whether there was something, and whether there may be more.
+    async fn drain_all(&mut self, delivered: &mut Delivered) -> (bool, bool) {
         let mut batch = scratch::take_received();
-        let datagrams = self.receiver.stats().datagrams;
-        let mut more = false;
+        let (mut found, mut more) = (false, false);
         for leg in 0..self.legs.len() {
-            more |= self.drain(leg, &mut batch, delivered);
+            let drained = self.drain(leg, &mut batch, delivered).await;
+            (found, more) = (found | drained.0, more | drained.1);
         }
         scratch::put_received(batch);
-        coalesce.looked(self.receiver.stats().datagrams > datagrams);
-        more
+        (found, more)
     }
 
-    /// Receives what a leg has, a bounded number of calls; whether there may be more. A leg that fails does not stop the other.
-    fn drain(&mut self, leg: usize, batch: &mut RecvBatch, delivered: &mut Delivered) -> bool {
-        for _ in 0..CALLS_PER_TURN {
+    /// Receives what a leg has, a bounded number of calls; whether there was something, and whether there may be more. A leg that
+    /// fails does not stop the other.
+    async fn drain(
+        &mut self,
+        leg: usize,
+        batch: &mut RecvBatch,
+        delivered: &mut Delivered,
+    ) -> (bool, bool) {
+        for call in 0..CALLS_PER_TURN {
             let Ok(1..) = self.legs[leg].recv(batch) else {
-                return false;
+                return (call > 0, false);
             };
             let now = now();
             let age = |arrival| clock::realtime().saturating_sub(arrival);
@@ -276,12 +284,15 @@ impl ReceiveChannel {
                     self.rng.as_mut(),
                     deliver,
                 );
+                if delivered.out.is_large() {
+                    self.flush(delivered).await;
+                }
             }
             if !self.legs[leg].may_have_more() {
-                return false;
+                return (true, false);
             }
         }
-        true
+        (true, true)
     }
 
     fn send_outputs(&mut self) {

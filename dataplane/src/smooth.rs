@@ -31,6 +31,8 @@ struct Waiting {
     len: usize,
     came: u64,
     due: u64,
+    /// It may have clock references.
+    clocked: bool,
 }
 
 /// Spaces payloads. Times are nanoseconds of any steady clock.
@@ -118,11 +120,19 @@ impl Smoother {
         }
     }
 
-    /// Takes a payload in that came `now`.
-    pub fn push(&mut self, payload: &[u8], now: u64) {
+    /// Takes a payload in that came `now`; `clocked`: it may have clock references.
+    pub fn push(&mut self, payload: &[u8], clocked: bool, now: u64) {
         let ts = rtp::payload(payload).unwrap_or(payload);
         self.flow.saw(payload.len(), now);
-        self.follow(ts, now);
+        if clocked {
+            self.follow(ts, now);
+        }
+        if self
+            .clock
+            .is_some_and(|clock| clock.is_silent(now, self.delay))
+        {
+            self.clock = None;
+        }
         let due = match &self.clock {
             Some(clock) => clock.place_of(self.position).saturating_add(self.delay),
             None => self.spread(payload.len(), now),
@@ -136,6 +146,7 @@ impl Smoother {
             len,
             came: now,
             due,
+            clocked,
         });
     }
 
@@ -173,7 +184,7 @@ impl Smoother {
     }
 
     fn take(&mut self, out: &mut OutBatch) {
-        let Some(Waiting { len, .. }) = self.waiting.pop_front() else {
+        let Some(Waiting { len, clocked, .. }) = self.waiting.pop_front() else {
             return;
         };
         let (front, back) = self.bytes.as_slices();
@@ -181,7 +192,7 @@ impl Smoother {
             &front[..len.min(front.len())],
             &back[..len.saturating_sub(front.len())],
         );
-        out.push_parts(front, back);
+        out.push_parts(front, back, clocked);
         self.bytes.drain(..len);
     }
 
@@ -198,7 +209,6 @@ impl Smoother {
         for (offset, reference) in clock_references(ts) {
             let Some(pcr) = reference.pcr else { continue };
             let byte = self.position + offset as u64;
-            let silent = |clock: &Clock| now.saturating_sub(clock.place) > SECOND + 2 * self.delay;
             match &mut self.clock {
                 Some(clock) if clock.pid == reference.pid => {
                     if reference.discontinuity
@@ -207,20 +217,19 @@ impl Smoother {
                         *clock = Clock::begin(reference.pid, pcr, byte, now);
                     }
                 }
-                Some(clock) if !silent(clock) => {}
+                Some(clock) if !clock.is_silent(now, self.delay) => {}
                 other => *other = Some(Clock::begin(reference.pid, pcr, byte, now)),
             }
-        }
-        if self
-            .clock
-            .is_some_and(|clock| now.saturating_sub(clock.place) > SECOND + 2 * self.delay)
-        {
-            self.clock = None;
         }
     }
 }
 
 impl Clock {
+    /// Whether no reference has come for long.
+    fn is_silent(&self, now: u64, delay: u64) -> bool {
+        now.saturating_sub(self.place) > SECOND + 2 * delay
+    }
+
     fn begin(pid: u16, pcr: Pcr, byte: u64, now: u64) -> Self {
         Self {
             pid,

@@ -35,7 +35,7 @@ fn smoothed(
     };
     for (at, payload) in arrivals {
         release(smoother, *at);
-        smoother.push(payload, *at);
+        smoother.push(payload, true, *at);
     }
     release(smoother, u64::MAX - SECOND);
     assert!(smoother.waiting.is_empty() && smoother.bytes.is_empty());

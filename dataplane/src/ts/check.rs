@@ -31,14 +31,19 @@ impl Default for ContinuityChecker {
 }
 
 impl ContinuityChecker {
-    /// Looks at a payload.
-    pub fn push(&mut self, payload: &[u8]) {
+    /// Looks at a payload; whether there is a clock reference in it.
+    pub fn push(&mut self, payload: &[u8]) -> bool {
+        let mut clocked = false;
         for packet in payload.chunks(PACKET) {
             match TsPacket::parse(packet) {
-                Some(packet) => self.packet(packet),
+                Some(packet) => {
+                    clocked |= packet.pcr.is_some();
+                    self.packet(packet);
+                }
                 None => self.sync_losses += 1,
             }
         }
+        clocked
     }
 
     fn packet(&mut self, packet: TsPacket) {
@@ -102,7 +107,9 @@ mod tests {
 
     fn errors(packets: &[[u8; PACKET]]) -> u64 {
         let mut checker = ContinuityChecker::default();
-        packets.iter().for_each(|packet| checker.push(packet));
+        for packet in packets {
+            assert!(!checker.push(packet), "no clock");
+        }
         checker.errors()
     }
 
