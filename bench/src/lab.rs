@@ -95,15 +95,6 @@ impl Lab {
         format!("{}{}", self.prefix, side.letter())
     }
 
-    /// Makes a host's interface cut batches into single datagrams before it sends them: receivers get each on its own.
-    ///
-    /// # Errors
-    /// If the kernel, or iproute2, does not know how.
-    pub(crate) fn cut_batches(&self, side: Side) -> Result<()> {
-        let name = self.name(side);
-        ip(&format!("-n {name} link set {INTERFACE} gso_max_segs 1"))
-    }
-
     /// Acts on a thread that is on one of the hosts, and on these cores, if any are named. Programs that it starts are there, too,
     /// and sockets that it opens stay there.
     ///

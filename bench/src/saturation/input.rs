@@ -1,13 +1,15 @@
 //! A channel that gets single datagrams, as encoders send them, at set rates; it seals them and sends them on while its keys
-//! change. They come from another host whose interface cuts the generator's batches: every one arrives on its own.
+//! change. The generator sends batches over loopback, and the kernel cuts them, since the channel's socket does not take any here:
+//! every datagram is received on its own.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_lite::future::or;
+use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
 use sealcast_dataplane::ingest::{Header, Ingest};
 use sealcast_dataplane::status::Published;
 use sealcast_net::mailbox::Receiver as Stop;
@@ -17,7 +19,6 @@ use super::content::{Content, PAYLOAD};
 use super::sending::Numbers;
 use super::stage::{BUFFER, Stage, keys, sending, sends};
 use crate::cpu;
-use crate::lab::Side;
 
 const PORT: u16 = 5000;
 /// Before a channel is measured, and after.
@@ -55,7 +56,7 @@ struct Far {
 pub(super) fn taken(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<Taken> {
     let keys = keys(stage.options.receive_core)?;
     let (thread, status) = (Arc::new(AtomicI32::new(0)), Published::default());
-    let input = SocketAddr::from((Side::Sender.ip(), PORT));
+    let input = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let channel = {
         let (link, group, status) = (sends(&keys), stage.group(), status.clone());
         let thread = Arc::clone(&thread);
@@ -64,6 +65,7 @@ pub(super) fn taken(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<T
             let mut options = GroupOptions::new(input);
             options.buffer = BUFFER;
             let socket = UdpReceiver::bind(&options)?;
+            setsockopt(&socket, UdpGroSegment, &false).context("UDP_GRO")?;
             let ingest = Ingest::udp(socket, false, Header::Keep, PAYLOAD);
             let mut channel = sending(link, ingest, &group, BUDGET, status, stop)?;
             channel.start_delay = None;

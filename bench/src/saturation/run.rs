@@ -12,7 +12,7 @@ use super::stage::Stage;
 use super::{input, receiving, sending};
 use crate::host::Host;
 use crate::interrupt::Interrupt;
-use crate::lab::{Lab, Side};
+use crate::lab::Lab;
 use crate::record::{Origin, Record};
 
 const SYSCTL: &str = "/proc/sys/net/core/rmem_max";
@@ -79,9 +79,7 @@ fn measure(options: &Options, lab: &Lab, interrupt: &Interrupt) -> Result<Rounds
         bar.inc(1);
     }
     if wanted(Part::Input) {
-        // From here on the far host cuts what it sends.
-        lab.cut_batches(Side::Receiver)?;
-        let stage = Stage::open(lab, Path::Veth, options, interrupt)?;
+        let stage = Stage::open(lab, Path::Lo, options, interrupt)?;
         for round in 1..=options.rounds {
             bar.set_message(format!("round {round}: single datagrams"));
             for &rate in &options.input_rates {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use futures_lite::future::or;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_dataplane::batch::SealBatch;
@@ -168,11 +167,8 @@ async fn listen(socket: &mut UdpReceiver, seen: &Seen, mut stop: Stop<()>) -> Re
         if stop.try_recv().is_some() {
             return Ok(());
         }
+        // Never sleeps, as a network card: waking it would cost the sender more than sending.
         if socket.recv(&mut batch)? == 0 {
-            let stopped = async {
-                stop.ready().await;
-            };
-            or(async { drop(socket.readable().await) }, stopped).await;
             continue;
         }
         let mut missing = 0;

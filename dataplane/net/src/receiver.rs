@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::mem::zeroed;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 
 use glommio::io::PollableFd;
 
@@ -164,6 +164,13 @@ impl UdpReceiver {
     #[must_use]
     pub fn may_have_more(&self) -> bool {
         self.full
+    }
+}
+
+impl AsFd for UdpReceiver {
+    /// For socket options that are not here.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
     }
 }
 
