@@ -6,6 +6,7 @@
 //! | `clock.rs` | the processor's clock, measured: cycles without hardware counters |
 //! | `stats.rs` | medians and spreads |
 //! | `host.rs` | what a number depends on besides the code; pinning to a core |
+//! | `progress.rs` | how far a bench is, on a terminal |
 //! | `record.rs` | a whole run as JSON: command, date, host, rows |
 //! | `table.rs` | tables as Markdown |
 //! | `plot.rs` | lines and bars as SVG |
@@ -32,6 +33,7 @@ mod interrupt;
 mod lab;
 pub mod peers;
 pub mod plot;
+mod progress;
 pub mod record;
 pub mod saturation;
 pub mod stats;

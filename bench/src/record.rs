@@ -75,22 +75,26 @@ fn quoted(word: String) -> String {
 
 /// A run: its origin, and its rows.
 #[derive(Debug, Serialize)]
-pub struct Record<'a, Row> {
-    /// Where the numbers come from.
+struct Record<'a, Row> {
     #[serde(flatten)]
-    pub origin: &'a Origin,
-    /// The numbers.
-    pub rows: &'a [Row],
+    origin: &'a Origin,
+    rows: &'a [Row],
 }
 
-impl<Row: Serialize> Record<'_, Row> {
-    /// The record as a JSON document of several lines.
-    ///
-    /// # Errors
-    /// If a row cannot be written as JSON.
-    pub fn json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
+/// A run as it is printed: as a JSON document of several lines, or for people, whom `text` tells of the rows.
+///
+/// # Errors
+/// If a row cannot be written as JSON.
+pub fn printed<Row: Serialize>(
+    json: bool,
+    origin: &Origin,
+    rows: &[Row],
+    text: impl FnOnce(&[Row]) -> String,
+) -> serde_json::Result<String> {
+    if json {
+        return Ok(serde_json::to_string_pretty(&Record { origin, rows })? + "\n");
     }
+    Ok(format!("{origin}\n{}", text(rows)))
 }
 
 #[cfg(test)]
@@ -110,14 +114,12 @@ mod tests {
     #[test]
     fn a_record_is_one_document() {
         let origin = Origin::new(Host::pinned(None).unwrap(), vec!["ring: 1".to_owned()]);
-        let rows = [7, 8];
-        let record = Record {
-            origin: &origin,
-            rows: &rows,
-        };
-        let json: serde_json::Value = serde_json::from_str(&record.json().unwrap()).unwrap();
+        let text = |rows: &[i32]| format!("{} rows", rows.len());
+        let print = |json| printed(json, &origin, &[7, 8], text).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&print(true)).unwrap();
         assert_eq!(json["rows"][1], 8);
         assert_eq!(json["versions"][0], "ring: 1");
         assert!(json["host"]["kernel"].is_string() && json["date"].is_string());
+        assert!(print(false).ends_with("- ring: 1\n\n2 rows"));
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::report::{self, Row};
 use super::{Field, Key, Op, Options, agree, contenders, measure};
 use crate::host::Host;
-use crate::record::{Origin, Record};
+use crate::record::{Origin, printed};
 
 /// Runs the bench, and says what is to be printed.
 ///
@@ -33,14 +33,7 @@ pub fn run(options: &Options) -> Result<String> {
     if let Some(file) = &options.plot {
         report::plot(file, &rows)?;
     }
-    if options.json {
-        let record = Record {
-            origin: &origin,
-            rows: &rows,
-        };
-        return Ok(record.json()? + "\n");
-    }
-    Ok(format!("{origin}\n{}", report::text(&rows)))
+    Ok(printed(options.json, &origin, &rows, report::text)?)
 }
 
 /// The values, each as often as it comes first.

@@ -6,7 +6,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::contender::{Contender, Name};
 use super::options::Options;
@@ -19,7 +18,8 @@ use crate::cpu;
 use crate::host::{self, Host};
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
-use crate::record::{Origin, Record};
+use crate::progress::progress;
+use crate::record::{Origin, printed};
 
 /// The tick whose cost is told, and for how many of them it is measured in a round.
 const TICK: Duration = Duration::from_millis(2);
@@ -72,14 +72,7 @@ pub fn run(options: &Options) -> Result<String> {
     if let Some(file) = &options.plot {
         report::plot(file, &rows)?;
     }
-    if options.json {
-        let record = Record {
-            origin: &origin,
-            rows: &rows,
-        };
-        return Ok(record.json()? + "\n");
-    }
-    Ok(format!("{origin}\n{}", report::text(&rows)))
+    Ok(printed(options.json, &origin, &rows, report::text)?)
 }
 
 /// Who can take part, and what is told of them: versions, or why they cannot.
@@ -185,15 +178,6 @@ fn empty_wake(core: usize) -> Result<Duration> {
     };
     let measured = thread::spawn(measure).join();
     measured.unwrap_or_else(|_| Err(anyhow!("measuring an empty wake failed")))
-}
-
-/// A line on a terminal; nothing elsewhere.
-fn progress(turns: usize) -> ProgressBar {
-    let bar = ProgressBar::new(turns as u64);
-    let style = ProgressStyle::with_template("{pos}/{len} [{elapsed}, {eta} to go] {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
 }
 
 #[cfg(test)]

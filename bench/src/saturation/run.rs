@@ -3,7 +3,6 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::content::Content;
 use super::options::{Options, Part, Path};
@@ -13,7 +12,8 @@ use super::{input, receiving, sending};
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
-use crate::record::{Origin, Record};
+use crate::progress::progress;
+use crate::record::{Origin, printed};
 
 const SYSCTL: &str = "/proc/sys/net/core/rmem_max";
 
@@ -43,20 +43,13 @@ pub fn run(options: &Options) -> Result<String> {
     let (origin, lab) = (Origin::new(host, told), Lab::new()?);
     let rounds = measure(options, &lab, &interrupt)?;
     let rows = report::rows(&rounds);
-    if options.json {
-        let record = Record {
-            origin: &origin,
-            rows: &rows,
-        };
-        return Ok(record.json()? + "\n");
-    }
-    Ok(format!("{origin}\n{}", report::text(&rows)))
+    Ok(printed(options.json, &origin, &rows, report::text)?)
 }
 
 fn measure(options: &Options, lab: &Lab, interrupt: &Interrupt) -> Result<Rounds> {
     let (content, mut rounds) = (Content::new(), Rounds::default());
     let wanted = |part| options.parts.contains(&part);
-    let bar = progress(u64::from(options.rounds));
+    let bar = progress(usize::from(options.rounds));
     for round in 1..=options.rounds {
         for &path in &options.paths {
             let stage = Stage::open(lab, path, options, interrupt)?;
@@ -92,13 +85,4 @@ fn measure(options: &Options, lab: &Lab, interrupt: &Interrupt) -> Result<Rounds
     }
     bar.finish_and_clear();
     Ok(rounds)
-}
-
-/// A line on a terminal; nothing elsewhere.
-fn progress(rounds: u64) -> ProgressBar {
-    let bar = ProgressBar::new(rounds);
-    let style = ProgressStyle::with_template("{pos}/{len} [{elapsed}] {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(std::time::Duration::from_secs(1));
-    bar
 }
