@@ -86,14 +86,17 @@ impl Storage for Folder {
     type File = File;
 
     fn create(&mut self, name: &str) -> io::Result<File> {
+        let path = self.0.join(name);
         // Who watched what is for nobody else's eyes.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(self.0.join(name))?;
-        // The name must be as durable as what is in it.
-        File::open(&self.0)?.sync_all()?;
+            .open(&path)?;
+        // The name must be as durable as what is in it. If it is not, the next try makes it anew.
+        File::open(&self.0)
+            .and_then(|folder| folder.sync_all())
+            .inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(file)
     }
 }
