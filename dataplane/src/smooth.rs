@@ -16,9 +16,9 @@ use crate::ts::packet::{Pcr, clock_references};
 pub const BURST: usize = 7;
 /// The longest delay that can be asked for.
 pub const DELAY_MAX: Duration = Duration::from_secs(1);
-/// Between two departures: a wake costs more than many packets do. Above the rate at which [`BURST`] payloads take so long (147 Mbit/s)
-/// more leave at once.
-const GAP: u64 = 500_000;
+/// Payloads leave at multiples of this, so that all channels of a shard leave in one wake, which costs more than many packets do.
+/// Above the rate at which [`BURST`] payloads take so long (147 Mbit/s) more leave at once.
+const TICK: u64 = 500_000;
 /// A longer step between two references is a discontinuity, and so much silence the end of a clock.
 const STEP_MAX: u64 = Pcr::HZ;
 const SECOND: u64 = 1_000_000_000;
@@ -154,11 +154,11 @@ impl Smoother {
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
         let first = self.waiting.front()?;
-        Some(first.due.max(self.not_before))
+        Some(first.due.max(self.not_before).next_multiple_of(TICK))
     }
 
-    /// Moves payloads that are due to `out`: a burst, or what comes in two gaps if that is more, so that it catches up after a stall.
-    /// The next have to wait for the gap. Returns when the first of them came, if any are due.
+    /// Moves payloads that are due to `out`: a burst, or what comes in two ticks if that is more, so that it catches up after a stall.
+    /// The next have to wait for the next tick. Returns when the first of them came, if any are due.
     pub fn release(&mut self, now: u64, out: &mut OutBatch) -> Option<u64> {
         let oldest = self.waiting.front().filter(|first| first.due <= now)?.came;
         if self.not_before > now {
@@ -167,12 +167,12 @@ impl Smoother {
         let (mut count, mut bytes) = (0, 0);
         while let Some(first) = self.waiting.front()
             && first.due <= now
-            && (count < BURST || (1..2 * GAP).contains(&self.flow.time_of(bytes)))
+            && (count < BURST || (1..2 * TICK).contains(&self.flow.time_of(bytes)))
         {
             (count, bytes) = (count + 1, bytes + first.len);
             self.take(out);
         }
-        self.not_before = now + GAP;
+        self.not_before = now / TICK * TICK + TICK;
         Some(oldest)
     }
 

@@ -92,10 +92,10 @@ fn a_ts_leaves_as_its_encoder_spaced_it() {
         let left = smoothed(&mut Smoother::new(DELAY), &arrivals, 0);
         assert_eq!(bytes(&left), bytes(&encoded));
         let (before, after) = (jitter(&arrivals), jitter(&left));
-        // What remains is that a reference leaves with the beginning of its payload, and that payloads between two departures wait.
+        // What remains is that a reference leaves with the beginning of its payload, and that payloads wait for a tick.
         let payload = 1316 * 8 * SECOND / rate;
         assert!(
-            before > 3 * MS && after < payload.max(GAP) + 120_000,
+            before > 3 * MS && after < payload.max(TICK) + 120_000,
             "{rate}: {before} -> {after} ns"
         );
         assert!(largest_burst(&left) <= BURST);
@@ -135,7 +135,7 @@ fn without_a_clock_bursts_are_spread() {
     let left = smoothed(&mut Smoother::new(DELAY), &arrivals, 0);
     assert_eq!(bytes(&left), bytes(&encoded));
     let steady = &left[1000..];
-    // Two come in a gap.
+    // Two come in a tick.
     assert!(largest_burst(steady) <= 3, "{}", largest_burst(steady));
     let waited = left
         .iter()
