@@ -21,7 +21,7 @@ pub enum OpenError {
     Io(#[from] io::Error),
     /// Nothing is fragmented.
     #[error(
-        "payloads of {len} bytes do not fit the path to {target}: choose a size up to {max}, or a larger MTU"
+        "payloads of {len} bytes do not fit the path to {target}: choose a size up to {max}, a trace without longer ones, or a larger MTU"
     )]
     TooLong {
         /// As asked for.

@@ -20,6 +20,7 @@ pub mod scenario;
 pub mod schedule;
 mod sink;
 pub mod soak;
+pub mod source;
 pub mod stamp;
 pub mod trace;
 pub mod verify;

@@ -15,8 +15,9 @@ use twox_hash::XxHash3_64;
 use crate::control::{Control, OpenError};
 use crate::generator::{GeneratorTask, Sent, SentNow};
 use crate::outcome::{Outcome, Received, Sample};
-use crate::schedule::{Part, Traffic};
+use crate::schedule::Part;
 use crate::sink::{SinkTask, Sunk, SunkNow};
+use crate::source::Source;
 use crate::stamp::Run;
 use crate::verify::{Clocks, Expect};
 
@@ -33,7 +34,7 @@ const POINTS: u32 = 120;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What to send; nothing without it.
-    pub traffic: Option<Traffic>,
+    pub source: Option<Source>,
     /// Where to: flow f goes to the target f modulo their number.
     pub targets: Vec<GroupOptions>,
     /// Where to receive; none: send only.
@@ -67,11 +68,7 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(&Sample) -> bool) -> Result<Outcom
     let running = Running::open(plan)?;
     let start = clock::boottime() + LEAD;
     running.control.start.store(start, Ordering::Release);
-    let length = plan
-        .traffic
-        .as_ref()
-        .map(|traffic| traffic.duration)
-        .or(plan.limit);
+    let length = plan.source.as_ref().map(Source::duration).or(plan.limit);
     let interval = length
         .map_or(1.0, |length| (length / POINTS).as_secs_f64())
         .max(0.1);
@@ -85,7 +82,7 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(&Sample) -> bool) -> Result<Outcom
         }
         watch(sample)
     };
-    match &plan.traffic {
+    match &plan.source {
         Some(_) => running.send(start, &mut note),
         None => running.receive(start, plan.limit, &mut note),
     }
@@ -126,7 +123,7 @@ impl Running {
             let status = Published::default();
             let task = SinkTask {
                 sinks: numbered.skip(index).step_by(shards).collect(),
-                expect: if plan.traffic.is_some() {
+                expect: if plan.source.is_some() {
                     Expect::From(self.run)
                 } else {
                     Expect::Any
@@ -150,25 +147,25 @@ impl Running {
     }
 
     fn open_generators(&mut self, plan: &Plan) -> Result<(), OpenError> {
-        let Some(traffic) = &plan.traffic else {
+        let Some(source) = &plan.source else {
             return Ok(());
         };
         let (ready, opened) = mpsc::channel();
         let shards = u32::try_from(plan.cores.len())
             .unwrap_or(1)
-            .min(traffic.flows)
+            .min(source.flows())
             .max(1);
         for (index, core) in (0..shards).zip(plan.cores.iter().copied()) {
             let status = Published::default();
             let task = GeneratorTask {
                 targets: plan.targets.clone(),
-                schedule: traffic.schedule(Part { index, of: shards }),
-                flows: traffic.flows,
-                mine: (0..traffic.flows)
+                schedule: source.schedule(Part { index, of: shards }),
+                flows: source.flows(),
+                mine: (0..source.flows())
                     .filter(|flow| flow % shards == index)
                     .collect(),
-                len: traffic.len,
-                duration: u64::try_from(traffic.duration.as_nanos()).unwrap_or(u64::MAX),
+                len: source.longest(),
+                duration: u64::try_from(source.duration().as_nanos()).unwrap_or(u64::MAX),
                 run: self.run,
                 busy: plan.busy,
                 control: Arc::clone(&self.control),
@@ -266,7 +263,7 @@ impl Running {
         }
         let mut notes = Vec::new();
         // Sinks alone wait for whoever sends already.
-        let began = plan.traffic.as_ref().map_or(0, |_| start);
+        let began = plan.source.as_ref().map_or(0, |_| start);
         let received = (!sunk.is_empty())
             .then(|| Received::of(sunk, sent.as_ref(), plan.sinks.len(), began, &mut notes));
         Ok(Outcome {

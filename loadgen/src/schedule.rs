@@ -21,7 +21,7 @@ pub const BURST_MAX: u32 = 10_000;
 /// The highest rate, datagrams per second: one per nanosecond.
 const PACKETS_MAX: u64 = 1_000_000_000;
 /// The longest run.
-const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A datagram and when it is due, in nanoseconds since the start of the run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,6 +11,7 @@ use sealcast_loadgen::outcome::Outcome;
 use sealcast_loadgen::report::{of_stream, to_text};
 use sealcast_loadgen::run::{Plan, run};
 use sealcast_loadgen::schedule::{Rate, Shape, Traffic};
+use sealcast_loadgen::source::Source;
 use sealcast_net::{GroupOptions, Interface};
 
 fn traffic(packets: u64, milliseconds: u64) -> Traffic {
@@ -26,7 +27,7 @@ fn traffic(packets: u64, milliseconds: u64) -> Traffic {
 
 fn plan(traffic: Traffic, target: SocketAddr, sink: SocketAddr) -> Plan {
     Plan {
-        traffic: Some(traffic),
+        source: Some(Source::Shape(traffic)),
         targets: vec![GroupOptions::new(target)],
         sinks: vec![GroupOptions::new(sink)],
         cores: vec![None],
@@ -60,10 +61,13 @@ fn group(last: u8) -> GroupOptions {
 
 #[test]
 fn five_seconds_of_several_flows_come_whole() {
-    let mut plan = plan(traffic(4000, 5000), free(), free());
+    let traffic = Traffic {
+        flows: 8,
+        ..traffic(4000, 5000)
+    };
+    let mut plan = plan(traffic, free(), free());
     let groups: Vec<_> = (1..=4).map(group).collect();
     (plan.targets, plan.sinks) = (groups.clone(), groups);
-    plan.traffic.as_mut().unwrap().flows = 8;
     (plan.cores, plan.sink_cores) = (vec![None, None], vec![None, None]);
     let outcome = runs(&plan);
     let (sent, received) = (
@@ -187,9 +191,12 @@ fn what_is_lost_at_the_end_is_lost_and_what_is_late_is_reordered() {
 
 #[test]
 fn a_flow_of_which_nothing_comes_is_lost() {
-    let mut plan = plan(traffic(200, 200), free(), group(9).group);
+    let traffic = Traffic {
+        flows: 2,
+        ..traffic(200, 200)
+    };
+    let mut plan = plan(traffic, free(), group(9).group);
     (plan.targets, plan.sinks) = (vec![group(9), group(10)], vec![group(9)]);
-    plan.traffic.as_mut().unwrap().flows = 2;
     let counts = runs(&plan).received.unwrap().counts;
     assert_eq!((counts.received, counts.lost), (20, 20));
 }
@@ -198,7 +205,7 @@ fn a_flow_of_which_nothing_comes_is_lost() {
 fn a_sink_alone_ends_with_the_flow() {
     let sink = free();
     let mut alone = plan(traffic(1, 1), sink, sink);
-    alone.traffic = None;
+    alone.source = None;
     alone.limit = Some(Duration::from_secs(60));
     let generator = std::thread::spawn(move || {
         let mut only = plan(traffic(500, 600), sink, sink);
@@ -237,7 +244,10 @@ fn what_does_not_fit_the_path_is_told_before_anything_is_sent() {
     too_long.sinks.clear();
     // Loopback takes all that UDP does, but for headers of IPv6.
     too_long.targets = vec![GroupOptions::new("[::1]:4000".parse().unwrap())];
-    too_long.traffic.as_mut().unwrap().len = 65_500;
+    too_long.source = Some(Source::Shape(Traffic {
+        len: 65_500,
+        ..traffic(10, 100)
+    }));
     let said = run(&too_long, &mut |_| true).unwrap_err().to_string();
     assert!(said.contains("choose a size up to 65488"), "{said}");
 }
@@ -246,9 +256,11 @@ fn what_does_not_fit_the_path_is_told_before_anything_is_sent() {
 #[test]
 fn a_generator_that_is_too_slow_shows_in_latency_and_says_what_it_left_out() {
     let sink = free();
-    let mut plan = plan(traffic(100_000_000, 100), sink, sink);
-    plan.traffic.as_mut().unwrap().len = 64;
-    let outcome = runs(&plan);
+    let traffic = Traffic {
+        len: 64,
+        ..traffic(100_000_000, 100)
+    };
+    let outcome = runs(&plan(traffic, sink, sink));
     let (sent, received) = (
         outcome.sent.as_ref().unwrap(),
         outcome.received.as_ref().unwrap(),

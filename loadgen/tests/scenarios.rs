@@ -8,6 +8,7 @@ use sealcast_loadgen::report::Report;
 use sealcast_loadgen::run::Plan;
 use sealcast_loadgen::scenario::{Scenario, ScenarioError, Setup};
 use sealcast_loadgen::schedule::{Rate, Shape, Traffic};
+use sealcast_loadgen::source::Source;
 use sealcast_net::{GroupOptions, Interface};
 use serde_json::Value;
 
@@ -22,14 +23,14 @@ fn setup(first: u8, groups: u8, repeats: u32) -> Setup {
     let groups: Vec<_> = (0..groups).map(group).collect();
     Setup {
         plan: Plan {
-            traffic: Some(Traffic {
+            source: Some(Source::Shape(Traffic {
                 shape: Shape::Constant,
                 rate: Rate::Packets(1000),
                 len: 188,
                 flows: 1,
                 duration: Duration::from_secs(1),
                 seed: 1,
-            }),
+            })),
             targets: groups.clone(),
             sinks: groups,
             cores: vec![None],

@@ -4,6 +4,7 @@ mod addresses;
 mod capture;
 mod make;
 mod progress;
+mod replay;
 mod soak;
 mod stream;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sealcast_loadgen::outcome::Sample;
 use sealcast_loadgen::run::Plan;
+use sealcast_loadgen::source::Source;
 
 /// A line on a terminal; nothing in a pipe.
 pub(super) struct Progress(ProgressBar);
@@ -17,8 +18,8 @@ impl Progress {
 
     /// Of a run; a bar if its length is known.
     pub(super) fn new(plan: &Plan) -> Self {
-        let traffic = plan.traffic.as_ref().map(|traffic| traffic.duration);
-        let Some(length) = traffic.or(plan.limit) else {
+        let source = plan.source.as_ref().map(Source::duration);
+        let Some(length) = source.or(plan.limit) else {
             return Self::endless();
         };
         let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));

@@ -12,11 +12,14 @@ use sealcast_loadgen::report::{self, Cell, Fact, Report};
 use sealcast_loadgen::run::{self, Plan};
 use sealcast_loadgen::scenario::{SIZES, Scenario, ScenarioError, Setup};
 use sealcast_loadgen::schedule::{FLOWS_MAX, Rate, Shape, Traffic};
+use sealcast_loadgen::source::Source;
+use sealcast_loadgen::trace::replay::Replay;
 
 use crate::Failure;
 use crate::channels::group_options;
 use crate::load::addresses::spread;
 use crate::load::progress::Progress;
+use crate::load::replay::ReplayArgs;
 use crate::signals::Signals;
 
 /// Flags of `sealcast load stream`.
@@ -26,7 +29,8 @@ use crate::signals::Signals;
     Targets and sinks may be the same group (plain multicast), or input and output of what is measured:\n  \
     sealcast load stream udp://239.1.1.1:5000?iface=lo --sink udp://239.1.1.1:5000?iface=lo --rate 100M\n  \
     sealcast load stream udp://127.0.0.1:5000 --sink udp://127.0.0.1:6000 --rate 100M   # around send and receive\n  \
-    sealcast load stream --sink udp://239.1.1.1:5000?iface=eth0                         # verifies what another host sends\n\
+    sealcast load stream --sink udp://239.1.1.1:5000?iface=eth0                         # verifies what another host sends\n  \
+    sealcast load stream udp://239.1.1.1:5000?iface=eth0 --trace feed.trace --speed 2   # a feed again, twice as fast\n\
     Exit codes: 0 everything came, whole and in order (without a sink: was sent), 1 not so, 2 wrong flags, 3 cannot open.\n\
     What the numbers mean: docs/load.md."
 )]
@@ -58,6 +62,8 @@ pub struct StreamArgs {
     /// How datagrams of a flow follow each other: constant, variable (as coded video), bursts:N
     #[arg(long, default_value = "constant", value_parser = shape)]
     shape: Shape,
+    #[command(flatten)]
+    replay: ReplayArgs,
     /// How long; sinks alone: at most so long, for ever if it is not given
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -177,7 +183,8 @@ fn udp(text: &str, what: &str) -> anyhow::Result<UdpOptions> {
 
 /// Runs it and tells what came of it.
 pub fn run(args: &StreamArgs) -> Result<(), Failure> {
-    let plan = args.plan().map_err(Failure::Configuration)?;
+    let replay = args.replay.open(args.duration)?;
+    let plan = args.plan(replay).map_err(Failure::Configuration)?;
     // Told before a long run, not after it.
     if let Some(file) = &args.html {
         write_page(file, "")?;
@@ -197,7 +204,7 @@ pub fn run(args: &StreamArgs) -> Result<(), Failure> {
 }
 
 impl StreamArgs {
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn plan(&self, replay: Option<Replay>) -> anyhow::Result<Plan> {
         let each = self.each()?;
         let targets = spread(&self.targets, each, target)?;
         let sinks = spread(&self.sinks, each, |text| udp(text, "a sink"))?;
@@ -210,14 +217,19 @@ impl StreamArgs {
             duration: self.duration.unwrap_or(DURATION),
             seed: self.seed,
         };
-        let traffic = (!targets.is_empty() || self.scenario.is_some()).then_some(traffic);
-        if let Some(traffic) = &traffic {
-            traffic.check()?;
-        }
+        let sends = !targets.is_empty() || self.scenario.is_some();
+        let source = match replay {
+            Some(replay) => Some(Source::Trace(replay)),
+            None if sends => {
+                traffic.check()?;
+                Some(Source::Shape(traffic))
+            }
+            None => None,
+        };
         let options =
             |all: &[UdpOptions]| all.iter().map(group_options).collect::<anyhow::Result<_>>();
         Ok(Plan {
-            traffic,
+            source,
             targets: options(&targets)?,
             sinks: options(&sinks)?,
             cores: pinned(&self.cores),
@@ -295,18 +307,23 @@ impl StreamArgs {
                 Cell::words(if self.busy { "yes" } else { "no" }),
             ),
         ];
-        if let Some(traffic) = &plan.traffic {
+        if let Some(source) = &plan.source {
+            match source {
+                Source::Shape(traffic) => facts.extend([
+                    fact("shape", "shape", Cell::words(shape_name(traffic.shape))),
+                    fact("rate", "rate", rate_cell(traffic.rate)),
+                    fact("size", "bytes of payload", Cell::count(traffic.len as u64)),
+                    fact("seed", "seed", Cell::count(traffic.seed)),
+                ]),
+                Source::Trace(replay) => facts.extend(self.replay.facts(replay)),
+            }
             facts.extend([
-                fact("shape", "shape", Cell::words(shape_name(traffic.shape))),
-                fact("rate", "rate", rate_cell(traffic.rate)),
-                fact("size", "bytes of payload", Cell::count(traffic.len as u64)),
-                fact("flows", "flows", Cell::count(traffic.flows.into())),
+                fact("flows", "flows", Cell::count(source.flows().into())),
                 fact(
                     "duration_s",
                     "seconds",
-                    Cell::number(traffic.duration.as_secs_f64(), 1),
+                    Cell::number(source.duration().as_secs_f64(), 1),
                 ),
-                fact("seed", "seed", Cell::count(traffic.seed)),
                 fact(
                     "generators",
                     "generators",
@@ -341,7 +358,7 @@ fn write_page(file: &Path, page: &str) -> Result<(), Failure> {
         .map_err(Failure::CannotOpen)
 }
 
-fn fact(key: &'static str, name: &'static str, cell: Cell) -> Fact {
+pub(super) fn fact(key: &'static str, name: &'static str, cell: Cell) -> Fact {
     Fact { key, name, cell }
 }
 
@@ -387,7 +404,14 @@ mod tests {
 
     fn plan(line: &[&str]) -> anyhow::Result<Plan> {
         let words = std::iter::once("load").chain(line.iter().copied());
-        Line::try_parse_from(words)?.stream.plan()
+        Line::try_parse_from(words)?.stream.plan(None)
+    }
+
+    fn traffic(plan: Plan) -> Traffic {
+        match plan.source {
+            Some(Source::Shape(traffic)) => traffic,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -408,16 +432,14 @@ mod tests {
             ["239.1.1.254:5000", "239.1.1.254:5001", "239.1.2.0:5000"]
         );
         assert_eq!((plan.targets.len(), plan.sinks.len()), (6, 6));
-        assert_eq!(plan.traffic.unwrap().flows, 6);
+        assert_eq!(traffic(plan).flows, 6);
     }
 
     #[test]
     fn rates_and_shapes_are_read() {
         let of = |line: &[&str]| {
-            plan(&[&["udp://239.1.1.1:5000"], line].concat())
-                .unwrap()
-                .traffic
-                .unwrap()
+            let plan = plan(&[&["udp://239.1.1.1:5000"], line].concat());
+            traffic(plan.unwrap())
         };
         assert_eq!(of(&[]).rate, Rate::Bits(10_000_000));
         assert_eq!(of(&["--rate", "1.5G"]).rate, Rate::Bits(1_500_000_000));

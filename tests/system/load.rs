@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use sealcast_proto::records::{PacketTrace, RecordFile};
 use serde_json::Value;
 
 use crate::keyserver::KeyServer;
@@ -165,6 +166,134 @@ fn bad_input_of_load_is_told_with_its_exit_code() {
     );
     assert_eq!(code, 1, "{errors}");
     assert!(written.ends_with("\nnothing was received\n"), "{written}");
+}
+
+/// INT-16: a trace that was made up is replayed: the same datagrams, whole; and again, faster.
+#[test]
+fn int_16_a_trace_that_was_made_is_replayed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("made.trace").display().to_string();
+    let make = [
+        "load",
+        "make",
+        "packets",
+        "--pps",
+        "2000",
+        "--size",
+        "1000",
+        "--channels",
+        "6",
+        "--shape",
+        "variable",
+        "--duration",
+        "2s",
+        "--output",
+        &trace,
+    ];
+    let mut made = sealcast(None, folder.path(), "make", &make);
+    assert!(made.wait(Duration::from_secs(10)).success());
+    let bytes = std::fs::read(&trace).unwrap();
+    let file = RecordFile::<PacketTrace>::read(&bytes).unwrap();
+    let count = file.records().count() as u64;
+    assert!((3500..4500).contains(&count), "{count}");
+    let address = format!("udp://127.0.0.1:{}", free());
+    let both = [address.as_str(), "--sink", &address, "--trace", &trace];
+    let replayed = |more: &[&str]| {
+        let (code, written, errors) = load(folder.path(), &[&both[..], more, &["--json"]].concat());
+        assert_eq!(code, 0, "{written}{errors}");
+        let report: Value = serde_json::from_str(&written).unwrap();
+        for row in report["tables"]["totals"].as_array().unwrap() {
+            let datagrams = row["datagrams"].as_u64().unwrap();
+            assert_eq!(row["bytes"], datagrams * 1000, "{report}");
+        }
+        let of = |row: usize| report["tables"]["totals"][row]["datagrams"].clone();
+        (of(0), of(1))
+    };
+    let once = Value::from(count);
+    assert_eq!(replayed(&[]), (once.clone(), once));
+    let thrice = Value::from(3 * count);
+    let faster = ["--speed", "4", "--repeat", "3", "--cores", "0,0"];
+    assert_eq!(replayed(&faster), (thrice.clone(), thrice));
+    let (sent, received) = replayed(&["--duration", "500ms"]);
+    assert_eq!(sent, received);
+    assert!(sent.as_u64() < Some(count / 2), "{sent}");
+}
+
+#[test]
+fn traces_that_cannot_be_replayed_are_told_with_their_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (good, storm, cut, foreign) = (file("good"), file("storm"), file("cut"), file("foreign"));
+    for (what, duration, output) in [("packets", "1s", &good), ("requests", "2m", &storm)] {
+        let make = [
+            "load",
+            "make",
+            what,
+            "--duration",
+            duration,
+            "--output",
+            output,
+        ];
+        let mut made = sealcast(None, folder.path(), "make", &make);
+        assert!(made.wait(Duration::from_secs(10)).success());
+    }
+    let bytes = std::fs::read(&good).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(&foreign, [0x47; 1316]).unwrap();
+    let cases: [(&[&str], i32, &str); 12] = [
+        (&["--trace", &foreign], 3, "no record file of sealcast"),
+        (&["--trace", &cut], 3, "cut off"),
+        (
+            &["--trace", &storm],
+            3,
+            "this is a trace of key requests, wanted is a packet trace",
+        ),
+        (&["--trace", &file("none")], 3, "No such file"),
+        (
+            &["--trace", &good, "--rate", "20M"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &["--trace", &good, "--shape", "constant"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &["--trace", &good, "--scenario", "latency"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &["--trace", &good, "--speed", "0"],
+            2,
+            "how many times faster",
+        ),
+        (&["--trace", &good, "--repeat", "0"], 2, "--repeat"),
+        (
+            &["--trace", &good, "--repeat", "2", "--duration", "1s"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &["--trace", &good, "--repeat", "4000000"],
+            2,
+            "at most 30 days",
+        ),
+        (&["--speed", "2"], 2, "--trace"),
+    ];
+    for (args, code, words) in cases {
+        let all = [&["udp://127.0.0.1:4000"], args].concat();
+        let (got, _, errors) = load(folder.path(), &all);
+        assert_eq!(got, code, "{args:?}: {errors}");
+        assert!(errors.contains(words), "{args:?}: {errors}");
+    }
+    // Without somewhere to send it.
+    let (code, _, errors) = load(
+        folder.path(),
+        &["--sink", "udp://127.0.0.1:4001", "--trace", &good],
+    );
+    assert!(code == 2 && errors.contains("TARGET"), "{errors}");
 }
 
 /// Forty channels on two shards, each with keys of its own that change, while one more comes and goes: nothing is lost.

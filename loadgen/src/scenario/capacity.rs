@@ -3,6 +3,7 @@
 use super::{ScenarioError, Setup, Watch, is_clean};
 use crate::outcome::Outcome;
 use crate::report::{Cell, Report, Table};
+use crate::source::Source;
 
 const ABOUT: &str = "\
     Multicast group capacity after RFC 3918: the same rate in all is spread over more and more groups (targets), each joined \
@@ -36,7 +37,7 @@ pub(super) fn run(setup: &Setup, watch: Watch<'_>) -> Result<Report, ScenarioErr
         let mut traffic = setup.traffic(size)?;
         traffic.flows = u32::try_from(groups).unwrap_or(u32::MAX);
         traffic.check()?;
-        plan.traffic = Some(traffic);
+        plan.source = Some(Source::Shape(traffic));
         for _ in 0..setup.repeats {
             let outcome = Setup::trial(&plan, &format!("{groups} groups"), watch)?;
             let passed = is_clean(&outcome, setup.trial) && all_served(&outcome);

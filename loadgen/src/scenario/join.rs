@@ -13,6 +13,7 @@ use crate::latency::Times;
 use crate::outcome::Outcome;
 use crate::report::{Cell, Fact, Report, Table};
 use crate::run::{Plan, run};
+use crate::source::Source;
 
 /// So long at most is waited for the first datagram.
 const WAIT_MAX: Duration = Duration::from_secs(15);
@@ -26,16 +27,12 @@ const ABOUT: &str = "\
     that a new receiver has to do until the first decrypted datagram.";
 
 pub(super) fn run_scenario(setup: &Setup, watch: Watch<'_>) -> Result<Report, ScenarioError> {
-    let size = setup
-        .plan
-        .traffic
-        .as_ref()
-        .map_or(1316, |traffic| traffic.len);
+    let size = setup.plan.source.as_ref().map_or(1316, Source::longest);
     let mut sending = setup.plan.clone();
     sending.sinks.clear();
     let mut traffic = setup.traffic(size)?;
     traffic.duration = LEAD + (WAIT_MAX + Duration::from_secs(1)) * setup.repeats;
-    sending.traffic = Some(traffic);
+    sending.source = Some(Source::Shape(traffic));
     let done = AtomicBool::new(false);
     let trials = std::thread::scope(|scope| {
         let generator = scope.spawn(|| run(&sending, &mut |_| !done.load(Ordering::Relaxed)));
@@ -56,7 +53,7 @@ pub(super) fn run_scenario(setup: &Setup, watch: Watch<'_>) -> Result<Report, Sc
 /// Nanoseconds of each trial; `None` where nothing came.
 fn trials(setup: &Setup, watch: Watch<'_>) -> Result<Vec<Option<u64>>, ScenarioError> {
     let mut alone = setup.plan.clone();
-    (alone.traffic, alone.limit) = (None, Some(WAIT_MAX));
+    (alone.source, alone.limit) = (None, Some(WAIT_MAX));
     (1..=setup.repeats)
         .map(|trial| {
             let what = format!("trial {trial} of {}", setup.repeats);

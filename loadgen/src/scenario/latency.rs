@@ -3,6 +3,7 @@
 use super::{ScenarioError, Setup, Watch};
 use crate::latency::Times;
 use crate::report::{Axes, Cell, Plot, Report, Table, stream};
+use crate::source::Source;
 
 const ABOUT: &str = "Multicast latency after RFC 3918, with percentiles: from when each datagram was due (not from when it was \
     sent: a generator that stood still shows) to when the sink received it, at the rate that was asked for. All trials of a size \
@@ -14,7 +15,7 @@ pub(super) fn run(setup: &Setup, watch: Watch<'_>) -> Result<Report, ScenarioErr
     for &size in &setup.sizes {
         let (mut times, mut lost, mut late) = (Times::default(), 0, 0);
         let mut plan = setup.plan.clone();
-        plan.traffic = Some(setup.traffic(size)?);
+        plan.source = Some(Source::Shape(setup.traffic(size)?));
         for _ in 0..setup.repeats {
             let outcome = Setup::trial(&plan, &format!("{size} bytes"), watch)?;
             if let Some(received) = &outcome.received {

@@ -14,6 +14,7 @@ use crate::outcome::{Outcome, Sample};
 use crate::report::{Cell, Fact, Report};
 use crate::run::{Plan, run};
 use crate::schedule::{Traffic, TrafficError};
+use crate::source::Source;
 
 pub use throughput::Search;
 
@@ -107,8 +108,15 @@ impl Scenario {
 impl Setup {
     /// The traffic of a trial with payloads of `size` bytes.
     fn traffic(&self, size: usize) -> Result<Traffic, ScenarioError> {
-        let traffic = self.plan.traffic.as_ref();
-        let traffic = traffic.ok_or(ScenarioError::Missing("this scenario needs a target"))?;
+        let traffic = match &self.plan.source {
+            Some(Source::Shape(traffic)) => traffic,
+            Some(Source::Trace(_)) => {
+                return Err(ScenarioError::Missing(
+                    "scenarios choose rates and sizes themselves: leave the trace out",
+                ));
+            }
+            None => return Err(ScenarioError::Missing("this scenario needs a target")),
+        };
         Ok(Traffic {
             len: size,
             duration: self.trial,

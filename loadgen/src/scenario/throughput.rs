@@ -3,6 +3,7 @@
 use super::{ScenarioError, Setup, Watch, is_clean};
 use crate::report::{Axes, Cell, Plot, Report, Table, scaled};
 use crate::schedule::{Rate, Shape, Traffic};
+use crate::source::Source;
 
 /// The search ends when the rate is known to one part in so many.
 const RESOLUTION: u64 = 50;
@@ -139,7 +140,7 @@ fn search(
         rate: Rate::Unlimited,
         ..setup.traffic(size)?
     };
-    plan.traffic = Some(traffic.clone());
+    plan.source = Some(Source::Shape(traffic.clone()));
     let most = Setup::trial(&plan, &format!("{size} bytes, all that can be sent"), watch)?;
     let ceiling = most.sent.map_or(0, |sent| {
         u64::try_from(u128::from(sent.now.packets) * 1_000_000_000 / u128::from(sent.took.max(1)))
@@ -147,10 +148,10 @@ fn search(
     });
     let mut search = Search::new(ceiling);
     while let Some(rate) = search.rate_to_try() {
-        plan.traffic = Some(Traffic {
+        plan.source = Some(Source::Shape(Traffic {
             rate: Rate::Packets(rate),
             ..traffic.clone()
-        });
+        }));
         let mut passed = true;
         for _ in 0..setup.repeats {
             let outcome = Setup::trial(&plan, &format!("{size} bytes, {rate} datagrams/s"), watch)?;

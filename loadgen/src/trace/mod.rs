@@ -5,11 +5,14 @@
 
 mod capture;
 mod file;
+mod packets;
 mod recorder;
+pub mod replay;
 pub mod requests;
 
 pub use capture::{CaptureError, live, pcap};
 pub use file::TraceFile;
+pub use packets::{Packets, TraceError};
 pub use recorder::{Recorder, Summary, TooManyChannels};
 
 use std::io::{self, Write};
@@ -65,5 +68,7 @@ fn packet(slot: Slot) -> TracedPacket {
     }
 }
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;

@@ -176,6 +176,13 @@ impl<'a, K: Kind> RecordFile<'a, K> {
         self.blocks.is_empty()
     }
 
+    /// The record at this place of a block, taken out of the file: for readers that keep their place themselves.
+    #[must_use]
+    pub fn record(&self, block: usize, place: usize) -> Option<K::Record> {
+        let record = self.blocks.get(block)?.get(place)?;
+        Some(take::<K::Record>(record))
+    }
+
     /// The records, each taken out of the file when its turn comes.
     pub fn records(&self) -> impl Iterator<Item = K::Record> {
         self.blocks().flatten().map(take::<K::Record>)
