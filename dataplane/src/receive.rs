@@ -86,18 +86,24 @@ struct Delivered {
 }
 
 impl Delivered {
-    fn take(&mut self, payload: &[u8]) {
+    fn take(&mut self, payload: &[u8], sink: &mut Sink) {
         if self.first_packet_ns.is_none() {
             self.first_packet_ns = Some(clock::boottime() - self.start);
         }
         let ts = rtp::payload(payload).unwrap_or(payload);
         let clocked = self.checker.push(ts);
-        match &mut self.smoother {
-            Some(smoother) => smoother.push(payload, clocked, self.arrival),
-            None => {
-                self.oldest = self.oldest.or(Some(self.arrival));
-                self.out.push(payload, clocked);
+        if let Some(smoother) = &mut self.smoother {
+            return smoother.push(payload, clocked, self.arrival);
+        }
+        self.oldest = self.oldest.or(Some(self.arrival));
+        match sink {
+            Sink::Watcher(watch) => {
+                watch(payload);
+                if clocked {
+                    self.measure_clock(payload, self.arrival);
+                }
             }
+            _ => self.out.push(payload, clocked),
         }
     }
 
@@ -120,14 +126,19 @@ impl Delivered {
         self.smoother.as_ref()?.next_due().map(Time)
     }
 
+    fn measure_clock(&mut self, payload: &[u8], now: u64) {
+        let ts = rtp::payload(payload).unwrap_or(payload);
+        if let Some(jitter) = self.jitter.push(ts, now) {
+            self.pcr_jitter.record(jitter);
+        }
+    }
+
     /// What leaves now.
     fn measure(&mut self, now: u64) {
-        for payload in self.out.clocked() {
-            let ts = rtp::payload(payload).unwrap_or(payload);
-            if let Some(jitter) = self.jitter.push(ts, now) {
-                self.pcr_jitter.record(jitter);
-            }
-        }
+        let out = std::mem::take(&mut self.out);
+        out.clocked()
+            .for_each(|payload| self.measure_clock(payload, now));
+        self.out = out;
         if let Some(oldest) = self.oldest.take() {
             self.latency.record(now.saturating_sub(oldest));
         }
@@ -157,8 +168,9 @@ impl ReceiveChannel {
             (found, more) = self.drain_all(&mut delivered).await;
             coalesce.looked(found);
             let now = now();
+            let sink = &mut self.sink;
             self.receiver.poll(now, self.rng.as_mut(), &mut |payload| {
-                delivered.take(payload)
+                delivered.take(payload, sink)
             });
             self.send_outputs();
             self.flush(&mut delivered).await;
@@ -171,7 +183,9 @@ impl ReceiveChannel {
             }
             shard::yield_if_needed().await;
         }
-        self.receiver.finish(&mut |payload| delivered.take(payload));
+        let sink = &mut self.sink;
+        self.receiver
+            .finish(&mut |payload| delivered.take(payload, sink));
         delivered.release_all();
         self.flush(&mut delivered).await;
         self.status.publish_last(self.snapshot(now(), &delivered));
@@ -236,7 +250,8 @@ impl ReceiveChannel {
                 KeyEvent::Authority(key, successor) => self.receiver.set_authority(key, successor),
                 KeyEvent::Renewed => self.receiver.session_renewed(now(), rng),
                 KeyEvent::Granted(granted, asked) => {
-                    let deliver = &mut |payload: &[u8]| delivered.take(payload);
+                    let sink = &mut self.sink;
+                    let deliver = &mut |payload: &[u8]| delivered.take(payload, sink);
                     self.receiver
                         .handle_granted(now(), asked, *granted, deliver);
                 }
@@ -274,7 +289,8 @@ impl ReceiveChannel {
             delivered.arrival = now.0.saturating_sub(batch.arrival().map_or(0, age));
             for received in batch.iter_mut() {
                 let (source, segment) = (received.source.ip(), received.segment);
-                let deliver = &mut |payload: &[u8]| delivered.take(payload);
+                let sink = &mut self.sink;
+                let deliver = &mut |payload: &[u8]| delivered.take(payload, sink);
                 self.receiver.handle_batch(
                     now,
                     source,
@@ -307,8 +323,8 @@ impl ReceiveChannel {
     async fn flush(&mut self, delivered: &mut Delivered) {
         let now = clock::boottime();
         delivered.release(now);
+        delivered.measure(now);
         if !delivered.out.is_empty() {
-            delivered.measure(now);
             delivered.output_errors += self.sink.flush(&mut delivered.out, now).await;
         }
     }
