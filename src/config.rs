@@ -1,6 +1,8 @@
 //! What a person may set: flags and TOML files, resolved into plans. Unknown keys are refused; every error says what, why,
 //! and what to do.
 
+mod settings;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,122 +12,22 @@ use sealcast_dataplane::coalesce::{BUDGET_DEFAULT, BUDGET_MAX, BUDGET_MIN};
 use sealcast_dataplane::endpoint::{Group, Input, Output};
 use sealcast_dataplane::pacer::{BURST_DEFAULT, Pacing, Rate};
 use sealcast_dataplane::status::PUBLISH_INTERVAL;
-use sealcast_objects::api::KeyMode;
 use sealcast_proto::ids::{ChannelId, ServerId};
 use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
 use sealcast_proto::receiver::{FetchOn, Merge};
 use sealcast_proto::sender::Hold;
 use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use settings::opt_as_text;
+pub use settings::{FetchSetting, HoldSetting, MergeSetting, ModeSetting};
+pub(crate) use settings::{as_text, opt_duration};
 
 /// How often counts of usage are written, unless a setting says otherwise.
 const USAGE_INTERVAL: Duration = Duration::from_secs(5);
 /// And at most: what a kill may lose.
 const USAGE_INTERVAL_MAX: Duration = Duration::from_secs(60);
-
-/// Who generates keys, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeSetting {
-    /// Mode B: the authority.
-    #[default]
-    Authority,
-    /// Mode A: the delivery server.
-    DeliveryServer,
-}
-
-impl From<ModeSetting> for KeyMode {
-    fn from(setting: ModeSetting) -> Self {
-        match setting {
-            ModeSetting::Authority => Self::Authority,
-            ModeSetting::DeliveryServer => Self::DeliveryServer,
-        }
-    }
-}
-
-impl From<ModeSetting> for Mode {
-    fn from(setting: ModeSetting) -> Self {
-        match setting {
-            ModeSetting::Authority => Self::Authority,
-            ModeSetting::DeliveryServer => Self::DeliveryServer,
-        }
-    }
-}
-
-/// What a sender does at the end of a key without a next, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum HoldSetting {
-    /// Go on under the current key with an alarm, at most 10 lifetimes.
-    #[default]
-    Hold,
-    /// Stop sending.
-    Stop,
-}
-
-impl From<HoldSetting> for Hold {
-    fn from(setting: HoldSetting) -> Self {
-        match setting {
-            HoldSetting::Hold => Self::Hold,
-            HoldSetting::Stop => Self::Stop,
-        }
-    }
-}
-
-/// How several delivery servers are used, as people write it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum MergeSetting {
-    /// One is delivered, another takes over when it falls silent.
-    #[default]
-    None,
-    /// All are merged by the RTP packets inside.
-    Rtp,
-}
-
-impl From<MergeSetting> for Merge {
-    fn from(setting: MergeSetting) -> Self {
-        match setting {
-            MergeSetting::None => Self::None,
-            MergeSetting::Rtp => Self::Rtp,
-        }
-    }
-}
-
-/// An occasion to fetch keys.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum FetchSetting {
-    /// The second preset is reached.
-    Timer,
-    /// A Notice came.
-    Notice,
-    /// A packet came under an unknown key id.
-    Demand,
-}
-
-pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text).map(Some).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "{text:?} is no duration ({error}): write 60s or 500ms"
-        ))
-    })
-}
-
-pub(crate) fn as_text<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&humantime::format_duration(*duration))
-}
-
-fn opt_as_text<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => as_text(duration, to),
-        None => to.serialize_none(),
-    }
-}
 
 /// One channel in a file. Each program reads the parts that are its own.
 #[derive(Clone, Debug, Deserialize, Serialize)]
