@@ -74,7 +74,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 ];
 
 /// Names that may stand only in some places.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 7] = [
     ("glommio::", &["dataplane/net/"]),
     ("tokio::", &["control/", "src/", "tests/system/"]),
     ("axum::", &["control/src/", "src/ops.rs"]),
@@ -83,6 +83,7 @@ const CONFINED: [(&str, &[&str]); 6] = [
         &["control/src/store/", "control/domain/src/tests"],
     ),
     ("tonic::", &["control/src/node/", "control/build.rs"]),
+    ("use io_uring::", &["dataplane/net/"]),
     ("rkyv::", &["dataplane/proto/src/records/"]),
 ];
 

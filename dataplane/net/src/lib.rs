@@ -1,7 +1,7 @@
 //! What the dataplane needs of the host: pinned shards, UDP in batches, mailboxes between threads, the boot clock, files as
 //! memory.
 //!
-//! The executor (glommio) is named only here. Traps that this package keeps others out of, and the tests that guard them:
+//! The executor (glommio) and the ring beside it (io-uring) are named only here. Traps that this package keeps others out of, and the tests that guard them:
 //!
 //! - the executor's own call that addresses each datagram cuts them under back-pressure: sockets are connected, and the
 //!   executor only waits for them (`every_datagram_is_whole_under_back_pressure`);
@@ -20,9 +20,14 @@
 //!   no test brings it about);
 //! - rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
 //! - a mapped file that shrinks kills its reader: files are copied and sealed first (`a_file_that_shrinks_while_it_is_read_costs_nothing`);
+//! - the kernel reads a buffer after a zero-copy send has succeeded: until it tells that it is done, nobody can fill it
+//!   (`a_buffer_is_not_filled_before_the_kernel_has_read_it`);
+//! - sends that wait in a ring overtake each other and block its thread: none waits there
+//!   (`a_full_socket_keeps_the_order_and_blocks_nobody`);
+//! - zero-copy sends are copied, and slower, where no card cuts datagrams apart (`where_the_kernel_copies_sends_go_on_without`);
 //! - a writer that gave up must not take the wake of another (`a_cancelled_writer_does_not_keep_another_asleep`).
 //!
-//! Absent: pacing by the kernel, zero-copy sends, AF_XDP, choosing packets by their interface.
+//! Absent: pacing by the kernel, AF_XDP, choosing packets by their interface.
 
 pub mod aligned;
 pub mod clock;
@@ -36,6 +41,7 @@ pub mod shard;
 mod socket;
 mod sockopt;
 pub mod tick;
+mod zero_copy;
 
 pub use file_map::{FileMap, FileMapError};
 pub use interface::Interface;
@@ -43,3 +49,4 @@ pub use receiver::{Received, RecvBatch, UdpReceiver};
 pub use sender::{UdpSender, is_oversize};
 pub use server::{ReplyBatch, UdpServer};
 pub use socket::{BufferGrant, GroupOptions, SocketError};
+pub use zero_copy::{ClosedBuffer, SendBuffer, ZeroCopy, ZeroCopyCounts};

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
+use std::rc::Rc;
 
 use glommio::io::PollableFd;
 use socket2::Socket;
 
 use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error};
 use crate::sockopt::{get_option, set_multicast_interface_v4, set_option};
+use crate::zero_copy::{ClosedBuffer, ZeroCopy, ZeroCopyCounts, ZeroCopySocket};
 
 /// Segments the kernel takes in one call (UDP_MAX_SEGMENTS of older kernels).
 const SEGMENTS_MAX: usize = 64;
@@ -24,6 +27,7 @@ pub struct UdpSender {
     segment: usize,
     gso: bool,
     grant: BufferGrant,
+    zero_copy: Option<ZeroCopySocket>,
 }
 
 impl UdpSender {
@@ -59,7 +63,26 @@ impl UdpSender {
             segment: 0,
             gso: true,
             grant,
+            zero_copy: None,
         })
+    }
+
+    /// Sends buffers of this ring without a copy from now on, as long as the kernel does not copy all the same.
+    pub fn use_zero_copy(&mut self, ring: &Rc<ZeroCopy>) {
+        self.zero_copy = Some(ring.attach());
+    }
+
+    /// Whether buffers of a ring are worth being used.
+    #[must_use]
+    pub fn is_zero_copy(&self) -> bool {
+        let socket = self.zero_copy.as_ref();
+        socket.is_some_and(|socket| !socket.is_useless())
+    }
+
+    /// What became of zero-copy sends; `None` if none were asked for.
+    #[must_use]
+    pub fn zero_copy_counts(&self) -> Option<ZeroCopyCounts> {
+        self.zero_copy.as_ref().map(ZeroCopySocket::counts)
     }
 
     /// The local address.
@@ -107,6 +130,30 @@ impl UdpSender {
     /// # Errors
     /// The kernel's; [`is_oversize`] tells when a datagram is longer than the path takes. What was sent before stays sent.
     pub async fn send_batch(&mut self, batch: &[u8], segment: usize) -> io::Result<()> {
+        self.send_calls(batch, segment, None).await
+    }
+
+    /// Sends part of a buffer as [`UdpSender::send_batch`] does, without a copy if it is one of the ring that this socket uses, and
+    /// the part is long enough for that to be faster.
+    ///
+    /// # Errors
+    /// As [`UdpSender::send_batch`].
+    pub async fn send_closed(
+        &mut self,
+        buffer: &ClosedBuffer,
+        part: Range<usize>,
+        segment: usize,
+    ) -> io::Result<()> {
+        self.send_calls(&buffer[part], segment, Some(buffer)).await
+    }
+
+    /// `buffer` is what `batch` lies in, if it may be sent without a copy.
+    async fn send_calls(
+        &mut self,
+        batch: &[u8],
+        segment: usize,
+        buffer: Option<&ClosedBuffer>,
+    ) -> io::Result<()> {
         assert!(segment > 0, "a datagram has bytes");
         let per_call = if self.gso {
             (BYTES_MAX / segment).clamp(1, SEGMENTS_MAX)
@@ -119,11 +166,11 @@ impl UdpSender {
                 if self.segment != 0 && call.len() > self.segment {
                     self.set_segment(0)?;
                 }
-                self.send_call(call).await?;
+                self.send_call(call, buffer).await?;
                 continue;
             }
             let sent = match self.set_segment(segment) {
-                Ok(()) => self.send_call(call).await,
+                Ok(()) => self.send_call(call, buffer).await,
                 refused => refused,
             };
             match sent {
@@ -147,7 +194,7 @@ impl UdpSender {
     async fn one_by_one(&mut self, call: &[u8], segment: usize) -> io::Result<()> {
         self.set_segment(0)?;
         for datagram in call.chunks(segment) {
-            self.send_call(datagram).await?;
+            self.send_call(datagram, None).await?;
             self.gso = false;
         }
         Ok(())
@@ -168,11 +215,30 @@ impl UdpSender {
         Ok(())
     }
 
-    async fn send_call(&self, bytes: &[u8]) -> io::Result<()> {
+    async fn send_call(&self, bytes: &[u8], buffer: Option<&ClosedBuffer>) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        let copying = || socket.send(bytes).map(|sent| sent == bytes.len());
+        let zero_copy = self.zero_copy.as_ref().zip(buffer);
+        let held = zero_copy.and_then(|(zero_copy, buffer)| zero_copy.hold(buffer, bytes.len()));
+        if let (Some((zero_copy, _)), Some(hold)) = (zero_copy, held) {
+            let direct = || zero_copy.send(socket.as_raw_fd(), hold, bytes);
+            if self.until_sent(direct).await.is_ok() {
+                return Ok(());
+            }
+            // Was it this way of sending, or would any fail?
+            self.until_sent(copying).await?;
+            zero_copy.went_otherwise();
+            return Ok(());
+        }
+        self.until_sent(copying).await
+    }
+
+    /// Tries until the kernel has taken it or refuses it. `send` returns whether all bytes went.
+    async fn until_sent(&self, send: impl Fn() -> io::Result<bool>) -> io::Result<()> {
         loop {
-            match self.socket.get_ref().send(bytes) {
-                Ok(sent) if sent == bytes.len() => return Ok(()),
-                Ok(_) => return Err(io::Error::other("the kernel took only part of a batch")),
+            match send() {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(io::Error::other("the kernel took only part of a batch")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.socket
                         .writable()

@@ -4,6 +4,7 @@
 mod batches;
 mod groups;
 mod namespaces;
+mod zero_copy;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

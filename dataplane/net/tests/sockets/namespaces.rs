@@ -14,7 +14,7 @@ use crate::{group, group_on_lo, numbered, on_shard, receive};
 
 /// Whether this process may make namespaces and has `programs`; says why not.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn can_run(programs: &[&str]) -> bool {
+pub(crate) fn can_run(programs: &[&str]) -> bool {
     let found = |program: &&&str| Command::new(program).arg("-V").output().is_ok();
     let missing = programs.iter().find(|program| !found(program));
     match missing {
@@ -43,7 +43,7 @@ fn sh(command: &str) {
 }
 
 /// Runs `act` in a namespace that `setup` made.
-fn alone<T: Send>(setup: &str, act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn alone<T: Send>(setup: &str, act: impl FnOnce() -> T + Send) -> T {
     let inside = || {
         leave_network();
         sh(setup);
@@ -54,7 +54,7 @@ fn alone<T: Send>(setup: &str, act: impl FnOnce() -> T + Send) -> T {
 
 /// Runs `act` on the first of two hosts: `eth0` 10.77.0.1 and fd77::1, on a wire to 10.77.0.2 and fd77::2. The other host
 /// receives `count` datagrams of `options`; returns what both have.
-fn wired<T: Send>(
+pub(crate) fn wired<T: Send>(
     options: fn() -> GroupOptions,
     count: usize,
     act: impl FnOnce(GroupOptions) -> T + Send,
