@@ -1,21 +1,22 @@
 //! A batch of payloads laid out as the kernel will send it: header, payload and tag of each packet, one after the other.
 //! Sealed in place and cut into runs that go out with one system call each.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use sealcast_crypto::{BATCH_MAX, Span};
-use sealcast_net::aligned::{AlignedBuffer, LINE};
+use sealcast_net::aligned::LINE;
+use sealcast_net::{ClosedBuffer, SendBuffer};
 use sealcast_proto::limits::{DATAGRAM_MAX, HEADER_LEN, OVERHEAD};
 
 /// Packets of one batch: what fits one GSO send of 1316-byte payloads.
 const PACKETS: usize = 48;
 
-/// Payloads on their way to being packets.
+/// Payloads on their way to being packets; once sealed and closed, packets on their way out.
 #[derive(Debug)]
-pub struct SealBatch {
+pub struct SealBatch<B = SendBuffer> {
     /// The first payload lies on a 64-byte line, and so do the others if each packet is a multiple of that: 1316 bytes and
     /// [`OVERHEAD`] are 21 lines.
-    buffer: AlignedBuffer,
+    buffer: B,
     spans: Vec<Span>,
     used: usize,
 }
@@ -23,15 +24,62 @@ pub struct SealBatch {
 impl Default for SealBatch {
     fn default() -> Self {
         const { assert!(PACKETS <= BATCH_MAX && (1316 + OVERHEAD).is_multiple_of(LINE)) }
-        Self {
-            buffer: AlignedBuffer::new(DATAGRAM_MAX, HEADER_LEN),
-            spans: Vec::with_capacity(PACKETS),
-            used: 0,
-        }
+        Self::over(
+            SendBuffer::plain(DATAGRAM_MAX, HEADER_LEN),
+            Vec::with_capacity(PACKETS),
+        )
     }
 }
 
 impl SealBatch {
+    /// An empty batch in this buffer, whose byte [`HEADER_LEN`] lies on a line; `spans` is a vector to be used again.
+    #[must_use]
+    pub fn over(buffer: SendBuffer, mut spans: Vec<Span>) -> Self {
+        spans.clear();
+        Self {
+            buffer,
+            spans,
+            used: 0,
+        }
+    }
+
+    /// It is sealed: now it is only sent.
+    #[must_use]
+    pub fn close(self) -> SealBatch<ClosedBuffer> {
+        SealBatch {
+            buffer: self.buffer.close(),
+            spans: self.spans,
+            used: self.used,
+        }
+    }
+
+    /// What it consists of, to be used again.
+    #[must_use]
+    pub fn into_parts(self) -> (SendBuffer, Vec<Span>) {
+        (self.buffer, self.spans)
+    }
+}
+
+impl SealBatch<ClosedBuffer> {
+    /// Where its packets are.
+    #[must_use]
+    pub fn buffer(&self) -> &ClosedBuffer {
+        &self.buffer
+    }
+
+    /// Its packets as runs of equal length: (place in the buffer, segment length).
+    pub fn ranges(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        ranges(&self.spans)
+    }
+
+    /// What it consists of, to be used again.
+    #[must_use]
+    pub fn into_parts(self) -> (ClosedBuffer, Vec<Span>) {
+        (self.buffer, self.spans)
+    }
+}
+
+impl<B: Deref<Target = [u8]> + DerefMut> SealBatch<B> {
     /// Whether a payload of so many bytes fits in. One that fits no datagram never does.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
@@ -77,13 +125,7 @@ impl SealBatch {
 
     /// The sealed packets as runs of equal length, the last of each perhaps shorter: (bytes, segment length).
     pub fn runs(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        let lengths = self.spans.iter().map(|span| span.payload_len + OVERHEAD);
-        Runs {
-            lengths,
-            offset: 0,
-            pending: None,
-        }
-        .map(|(range, segment)| (&self.buffer[range], segment))
+        ranges(&self.spans).map(|(range, segment)| (&self.buffer[range], segment))
     }
 
     /// Empties the batch.
@@ -91,6 +133,10 @@ impl SealBatch {
         self.spans.clear();
         self.used = 0;
     }
+}
+
+fn ranges(spans: &[Span]) -> impl Iterator<Item = (Range<usize>, usize)> {
+    Runs::new(spans.iter().map(|span| span.payload_len + OVERHEAD))
 }
 
 /// Cuts consecutive datagrams of the given lengths into runs that one GSO send can carry.

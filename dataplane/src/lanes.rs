@@ -3,11 +3,12 @@
 
 use std::io;
 
-use sealcast_net::UdpSender;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
+use sealcast_net::{ClosedBuffer, UdpSender, ZeroCopyCounts};
 use sealcast_proto::sender::Reserved;
 
 use crate::batch::SealBatch;
+use crate::scratch;
 
 /// Batches of a lane: one is filled while others are on their way.
 const BATCHES: usize = 4;
@@ -19,11 +20,12 @@ struct Job {
     reserved: Reserved,
 }
 
-/// A batch that was sent, and what went wrong on each leg.
+/// An empty batch for one that was sent, what went wrong on each leg, and what became of zero-copy sends so far.
 #[derive(Debug)]
 struct Done {
     batch: SealBatch,
     failed: [Option<io::Error>; 2],
+    zero_copy: ZeroCopyCounts,
 }
 
 /// The channel's end of a lane on another shard.
@@ -33,6 +35,7 @@ pub struct Lane {
     done: Receiver<Done>,
     free: Vec<SealBatch>,
     under_way: usize,
+    zero_copy: ZeroCopyCounts,
 }
 
 /// The other end.
@@ -54,6 +57,7 @@ pub fn lane() -> (Lane, LaneWork) {
             .take(BATCHES)
             .collect(),
         under_way: 0,
+        zero_copy: ZeroCopyCounts::default(),
     };
     (
         lane,
@@ -104,8 +108,14 @@ impl Lane {
         }
     }
 
+    /// What became of its zero-copy sends.
+    pub(crate) fn zero_copy(&self) -> ZeroCopyCounts {
+        self.zero_copy
+    }
+
     fn take_back(&mut self, done: Done, note: &mut impl FnMut(usize, io::Error)) {
         self.under_way -= 1;
+        self.zero_copy = done.zero_copy;
         for (leg, error) in done.failed.into_iter().enumerate() {
             if let Some(error) = error {
                 note(leg, error);
@@ -116,7 +126,8 @@ impl Lane {
 }
 
 impl LaneWork {
-    /// Seals and sends until the channel ends. Sockets that could not be opened fail every batch.
+    /// Seals and sends until the channel ends. Sockets that could not be opened fail every batch. Batches come back in buffers of
+    /// this shard's ring, if its sockets use one.
     pub async fn run(mut self, legs: Result<Vec<UdpSender>, String>) {
         let (mut legs, refused) = match legs {
             Ok(legs) => (legs, None),
@@ -129,11 +140,18 @@ impl LaneWork {
         {
             let (buffer, spans) = batch.parts();
             reserved.seal(buffer, spans);
+            let batch = batch.close();
             let mut failed = [refused.clone().map(io::Error::other), None];
             for (leg, failed) in legs.iter_mut().zip(&mut failed) {
                 *failed = send_runs(leg, &batch).await.err();
             }
-            if self.done.try_send(Done { batch, failed }).is_err() {
+            scratch::put_sent(batch);
+            let done = Done {
+                batch: scratch::take_sealed(&legs).await,
+                failed,
+                zero_copy: zero_copy_counts(&legs),
+            };
+            if self.done.try_send(done).is_err() {
                 return;
             }
             sealcast_net::shard::yield_if_needed().await;
@@ -142,13 +160,22 @@ impl LaneWork {
 }
 
 /// Sends a sealed batch. One run that fails does not stop the others.
-pub(crate) async fn send_runs(leg: &mut UdpSender, batch: &SealBatch) -> io::Result<()> {
+pub(crate) async fn send_runs(
+    leg: &mut UdpSender,
+    batch: &SealBatch<ClosedBuffer>,
+) -> io::Result<()> {
     let mut result = Ok(());
-    for (bytes, segment) in batch.runs() {
-        let sent = leg.send_batch(bytes, segment).await;
+    for (range, segment) in batch.ranges() {
+        let sent = leg.send_closed(batch.buffer(), range, segment).await;
         result = result.and(sent);
     }
     result
+}
+
+/// What became of the zero-copy sends of all legs.
+pub(crate) fn zero_copy_counts(legs: &[UdpSender]) -> ZeroCopyCounts {
+    let counts = legs.iter().filter_map(UdpSender::zero_copy_counts);
+    counts.fold(ZeroCopyCounts::default(), ZeroCopyCounts::plus)
 }
 
 /// Batches of all lanes being filled: the next payload goes to the next lane.

@@ -28,3 +28,5 @@ pub mod smooth;
 pub mod source;
 pub mod status;
 pub mod ts;
+
+pub use scratch::zero_copy;

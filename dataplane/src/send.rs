@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_lite::future::or;
 use rand_core::CryptoRng;
 use sealcast_net::mailbox::Receiver;
-use sealcast_net::{UdpSender, clock, shard};
+use sealcast_net::{UdpSender, ZeroCopyCounts, clock, shard};
 use sealcast_proto::ids::{GroupId, Time};
 use sealcast_proto::sender::{Event, Output, Sender};
 
 use crate::coalesce::Coalesce;
 use crate::histogram::Histogram;
 use crate::ingest::{Filled, Ingest};
-use crate::lanes::{Hand, Lane};
+use crate::lanes::{Hand, Lane, zero_copy_counts};
 use crate::link::{ChannelLink, LinkEvent};
 use crate::meter::ChannelMeter;
 use crate::source::Warning;
@@ -73,6 +73,11 @@ pub enum SendEvent {
         /// The kernel's word.
         error: io::Error,
     },
+    /// The kernel copies what goes to a group all the same: zero-copy sends are given up there, and ordinary ones go on.
+    ZeroCopyUseless {
+        /// The group.
+        group: SocketAddr,
+    },
 }
 
 impl std::fmt::Debug for SendChannel {
@@ -120,6 +125,7 @@ struct Course {
     /// When totals are published next.
     publish: Time,
     leg_errors: [u64; 2],
+    zero_copy_told: [bool; 2],
     oversize_told: bool,
     latency: Histogram,
 }
@@ -143,6 +149,7 @@ impl SendChannel {
             look: Look::WhenReady,
             publish: Time(0),
             leg_errors: [0; 2],
+            zero_copy_told: [false; 2],
             oversize_told: false,
             latency: Histogram::default(),
         };
@@ -158,6 +165,7 @@ impl SendChannel {
             if course.publish <= now {
                 course.publish = now.after(PUBLISH_INTERVAL);
                 self.tell_of_input(&mut course);
+                self.tell_of_zero_copy(&mut course);
                 self.status.publish(self.snapshot(now, &course, false));
                 if let Some(meter) = &mut self.meter {
                     meter.tick(now, self.sender.tally());
@@ -178,6 +186,7 @@ impl SendChannel {
         self.finish_lanes(&mut course).await;
         self.send_outputs(now(), &mut course).await;
         self.tell_of_input(&mut course);
+        self.tell_of_zero_copy(&mut course);
         self.status
             .publish_last(self.snapshot(now(), &course, true));
         if let Some(meter) = &mut self.meter {
@@ -295,6 +304,11 @@ impl SendChannel {
             input_drops: counts.drops,
             input_malformed: counts.malformed,
             leg_errors: course.leg_errors,
+            zero_copy: self
+                .lanes
+                .iter()
+                .map(Lane::zero_copy)
+                .fold(zero_copy_counts(&self.legs), ZeroCopyCounts::plus),
             latency: course.latency,
             pcr_jitter: self.ingest.pcr_jitter(),
             finished,

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sealcast_net::ZeroCopyCounts;
 use sealcast_proto::discard::Discards;
 use sealcast_proto::ids::{Epoch, Remaining};
 use sealcast_proto::receiver::{GapCount, ReceiverStats};
@@ -78,6 +79,8 @@ pub struct SendStatus {
     pub input_malformed: u64,
     /// Batches that could not be sent, per leg.
     pub leg_errors: [u64; 2],
+    /// What became of zero-copy sends, all legs and lanes together.
+    pub zero_copy: ZeroCopyCounts,
     /// From the arrival of a payload (or when it was due) to its sending: of the oldest of each batch.
     pub latency: Histogram,
     /// How far PCRs were from their places when they were sent.

@@ -50,7 +50,8 @@ impl SendChannel {
     /// Takes an empty batch of each lane; false when a lane is no more.
     async fn take_batches(&mut self, course: &mut Course) -> bool {
         let mut note = noting(&self.legs, &mut course.leg_errors, &mut self.on_event);
-        course.hand.batches.push(scratch::take_sealed());
+        let batch = scratch::take_sealed(&self.legs).await;
+        course.hand.batches.push(batch);
         for lane in &mut self.lanes {
             let Some(batch) = lane.batch(&mut note).await else {
                 return false;
@@ -90,12 +91,24 @@ impl SendChannel {
     async fn send_here(&mut self, mut batch: SealBatch, reserved: Reserved, course: &mut Course) {
         let (buffer, spans) = batch.parts();
         reserved.seal(buffer, spans);
+        let batch = batch.close();
         for leg in 0..self.legs.len() {
             if let Err(error) = send_runs(&mut self.legs[leg], &batch).await {
                 self.note(course, leg, error);
             }
         }
-        scratch::put_sealed(batch);
+        scratch::put_sent(batch);
+    }
+
+    /// Tells, once, of each leg that gave zero-copy sends up.
+    pub(super) fn tell_of_zero_copy(&mut self, course: &mut Course) {
+        for (leg, told) in self.legs.iter().zip(&mut course.zero_copy_told) {
+            let gave_up = leg.zero_copy_counts().is_some() && !leg.is_zero_copy();
+            if gave_up && !std::mem::replace(told, true) {
+                let group = leg.peer();
+                (self.on_event)(SendEvent::ZeroCopyUseless { group });
+            }
+        }
     }
 
     pub(super) fn note(&mut self, course: &mut Course, leg: usize, error: io::Error) {
