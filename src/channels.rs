@@ -69,13 +69,16 @@ fn warn_short(grant: sealcast_net::BufferGrant, name: &str) {
     }
 }
 
-fn legs_out(groups: &[Group], name: &str) -> Result<Vec<UdpSender>> {
+fn legs_out(plan: &ChannelPlan) -> Result<Vec<UdpSender>> {
     let connect = |group: &Group| {
-        let leg = UdpSender::connect(&group_options(group.options())?)?;
-        warn_short(leg.grant(), name);
+        let mut leg = UdpSender::connect(&group_options(group.options())?)?;
+        warn_short(leg.grant(), &plan.name);
+        if plan.zero_copy {
+            leg.use_zero_copy(&sealcast_dataplane::zero_copy()?);
+        }
         Ok(leg)
     };
-    groups.iter().map(connect).collect()
+    plan.groups.iter().map(connect).collect()
 }
 
 fn bind(options: &UdpOptions, name: &str) -> Result<UdpReceiver> {
@@ -109,7 +112,7 @@ fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
 
 /// What a further lane of a sending channel does on its shard.
 pub async fn lane(plan: ChannelPlan, work: LaneWork) {
-    let legs = legs_out(&plan.groups, &plan.name).map_err(|error| format!("{error:#}"));
+    let legs = legs_out(&plan).map_err(|error| format!("{error:#}"));
     work.run(legs).await;
 }
 
@@ -126,7 +129,7 @@ pub fn sending(
     stop: Stop<()>,
 ) -> Result<SendChannel> {
     let name = plan.name.clone();
-    let legs = legs_out(&plan.groups, &name)?;
+    let legs = legs_out(plan)?;
     let payload_max = payload_max(&legs)?;
     let input = plan.input.as_ref().context("no input")?;
     let mut ingest = ingest(input, &name, payload_max)?;
@@ -185,6 +188,13 @@ fn tell_sending(channel: &str, keylog: &KeyLog, event: SendEvent) {
             return tracing::warn!(
                 channel,
                 "sending to {group} failed ({error}); failures are counted, the channel goes on"
+            );
+        }
+        SendEvent::ZeroCopyUseless { group } => {
+            return tracing::warn!(
+                channel,
+                "the kernel copies what goes to {group} all the same (loopback, veth, receivers on this host, an interface \
+                 that does not cut datagrams apart itself): it is sent without --zero-copy from now on; leave it out there"
             );
         }
     };

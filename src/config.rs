@@ -65,6 +65,8 @@ struct ChannelFile {
     #[serde(default)]
     burst: Option<u16>,
     #[serde(default)]
+    zero_copy: Option<bool>,
+    #[serde(default)]
     shard: Option<usize>,
     #[serde(default)]
     merge: Option<MergeSetting>,
@@ -137,6 +139,8 @@ pub struct ChannelPlan {
     pub budget: Duration,
     /// `send`: the rate at which payloads leave; that of the source if not given.
     pub pacing: Option<Pacing>,
+    /// `send`: the network card reads packets where they were sealed.
+    pub zero_copy: bool,
     /// On which shard; by load if not given.
     pub shard: Option<usize>,
     /// `receive`: how several delivery servers are used.
@@ -238,6 +242,8 @@ pub struct ChannelArgs {
     pub rate: Option<Rate>,
     /// `send`.
     pub burst: Option<u16>,
+    /// `send`.
+    pub zero_copy: bool,
     /// `receive`.
     pub merge: Option<MergeSetting>,
     /// `receive`.
@@ -366,6 +372,7 @@ fn channel_in_force(role: Role, plan: &ChannelPlan) -> ChannelFile {
         budget: Some(plan.budget),
         rate: plan.pacing.map(|pacing| pacing.rate),
         burst: plan.pacing.map(|pacing| pacing.burst),
+        zero_copy: sends.then_some(plan.zero_copy),
         shard: plan.shard,
         merge: receives.then_some(match plan.merge {
             Merge::None => MergeSetting::None,
@@ -400,6 +407,7 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
         budget: common.budget,
         rate: args.rate,
         burst: args.burst,
+        zero_copy: args.zero_copy.then_some(true),
         shard: None,
         merge: args.merge,
         preferred_server: args.preferred,
@@ -441,6 +449,7 @@ fn plan(role: Role, file: ChannelFile) -> Result<ChannelPlan> {
             rate,
             burst: file.burst.unwrap_or(BURST_DEFAULT),
         }),
+        zero_copy: file.zero_copy.unwrap_or_default(),
         shard: file.shard,
         merge: file.merge.unwrap_or_default().into(),
         preferred: file.preferred_server.map(ServerId),

@@ -158,6 +158,7 @@ impl Totals for SendStatus {
             "input_malformed": self.input_malformed,
             "input_drops": self.input_drops,
             "leg_errors": self.leg_errors,
+            "zero_copy": { "direct": self.zero_copy.direct, "copied": self.zero_copy.copied },
             "latency": durations_json(&self.latency),
             "pcr_jitter": durations_json(&self.pcr_jitter),
             "finished": self.finished,
@@ -214,6 +215,18 @@ impl Totals for SendStatus {
         metrics.extend(legs.map(|(label, value)| Metric {
             label: Some(label),
             ..counter("leg_errors", "Batches that a leg could not send", value)
+        }));
+        let zero_copy = [
+            (("how", "direct"), self.zero_copy.direct),
+            (("how", "copied"), self.zero_copy.copied),
+        ];
+        metrics.extend(zero_copy.map(|(label, value)| Metric {
+            label: Some(label),
+            ..counter(
+                "zero_copy_sends",
+                "Zero-copy sends, by whether the kernel copied all the same",
+                value,
+            )
         }));
         metrics.extend(durations(self.latency, self.pcr_jitter));
         metrics.extend(keys_metrics(&self.keys));

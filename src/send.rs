@@ -48,6 +48,9 @@ pub struct SendArgs {
     /// Seal and send on so many of --cores [default: 1]
     #[arg(long, value_name = "N")]
     lanes: Option<u16>,
+    /// Let the network card read packets where they were sealed; for cards with UDP segmentation offload
+    #[arg(long)]
+    zero_copy: bool,
     /// With --rate: datagrams that may leave at once [default: 7]
     #[arg(long, value_name = "N")]
     burst: Option<u16>,
@@ -107,6 +110,7 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         lanes: args.lanes,
         rate: args.rate,
         burst: args.burst,
+        zero_copy: args.zero_copy,
         ..ChannelArgs::default()
     };
     let resolve = || Plan::resolve(Role::Send, &args.common, &flags);

@@ -31,3 +31,4 @@ mod services;
 mod streams;
 mod traces;
 mod usage;
+mod zero_copy;
