@@ -67,8 +67,6 @@ enum From {
         rtp: bool,
         /// Received, and not yet taken from `at` on.
         left: Option<(RecvBatch, Cursor)>,
-        /// When the socket was empty last: what has come since is no older.
-        drained: u64,
     },
     Feed(FeedInput),
 }
@@ -106,11 +104,10 @@ impl Ingest {
     #[must_use]
     pub fn udp(socket: UdpReceiver, rtp: bool, header: Header, payload_max: usize) -> Self {
         let from = From::Udp {
-            socket: socket.lean(),
+            socket: socket.without_sources(),
             header,
             rtp,
             left: None,
-            drained: clock::realtime(),
         };
         Self::new(from, payload_max)
     }
@@ -205,14 +202,11 @@ impl Ingest {
                 header,
                 rtp,
                 left,
-                drained,
             } => loop {
                 let Some((mut received, mut at)) = left.take().or_else(|| receive(socket)) else {
-                    *drained = clock::realtime();
                     return Filled::Drained;
                 };
-                let oldest = || received.arrival().unwrap_or(*drained);
-                intake.oldest = Some(intake.oldest.unwrap_or_else(oldest));
+                intake.oldest = intake.oldest.or_else(|| received.arrival());
                 let taken = take_datagrams(&mut received, &mut at, |datagram| {
                     match payload(datagram, *rtp, *header) {
                         Some(payload) => intake.offer(payload, hand, now),
@@ -228,7 +222,6 @@ impl Ingest {
                 }
                 scratch::put_received(received);
                 if !socket.may_have_more() {
-                    *drained = clock::realtime();
                     return Filled::Drained;
                 }
             },
@@ -236,8 +229,8 @@ impl Ingest {
         }
     }
 
-    /// How long ago the first payload was there that was taken since the last call: nanoseconds since the kernel received it (while
-    /// many come at once: since the socket was empty), or since it was due.
+    /// How long ago the first payload was there that was taken since the last call: nanoseconds since the kernel received it, or
+    /// since it was due.
     pub fn take_age(&mut self) -> Option<u64> {
         let oldest = self.intake.oldest.take()?;
         let now = match &self.from {

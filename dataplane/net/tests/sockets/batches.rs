@@ -197,7 +197,7 @@ fn sources_are_told_unless_it_is_said() {
         sender.send_one(b"one").await.unwrap();
         let got = receive(&mut receiver, 1).await;
         assert_eq!(got.sources, [sender.local_addr().unwrap().ip()]);
-        let mut receiver = receiver.lean();
+        let mut receiver = receiver.without_sources();
         sender.send_batch(&numbered(6, 500), 500).await.unwrap();
         let got = receive(&mut receiver, 6).await;
         assert_eq!(got.datagrams.concat(), numbered(6, 500));
