@@ -8,7 +8,7 @@ use crate::histogram::Histogram;
 use crate::lanes::Hand;
 use crate::pacer::{Pacer, Pacing};
 use crate::source::{Due, Warning};
-use crate::ts::jitter::PcrJitter;
+use crate::ts::jitter::PcrMeter;
 use crate::{rtp, scratch};
 
 /// How RTP input is taken.
@@ -35,8 +35,7 @@ struct Intake {
     pacer: Option<Pacer>,
     /// When the first payload was there that [`Ingest::take_age`] has not told of; by the clock of its kind of input.
     oldest: Option<u64>,
-    jitter: PcrJitter,
-    pcr_jitter: Histogram,
+    pcr: PcrMeter,
 }
 
 /// What was not taken.
@@ -128,8 +127,7 @@ impl Ingest {
             counts: IngestCounts::default(),
             pacer: None,
             oldest: None,
-            jitter: PcrJitter::default(),
-            pcr_jitter: Histogram::default(),
+            pcr: PcrMeter::default(),
         };
         Self { from, intake }
     }
@@ -163,7 +161,7 @@ impl Ingest {
     /// How far clock references were from their places in time when they were taken.
     #[must_use]
     pub fn pcr_jitter(&self) -> Histogram {
-        self.intake.pcr_jitter
+        self.intake.pcr.seen()
     }
 
     /// Time is counted from now on: sending could not begin before.
@@ -257,10 +255,7 @@ impl Intake {
         if let Some(pacer) = &mut self.pacer {
             pacer.admit(now, payload.len()).map_err(Filled::Paced)?;
         }
-        let ts = rtp::payload(payload).unwrap_or(payload);
-        if let Some(jitter) = self.jitter.push(ts, now.0) {
-            self.pcr_jitter.record(jitter);
-        }
+        self.pcr.saw(payload, now.0);
         hand.push(payload);
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::output::{OutBatch, Sink};
 use crate::smooth::Smoother;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, ReceiveStatus};
 use crate::ts::check::ContinuityChecker;
-use crate::ts::jitter::PcrJitter;
+use crate::ts::jitter::PcrMeter;
 use crate::{rtp, scratch};
 
 /// Receive calls in a row before the link and the clock are looked at again.
@@ -81,8 +81,7 @@ struct Delivered {
     /// When the first packet behind what is in `out` arrived.
     oldest: Option<u64>,
     latency: Histogram,
-    jitter: PcrJitter,
-    pcr_jitter: Histogram,
+    pcr: PcrMeter,
 }
 
 impl Delivered {
@@ -100,7 +99,7 @@ impl Delivered {
             Sink::Watcher(watch) => {
                 watch(payload);
                 if clocked {
-                    self.measure_clock(payload, self.arrival);
+                    self.pcr.saw(payload, self.arrival);
                 }
             }
             _ => self.out.push(payload, clocked),
@@ -126,19 +125,11 @@ impl Delivered {
         self.smoother.as_ref()?.next_due().map(Time)
     }
 
-    fn measure_clock(&mut self, payload: &[u8], now: u64) {
-        let ts = rtp::payload(payload).unwrap_or(payload);
-        if let Some(jitter) = self.jitter.push(ts, now) {
-            self.pcr_jitter.record(jitter);
-        }
-    }
-
     /// What leaves now.
     fn measure(&mut self, now: u64) {
-        let out = std::mem::take(&mut self.out);
-        out.clocked()
-            .for_each(|payload| self.measure_clock(payload, now));
-        self.out = out;
+        for payload in self.out.clocked() {
+            self.pcr.saw(payload, now);
+        }
         if let Some(oldest) = self.oldest.take() {
             self.latency.record(now.saturating_sub(oldest));
         }
@@ -344,7 +335,7 @@ impl ReceiveChannel {
             output_errors: delivered.output_errors,
             first_packet_ns: delivered.first_packet_ns,
             latency: delivered.latency,
-            pcr_jitter: delivered.pcr_jitter,
+            pcr_jitter: delivered.pcr.seen(),
         }
     }
 }

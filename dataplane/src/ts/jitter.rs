@@ -2,9 +2,34 @@
 //! two references of a PID as much time should pass as they say.
 
 use super::packet::{Pcr, TsPacket, clock_references};
+use crate::histogram::Histogram;
+use crate::rtp;
 
 /// A longer step between two references is a discontinuity or a loss, as in [`super::pace`].
 const STEP_MAX: u64 = Pcr::HZ;
+
+/// Measures what leaves: payloads of a TS, bare or in RTP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PcrMeter {
+    jitter: PcrJitter,
+    seen: Histogram,
+}
+
+impl PcrMeter {
+    /// A payload leaves `at` nanoseconds of any steady clock.
+    pub fn saw(&mut self, payload: &[u8], at: u64) {
+        let ts = rtp::payload(payload).unwrap_or(payload);
+        if let Some(jitter) = self.jitter.push(ts, at) {
+            self.seen.record(jitter);
+        }
+    }
+
+    /// How far clock references were from their places.
+    #[must_use]
+    pub fn seen(&self) -> Histogram {
+        self.seen
+    }
+}
 
 /// Follows the first PID that carries references, until it falls silent.
 #[derive(Clone, Copy, Debug, Default)]
