@@ -110,14 +110,6 @@ impl<B: Deref<Target = [u8]> + DerefMut> SealBatch<B> {
         self.spans.is_empty()
     }
 
-    /// The payloads, as long as they are not sealed.
-    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
-        self.spans.iter().map(|span| {
-            let start = span.offset + span.header_len;
-            &self.buffer[start..start + span.payload_len]
-        })
-    }
-
     /// Buffer and spans, to be sealed in place.
     pub fn parts(&mut self) -> (&mut [u8], &mut [Span]) {
         (&mut self.buffer[..self.used], &mut self.spans)

@@ -100,7 +100,7 @@ impl UdpReceiver {
         })
     }
 
-    /// Does not ask who sent what, which costs a twentieth of receiving single datagrams: [`Received::source`] is unspecified.
+    /// Does not ask who sent what, which the kernel writes for each datagram: [`Received::source`] is unspecified.
     #[must_use]
     pub fn without_sources(mut self) -> Self {
         self.sources = false;
