@@ -7,6 +7,7 @@
 //! that a generator that stood still does not hide what its receivers would have felt (coordinated omission).
 #![forbid(unsafe_code)]
 
+pub mod channels;
 pub mod control;
 mod generator;
 pub mod keys;

@@ -18,16 +18,13 @@ use sealcast_dataplane::coalesce::BUDGET_DEFAULT;
 use sealcast_dataplane::fleet::{Fleet, Running};
 use sealcast_dataplane::ingest::{Header, Ingest};
 use sealcast_dataplane::output::Sink;
-use sealcast_dataplane::receive::ReceiveChannel;
-use sealcast_dataplane::send::SendChannel;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
+use sealcast_loadgen::channels::Identity;
 use sealcast_loadgen::keys::LocalKeys;
-use sealcast_net::{GroupOptions, UdpReceiver, UdpSender, clock};
-use sealcast_proto::ids::{ChannelId, RunId, ServerId, Time};
-use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{Hold, Sender, SenderConfig};
+use sealcast_net::{GroupOptions, UdpReceiver, UdpSender};
+use sealcast_proto::ids::ChannelId;
+use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::link::Mode;
 
 const CHANNEL: ChannelId = ChannelId(1);
 const PAYLOAD: [u8; 1316] = [0x47; 1316];
@@ -41,9 +38,12 @@ const FAST: u64 = 20_000;
 /// had become quiet; none for a packet, none for a tick (500 per second and channel).
 const PER_SECOND_MAX: u64 = 200;
 
-fn timing() -> Timing {
+fn identity() -> Identity {
     let ms = Duration::from_millis;
-    Timing::new(ms(1000), ms(500), ms(250), ms(50)).unwrap()
+    Identity {
+        channel: CHANNEL,
+        timing: Timing::new(ms(1000), ms(500), ms(250), ms(50)).unwrap(),
+    }
 }
 
 fn free() -> SocketAddr {
@@ -76,32 +76,10 @@ fn sending(
     let (link, status) = (keys.sends(CHANNEL), Published::default());
     let published = status.clone();
     let channel = fleet.spawn(0, move |stop| async move {
-        let config = SenderConfig {
-            channel: CHANNEL,
-            server: ServerId(1),
-            run: RunId(1),
-            mode: Mode::Authority,
-            lanes: 1,
-            timing: timing(),
-            hold: Hold::Hold,
-            payload_max: PAYLOAD.len(),
-            keylog: false,
-        };
         let socket = UdpReceiver::bind(&GroupOptions::new(input)).unwrap();
-        let channel = SendChannel {
-            sender: Sender::new(config, &[1; 32]),
-            ingest: Ingest::udp(socket, false, Header::Keep, PAYLOAD.len()),
-            legs: vec![UdpSender::connect(&GroupOptions::new(group)).unwrap()],
-            lanes: Vec::new(),
-            link,
-            rng: Box::new(StdRng::seed_from_u64(1)),
-            status,
-            meter: None,
-            stop,
-            start_delay: None,
-            budget: BUDGET_DEFAULT,
-            on_event: Box::new(|_| {}),
-        };
+        let ingest = Ingest::udp(socket, false, Header::Keep, PAYLOAD.len());
+        let leg = UdpSender::connect(&GroupOptions::new(group)).unwrap();
+        let channel = identity().sending(link, ingest, leg, status, stop).unwrap();
         counting(channel.run(), allocated).await
     });
     (channel, published)
@@ -116,25 +94,14 @@ fn receiving(
     let (link, status) = (keys.receives(CHANNEL), Published::default());
     let published = status.clone();
     let channel = fleet.spawn(1, move |stop| async move {
-        let config = ReceiverConfig::new(CHANNEL, timing());
-        let now = Time(clock::boottime());
-        let channel = ReceiveChannel {
-            receiver: Receiver::new(config, ParkingBudget::default(), now),
-            legs: vec![UdpReceiver::bind(&GroupOptions::new(group)).unwrap()],
-            sink: Sink::udp(
-                UdpSender::connect(&GroupOptions::new(output)).unwrap(),
-                None,
-            ),
-            link,
-            rng: Box::new(StdRng::seed_from_u64(2)),
-            status,
-            meter: None,
-            stop,
-            // At once, each wake costs two allocations: one of the socket's readiness, one of the timer beside it.
-            budget: BUDGET_DEFAULT,
-            smoother: None,
-            on_event: Box::new(|_| {}),
-        };
+        let leg = UdpReceiver::bind(&GroupOptions::new(group)).unwrap();
+        let output = UdpSender::connect(&GroupOptions::new(output)).unwrap();
+        let (sink, parking) = (Sink::udp(output, None), ParkingBudget::default());
+        let mut channel = identity()
+            .receiving(link, leg, sink, parking, status, stop)
+            .unwrap();
+        // At once, each wake costs two allocations: one of the socket's readiness, one of the timer beside it.
+        channel.budget = BUDGET_DEFAULT;
         counting(channel.run(), allocated).await
     });
     (channel, published)
@@ -181,7 +148,7 @@ fn allocations_do_not_grow_with_packets() {
         let (stop, came) = (Arc::clone(&stop), Arc::clone(&came));
         std::thread::spawn(move || count(output, stop, came))
     };
-    let keys = LocalKeys::start([CHANNEL], timing(), StdRng::seed_from_u64(3)).unwrap();
+    let keys = LocalKeys::start([CHANNEL], identity().timing, StdRng::seed_from_u64(3)).unwrap();
     let fleet = Fleet::start(&[None, None]).unwrap();
     let (by_sender, by_receiver) = (Arc::default(), Arc::default());
     let (receiver, received) = receiving(&fleet, &keys, [group, out], Arc::clone(&by_receiver));

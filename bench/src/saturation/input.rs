@@ -67,8 +67,7 @@ pub(super) fn taken(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<T
             let socket = UdpReceiver::bind(&options)?;
             setsockopt(&socket, UdpGroSegment, &false).context("UDP_GRO")?;
             let ingest = Ingest::udp(socket, false, Header::Keep, PAYLOAD);
-            let mut channel = sending(link, ingest, &group, BUDGET, status, stop)?;
-            channel.start_delay = None;
+            let channel = sending(link, ingest, &group, BUDGET, status, stop)?;
             anyhow::Ok(channel.run().await)
         };
         stage.sender.spawn(0, run)

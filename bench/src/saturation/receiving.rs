@@ -21,7 +21,7 @@ use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 
 use super::content::{Arrived, Checker, Content, PAYLOAD, Source};
 use super::sending::seal;
-use super::stage::{Stage, keys, receives, receiving, sending, sends};
+use super::stage::{START_DELAY, Stage, keys, receives, receiving, sending, sends};
 use crate::cpu;
 
 /// How long a part is measured.
@@ -178,7 +178,8 @@ pub(super) fn whole(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<O
         let pacing = pacing(rate)?;
         let run = move |stop| async move {
             let ingest = Ingest::feed(Feed::here(Box::new(source)), PAYLOAD).paced(pacing);
-            let channel = sending(link, ingest, &group, TICK, status, stop)?;
+            let mut channel = sending(link, ingest, &group, TICK, status, stop)?;
+            channel.start_delay = Some(START_DELAY);
             anyhow::Ok(channel.run().await)
         };
         stage.sender.spawn(0, run)

@@ -21,7 +21,7 @@ use sealcast_proto::sender::Sender;
 use sealcast_proto::wire::header::{CONFIG, Header};
 
 use super::content::{Content, PAYLOAD, Source};
-use super::stage::{Stage, keys, sending, sends};
+use super::stage::{START_DELAY, Stage, keys, sending, sends};
 
 /// How long a part is measured.
 const PART: Duration = Duration::from_millis(150);
@@ -58,7 +58,8 @@ pub(super) fn round(stage: &Stage<'_>, content: &Content) -> Result<Sent> {
         let source = Source::new(content.clone(), Arc::clone(&given));
         let run = move |stop| async move {
             let ingest = Ingest::feed(Feed::here(Box::new(source)), PAYLOAD);
-            let channel = sending(link, ingest, &group, Duration::ZERO, status, stop)?;
+            let mut channel = sending(link, ingest, &group, Duration::ZERO, status, stop)?;
+            channel.start_delay = Some(START_DELAY);
             anyhow::Ok(channel.run().await)
         };
         stage.sender.spawn(0, run)

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
-use rand_core::Rng as _;
 use sealcast_dataplane::fleet::Fleet;
 use sealcast_dataplane::ingest::Ingest;
 use sealcast_dataplane::link::{ChannelLink, KeyLink};
@@ -16,16 +15,14 @@ use sealcast_dataplane::output::Watcher;
 use sealcast_dataplane::receive::ReceiveChannel;
 use sealcast_dataplane::send::SendChannel;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
+use sealcast_loadgen::channels::Identity;
 use sealcast_loadgen::keys::LocalKeys;
 use sealcast_net::mailbox::Receiver as Stop;
-use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
-use sealcast_proto::ids::{ChannelId, RunId, ServerId, Time};
-use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{Hold, Sender, SenderConfig};
+use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender};
+use sealcast_proto::ids::ChannelId;
+use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::link::Mode;
 
-use super::content::PAYLOAD;
 use super::options::{Options, Path};
 use crate::interrupt::Interrupt;
 use crate::lab::{INTERFACE, Lab, Side};
@@ -35,6 +32,8 @@ const CHANNEL: ChannelId = ChannelId(1);
 const GROUP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1)), 8001);
 /// Of sockets that receive: what a stall of the host lets gather at full rate.
 pub(super) const BUFFER: usize = 64 << 20;
+/// From the first key of a channel that sends from memory to its first payload.
+pub(super) const START_DELAY: Duration = Duration::from_millis(100);
 /// A channel that has not begun within this does not.
 const START: Duration = Duration::from_secs(10);
 
@@ -117,10 +116,13 @@ fn group(interface: &str) -> Result<GroupOptions> {
     Ok(group)
 }
 
-/// A key each second, as often as channels change them.
-fn timing() -> Timing {
+/// The channel, with a key each second.
+fn identity() -> Identity {
     let ms = Duration::from_millis;
-    Timing::new(ms(1000), ms(700), ms(400), ms(200)).expect("times in order")
+    Identity {
+        channel: CHANNEL,
+        timing: Timing::new(ms(1000), ms(700), ms(400), ms(200)).expect("times in order"),
+    }
 }
 
 /// Makes the keys, on core `core`.
@@ -132,7 +134,8 @@ pub(super) fn keys(core: usize) -> Result<LocalKeys> {
     std::thread::scope(|scope| {
         let started = scope.spawn(|| {
             crate::host::allow(&[core])?;
-            Ok(LocalKeys::start([CHANNEL], timing(), rng()?)?)
+            let rng = StdRng::try_from_rng(&mut SysRng).context("no randomness")?;
+            Ok(LocalKeys::start([CHANNEL], identity().timing, rng)?)
         });
         started
             .join()
@@ -150,11 +153,7 @@ pub(super) fn receives(keys: &LocalKeys) -> KeyLink {
     keys.receives(CHANNEL)
 }
 
-fn rng() -> Result<StdRng> {
-    StdRng::try_from_rng(&mut SysRng).context("no randomness")
-}
-
-/// A channel as `sealcast send` runs it.
+/// A channel as `sealcast send` runs it, on this leg.
 ///
 /// # Errors
 /// If its socket cannot be opened.
@@ -166,34 +165,10 @@ pub(super) fn sending(
     status: Published<SendStatus>,
     stop: Stop<()>,
 ) -> Result<SendChannel> {
-    let mut rng = rng()?;
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
-    let config = SenderConfig {
-        channel: CHANNEL,
-        server: ServerId(1),
-        run: RunId(rng.next_u64()),
-        mode: Mode::Authority,
-        lanes: 1,
-        timing: timing(),
-        hold: Hold::Hold,
-        payload_max: PAYLOAD,
-        keylog: false,
-    };
-    Ok(SendChannel {
-        sender: Sender::new(config, &seed),
-        ingest,
-        legs: vec![UdpSender::connect(group)?],
-        lanes: Vec::new(),
-        link,
-        rng: Box::new(rng),
-        status,
-        stop,
-        start_delay: Some(Duration::from_millis(100)),
-        budget,
-        meter: None,
-        on_event: Box::new(|_| {}),
-    })
+    let leg = UdpSender::connect(group)?;
+    let mut channel = identity().sending(link, ingest, leg, status, stop)?;
+    channel.budget = budget;
+    Ok(channel)
 }
 
 /// A channel as `sealcast receive` runs it, with somebody who looks at each payload instead of an output.
@@ -207,19 +182,7 @@ pub(super) fn receiving(
     status: Published<ReceiveStatus>,
     stop: Stop<()>,
 ) -> Result<ReceiveChannel> {
-    let config = ReceiverConfig::new(CHANNEL, timing());
-    let now = Time(clock::boottime());
-    Ok(ReceiveChannel {
-        receiver: Receiver::new(config, ParkingBudget::default(), now),
-        legs: vec![UdpReceiver::bind(group)?],
-        sink: Sink::Watcher(watcher),
-        link,
-        rng: Box::new(rng()?),
-        status,
-        stop,
-        budget: Duration::ZERO,
-        smoother: None,
-        meter: None,
-        on_event: Box::new(|_| {}),
-    })
+    let (leg, sink) = (UdpReceiver::bind(group)?, Sink::Watcher(watcher));
+    let parking = ParkingBudget::default();
+    Ok(identity().receiving(link, leg, sink, parking, status, stop)?)
 }

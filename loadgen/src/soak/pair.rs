@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rand::SeedableRng as _;
-use rand::rngs::{StdRng, SysRng};
-use rand_core::Rng as _;
 use sealcast_dataplane::endpoint::Input;
 use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::fleet::{Fleet, Running};
@@ -21,14 +18,13 @@ use sealcast_dataplane::send::SendChannel;
 use sealcast_dataplane::source;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_net::mailbox::Receiver as Stop;
-use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
-use sealcast_proto::ids::{ChannelId, RunId, ServerId, Time};
-use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{Hold, Sender, SenderConfig};
+use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender};
+use sealcast_proto::ids::ChannelId;
+use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::link::Mode;
 
 use super::checker::Checker;
+use crate::channels::Identity;
 use crate::keys::LocalKeys;
 
 const PORT: u16 = 5004;
@@ -45,6 +41,15 @@ pub(super) struct Setting {
     pub(super) timing: Timing,
     pub(super) budget: Duration,
     pub(super) parking: ParkingBudget,
+}
+
+impl Setting {
+    fn identity(&self, channel: ChannelId) -> Identity {
+        Identity {
+            channel,
+            timing: self.timing,
+        }
+    }
 }
 
 /// A running pair.
@@ -148,10 +153,6 @@ impl Pair {
     }
 }
 
-fn rng() -> Result<StdRng, String> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|error| error.to_string())
-}
-
 fn sending(
     channel: ChannelId,
     options: &GroupOptions,
@@ -160,41 +161,21 @@ fn sending(
     status: Published<SendStatus>,
     stop: Stop<()>,
 ) -> Result<SendChannel, String> {
-    let socket = UdpSender::connect(options).map_err(|error| error.to_string())?;
+    let leg = UdpSender::connect(options).map_err(|error| error.to_string())?;
     let input = Input::Generated {
         rate: setting.rate,
         seconds: None,
         seed: channel.0.into(),
     };
     let source = source::open(&input).map_err(|error| error.to_string())?;
-    let mut rng = rng()?;
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
-    let config = SenderConfig {
-        channel,
-        server: ServerId(channel.0.into()),
-        run: RunId(rng.next_u64()),
-        mode: Mode::Authority,
-        lanes: 1,
-        timing: setting.timing,
-        hold: Hold::Hold,
-        payload_max: PAYLOAD,
-        keylog: false,
-    };
-    Ok(SendChannel {
-        sender: Sender::new(config, &seed),
-        ingest: Ingest::feed(Feed::here(source), PAYLOAD),
-        legs: vec![socket],
-        lanes: Vec::new(),
-        link,
-        rng: Box::new(rng),
-        status,
-        stop,
-        start_delay: Some(Duration::from_millis(500)),
-        budget: setting.budget,
-        meter: None,
-        on_event: Box::new(|_| {}),
-    })
+    let ingest = Ingest::feed(Feed::here(source), PAYLOAD);
+    let identity = setting.identity(channel);
+    let mut sender = identity
+        .sending(link, ingest, leg, status, stop)
+        .map_err(|error| error.to_string())?;
+    sender.start_delay = Some(Duration::from_millis(500));
+    sender.budget = setting.budget;
+    Ok(sender)
 }
 
 fn receiving(
@@ -206,26 +187,16 @@ fn receiving(
     status: Published<ReceiveStatus>,
     stop: Stop<()>,
 ) -> Result<ReceiveChannel, String> {
-    let socket = UdpReceiver::bind(options).map_err(|error| error.to_string())?;
+    let leg = UdpReceiver::bind(options).map_err(|error| error.to_string())?;
     let mut checker = Checker::new(setting.rate, channel.0.into());
     let watch = move |payload: &[u8]| {
         if !checker.is_expected(payload) {
             corrupt.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let config = ReceiverConfig::new(channel, setting.timing);
-    let now = Time(clock::boottime());
-    Ok(ReceiveChannel {
-        receiver: Receiver::new(config, setting.parking.clone(), now),
-        legs: vec![socket],
-        sink: Sink::Watcher(Box::new(watch)),
-        link,
-        rng: Box::new(rng()?),
-        status,
-        stop,
-        budget: Duration::ZERO,
-        smoother: None,
-        meter: None,
-        on_event: Box::new(|_| {}),
-    })
+    let (sink, parking) = (Sink::Watcher(Box::new(watch)), setting.parking.clone());
+    let identity = setting.identity(channel);
+    identity
+        .receiving(link, leg, sink, parking, status, stop)
+        .map_err(|error| error.to_string())
 }
