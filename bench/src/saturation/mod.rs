@@ -8,6 +8,7 @@
 //! | `sending.rs` | sealing, sending, and a channel that sends from memory |
 //! | `receiving.rs` | receiving, opening, and a channel that receives at set rates |
 //! | `input.rs` | a channel that gets single datagrams |
+//! | `zero_copy.rs` | sending without copies beside ordinary sends |
 //! | `report.rs` | rows, tables |
 //! | `options.rs`, `run.rs` | the command line, and what it does |
 
@@ -19,6 +20,7 @@ mod report;
 mod run;
 mod sending;
 mod stage;
+mod zero_copy;
 
 pub use options::Options;
 pub use run::run;

@@ -65,6 +65,8 @@ pub enum Part {
     Receive,
     /// A channel that gets single datagrams
     Input,
+    /// Sending without copies, to an interface behind which nobody listens
+    ZeroCopy,
 }
 
 impl Options {

@@ -9,6 +9,7 @@ use super::input::Taken;
 use super::options::Path;
 use super::receiving::{Alone, Opened};
 use super::sending::Sent;
+use super::zero_copy::Cost;
 use crate::stats::Spread;
 use crate::table::Table;
 
@@ -19,6 +20,7 @@ pub(super) struct Rounds {
     pub(super) alone: Vec<(Path, Alone)>,
     pub(super) opened: Vec<(Path, u32, Opened)>,
     pub(super) taken: Vec<(u32, Taken)>,
+    pub(super) zero_copy: Vec<Cost>,
 }
 
 /// A line of a table. Rates are millions of datagrams per second.
@@ -91,6 +93,17 @@ pub(super) enum Row {
         /// Share of the sending core.
         busy: Spread,
     },
+    /// Sends to an interface, with a copy and without.
+    ZeroCopy {
+        /// Of one send.
+        datagrams: usize,
+        /// Nanoseconds of a datagram.
+        ordinary_ns: Spread,
+        /// The same without copies.
+        zero_copy_ns: Spread,
+        /// Its share of the ordinary.
+        share: Spread,
+    },
 }
 
 /// Medians over the rounds.
@@ -130,6 +143,14 @@ pub(super) fn rows(rounds: &Rounds) -> Vec<Row> {
             missing: sum(|taken| taken.missing),
             key_changes: sum(|taken| taken.key_changes),
             busy: spread(&taken, |(_, taken)| taken.busy),
+        });
+    }
+    for costs in groups(&rounds.zero_copy, |cost| cost.datagrams) {
+        rows.push(Row::ZeroCopy {
+            datagrams: costs[0].datagrams,
+            ordinary_ns: spread(&costs, |cost| cost.ordinary),
+            zero_copy_ns: spread(&costs, |cost| cost.zero_copy),
+            share: spread(&costs, |cost| cost.zero_copy / cost.ordinary),
         });
     }
     rows
@@ -208,13 +229,15 @@ pub(super) fn text(rows: &[Row]) -> String {
             "core busy",
         ],
     );
+    let zero_copy = Table::new(0, &["datagrams", "ordinary ns", "zero-copy ns", "share"]);
     let mut tables = [
         ("One core sends, from memory", sending),
         ("One core receives: parts alone", parts),
         ("One core receives: a channel", receiving),
         ("One core sends what comes in single datagrams", input),
+        ("Sends to an interface that takes batches whole", zero_copy),
     ];
-    let mut filled = [false; 4];
+    let mut filled = [false; 5];
     for row in rows {
         let (table, cells) = cells(row);
         tables[table].1.row(cells);
@@ -317,6 +340,20 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
                 missing.to_string(),
                 key_changes.to_string(),
                 percent(busy),
+            ],
+        ),
+        Row::ZeroCopy {
+            datagrams,
+            ordinary_ns,
+            zero_copy_ns,
+            share,
+        } => (
+            4,
+            vec![
+                datagrams.to_string(),
+                words(ordinary_ns, 1),
+                words(zero_copy_ns, 1),
+                words(share, 2),
             ],
         ),
     }

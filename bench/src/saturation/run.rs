@@ -8,7 +8,7 @@ use super::content::Content;
 use super::options::{Options, Part, Path};
 use super::report::{self, Rounds};
 use super::stage::Stage;
-use super::{input, receiving, sending};
+use super::{input, receiving, sending, zero_copy};
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
@@ -70,6 +70,14 @@ fn measure(options: &Options, lab: &Lab, interrupt: &Interrupt) -> Result<Rounds
             stage.close()?;
         }
         bar.inc(1);
+    }
+    if wanted(Part::ZeroCopy) {
+        let stage = Stage::open(lab, Path::Veth, options, interrupt)?;
+        for round in 1..=options.rounds {
+            bar.set_message(format!("round {round}: without copies"));
+            rounds.zero_copy.extend(zero_copy::round(&stage, &content)?);
+        }
+        stage.close()?;
     }
     if wanted(Part::Input) {
         let stage = Stage::open(lab, Path::Lo, options, interrupt)?;
