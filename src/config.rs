@@ -21,7 +21,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use settings::opt_as_text;
-pub use settings::{FetchSetting, HoldSetting, MergeSetting, ModeSetting};
+pub use settings::{
+    ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,
+};
 pub(crate) use settings::{as_text, opt_duration};
 
 /// How often counts of usage are written, unless a setting says otherwise.
@@ -111,6 +113,8 @@ struct File {
     #[serde(default)]
     cores: Option<Vec<usize>>,
     #[serde(default)]
+    executor: Option<ExecutorSetting>,
+    #[serde(default)]
     channel: Vec<ChannelFile>,
 }
 
@@ -170,6 +174,8 @@ pub struct Plan {
     pub usage_interval: Duration,
     /// Cores to pin shards to; one unpinned shard if empty.
     pub cores: Vec<usize>,
+    /// What shards wait in.
+    pub executor: ExecutorSetting,
     /// The channels.
     pub channels: Vec<ChannelPlan>,
 }
@@ -204,6 +210,8 @@ pub struct CommonArgs {
     /// Pin a shard to each of these cores, for example 0,1
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     pub cores: Option<Vec<usize>>,
+    #[command(flatten)]
+    pub executor: ExecutorArgs,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     pub check: bool,
@@ -314,6 +322,11 @@ impl Plan {
             usage_dir: common.usage_dir.clone().or(file.usage_dir),
             usage_interval,
             cores,
+            executor: common
+                .executor
+                .executor
+                .or(file.executor)
+                .unwrap_or_default(),
             channels,
         })
     }
@@ -335,6 +348,7 @@ impl Plan {
             usage_dir: self.usage_dir.clone(),
             usage_interval: self.usage_dir.as_ref().map(|_| self.usage_interval),
             cores: (!self.cores.is_empty()).then(|| self.cores.clone()),
+            executor: Some(self.executor),
             channel: self
                 .channels
                 .iter()

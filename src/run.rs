@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use sealcast_crypto::Backend;
 use sealcast_dataplane::fleet::{Fleet, Running};
 use sealcast_dataplane::status::Published;
+use sealcast_net::shard::{Executor, Placement};
 use sealcast_proto::ids::ChannelId;
 
 use crate::Failure;
@@ -104,14 +105,11 @@ impl std::fmt::Debug for RunArgs<'_> {
 /// Runs `plan` until its channels have ended, the limit is reached, or INT or TERM comes.
 pub fn run<K: Kind>(kind: &K, plan: Plan, args: &RunArgs<'_>) -> Result<(), Failure> {
     let open = |error: std::io::Error| Failure::CannotOpen(error.into());
+    let placements = Placement::each(&plan.cores, plan.executor.into());
     tracing::info!(backend = %Backend::detect(), "packet crypto");
+    tracing::info!(shards = placements.len(), executor = %Executor::from(plan.executor), "shards");
     let signals = Signals::listen().map_err(open)?;
-    let cores: Vec<_> = if plan.cores.is_empty() {
-        vec![None]
-    } else {
-        plan.cores.iter().copied().map(Some).collect()
-    };
-    let fleet = Fleet::start(&cores).map_err(open)?;
+    let fleet = Fleet::start(&placements).map_err(open)?;
     let board = Board::new();
     let _ops = plan
         .metrics

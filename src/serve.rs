@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
 use sealcast_control::server::{Health, KeyServer, Monitor, ServerConfig, StartError};
+use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, Role};
 use sealcast_terminal::enrol;
 use sealcast_terminal::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::config::{as_text, opt_duration, read};
+use crate::config::{ExecutorArgs, ExecutorSetting, as_text, opt_duration, read};
 use crate::live::{counter, gauge};
 use crate::ops::{Ops, Report, Reporter, Sample};
 use crate::signals::Signals;
@@ -58,6 +59,8 @@ pub struct ServeArgs {
     /// Pin a key door to each of these cores [default: one, not pinned]
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     cores: Option<Vec<usize>>,
+    #[command(flatten)]
+    executor: ExecutorArgs,
     /// How long a starting server collects reports of delivery servers [default: 2s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     start_wait: Option<Duration>,
@@ -100,6 +103,8 @@ struct File {
     metrics: Option<SocketAddr>,
     #[serde(default)]
     cores: Option<Vec<usize>>,
+    #[serde(default)]
+    executor: Option<ExecutorSetting>,
     #[serde(default, deserialize_with = "opt_duration")]
     start_wait: Option<Duration>,
     #[serde(default, deserialize_with = "opt_duration")]
@@ -119,6 +124,7 @@ pub struct ServePlan {
     metrics: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cores: Vec<usize>,
+    executor: ExecutorSetting,
     #[serde(serialize_with = "as_text")]
     start_wait: Duration,
     #[serde(serialize_with = "as_text")]
@@ -191,6 +197,7 @@ impl ServePlan {
             advertise,
             metrics: args.metrics.or(file.metrics),
             cores: args.cores.clone().or(file.cores).unwrap_or_default(),
+            executor: args.executor.executor.or(file.executor).unwrap_or_default(),
             start_wait: args
                 .start_wait
                 .or(file.start_wait)
@@ -206,11 +213,7 @@ impl ServePlan {
             door: self.door.clone(),
             advertise: self.advertise.clone(),
             names: self.names.clone(),
-            cores: if self.cores.is_empty() {
-                vec![None]
-            } else {
-                self.cores.iter().copied().map(Some).collect()
-            },
+            placements: Placement::each(&self.cores, self.executor.into()),
             start_wait: self.start_wait,
             ticket_period: self.ticket_period,
             ..ServerConfig::new(self.data.clone())

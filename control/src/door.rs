@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
-use sealcast_net::shard::{self, ShardHandle};
+use sealcast_net::shard::{self, Placement, ShardHandle};
 use sealcast_net::{RecvBatch, ReplyBatch, UdpServer, clock};
 use sealcast_proto::door::{Door, Outcome, Update};
 use sealcast_proto::ids::Time;
@@ -140,11 +140,11 @@ fn now() -> Time {
 }
 
 impl Doors {
-    /// Starts one shard per entry of `cores` (pinned where a core is named), each listening at every address of `listen`.
+    /// Starts one shard for each of `placements`, each listening at every address of `listen`.
     ///
     /// # Errors
     /// When an address cannot be bound or a shard cannot run; the message says what to do.
-    pub fn start(listen: &[SocketAddr], cores: &[Option<usize>]) -> std::io::Result<Self> {
+    pub fn start(listen: &[SocketAddr], placements: &[Placement]) -> std::io::Result<Self> {
         let https = Arc::new(HttpsDoor(Mutex::new(HttpsState {
             door: Door::new(&mut crate::rng()),
             rng: crate::rng(),
@@ -162,14 +162,14 @@ impl Doors {
             stops: Vec::new(),
             shards: Vec::new(),
         };
-        for (index, core) in cores.iter().enumerate() {
+        for (index, placement) in placements.iter().enumerate() {
             // Where the kernel chose ports, the next shard takes the same.
-            doors.start_shard(index, *core)?;
+            doors.start_shard(index, *placement)?;
         }
         Ok(doors)
     }
 
-    fn start_shard(&mut self, index: usize, core: Option<usize>) -> std::io::Result<()> {
+    fn start_shard(&mut self, index: usize, placement: Placement) -> std::io::Result<()> {
         let (updates_in, updates) = mailbox(UPDATES);
         let (stop_in, stop) = mailbox(1);
         let (up, is_up) = std::sync::mpsc::sync_channel(1);
@@ -191,7 +191,7 @@ impl Doors {
             let _ = up.send(addrs);
             Shard::new(sockets, updates, publish).run(stop).await;
         };
-        let handle = shard::start(&format!("door-{index}"), core, main)?;
+        let handle = shard::start(&format!("door-{index}"), placement, main)?;
         self.addrs = is_up
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("a key door ended before it began")))?;

@@ -9,6 +9,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_domain::accounts::{self, Floor};
 use sealcast_domain::{channels, keys, nodes, rights};
+use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
@@ -48,7 +49,7 @@ pub struct ServerConfig {
     /// Names and addresses that the server's certificate holds for.
     pub names: Vec<String>,
     /// One key door per entry, pinned where a core is named.
-    pub cores: Vec<Option<usize>>,
+    pub placements: Vec<Placement>,
     /// How long a starting master collects reports.
     pub start_wait: Duration,
     /// How long a ticket key seals.
@@ -66,7 +67,7 @@ impl ServerConfig {
             door: Vec::new(),
             advertise: Vec::new(),
             names: Vec::new(),
-            cores: vec![None],
+            placements: vec![Placement::default()],
             start_wait: START_WAIT,
             ticket_period: TICKET_PERIOD,
         }
@@ -302,7 +303,7 @@ impl Opened {
             ))
         })?;
         let (channels, nodes, floors) = known;
-        let doors = Doors::start(&config.door, &config.cores)?;
+        let doors = Doors::start(&config.door, &config.placements)?;
         let feed = doors.feed();
         feed.tell(Update::Tickets(tickets.0.clone()));
         for Floor { account, version } in floors {

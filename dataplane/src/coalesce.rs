@@ -64,6 +64,7 @@ mod tests {
     use std::future::{pending, ready};
 
     use futures_lite::future::or;
+    use sealcast_net::shard::Placement;
     use sealcast_net::{clock, shard};
 
     use super::*;
@@ -82,7 +83,11 @@ mod tests {
     }
 
     fn on_a_shard(main: impl AsyncFnOnce() + Send + 'static) {
-        let shard = shard::start("test", None, move || async move { main().await });
+        let shard = shard::start(
+            "test",
+            Placement::default(),
+            move || async move { main().await },
+        );
         shard.unwrap().join().unwrap();
     }
 

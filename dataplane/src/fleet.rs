@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
-use sealcast_net::shard::{self, ShardHandle};
+use sealcast_net::shard::{self, Placement, ShardHandle};
 
 /// Channels that may be waiting to be started on one shard.
 const STARTS: usize = 1024;
@@ -35,22 +35,22 @@ pub struct Running<T> {
 }
 
 impl Fleet {
-    /// Starts one shard per entry of `cores`, pinned where a core is named.
+    /// Starts one shard for each of `placements`.
     ///
     /// # Errors
     /// As [`shard::start`].
-    pub fn start(cores: &[Option<usize>]) -> io::Result<Self> {
-        let start = |(index, &core): (usize, &Option<usize>)| {
+    pub fn start(placements: &[Placement]) -> io::Result<Self> {
+        let start = |(index, &placement): (usize, &Placement)| {
             let (jobs_in, mut jobs) = mailbox::<JobBox>(STARTS);
             let main = move || async move {
                 while let Some(JobBox(job)) = jobs.recv().await {
                     shard::spawn(job());
                 }
             };
-            shard::start(&format!("shard-{index}"), core, main).map(|handle| (jobs_in, handle))
+            shard::start(&format!("shard-{index}"), placement, main).map(|handle| (jobs_in, handle))
         };
         Ok(Self {
-            shards: cores
+            shards: placements
                 .iter()
                 .enumerate()
                 .map(start)

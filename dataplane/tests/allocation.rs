@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, SigningKey};
 use sealcast_dataplane::batch::SealBatch;
+use sealcast_net::shard::Placement;
 use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, shard};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
@@ -143,7 +144,7 @@ fn a_zero_copy_packet_costs_no_allocation() {
 }
 
 fn check(zero_copy: bool) {
-    let run = shard::start("test", None, move || async move {
+    let run = shard::start("test", Placement::default(), move || async move {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (mut sender, mut receiver) = parties(&mut rng);
         sender.tally().switch_on();

@@ -380,6 +380,8 @@ fn path_max(socket: &UdpSender, headers: usize) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use sealcast_net::shard::Placement;
+
     use super::*;
     use crate::schedule::{Part, Rate, Shape, Traffic};
 
@@ -410,7 +412,7 @@ mod tests {
             status: status.clone(),
         };
         let (ready, opened) = mpsc::channel();
-        let shard = shard::start("test", None, move || task.run(ready)).unwrap();
+        let shard = shard::start("test", Placement::default(), move || task.run(ready)).unwrap();
         assert!(shard.join().unwrap().is_none());
         assert!(opened.recv().unwrap().is_ok());
         let expected = SentNow {

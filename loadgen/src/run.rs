@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SysRng;
 use rand_core::TryRng as _;
 use sealcast_dataplane::status::Published;
-use sealcast_net::shard::{self, ShardHandle};
+use sealcast_net::shard::{self, Placement, ShardHandle};
 use sealcast_net::{GroupOptions, clock};
 use twox_hash::XxHash3_64;
 
@@ -40,9 +40,9 @@ pub struct Plan {
     /// Where to receive; none: send only.
     pub sinks: Vec<GroupOptions>,
     /// Generators, one per entry, pinned where a core is named.
-    pub cores: Vec<Option<usize>>,
+    pub shards: Vec<Placement>,
     /// Shards of sinks.
-    pub sink_cores: Vec<Option<usize>>,
+    pub sink_shards: Vec<Placement>,
     /// Neither sleeps: exact times for a core each.
     pub busy: bool,
     /// Sinks alone measure how latency varies, whatever clock the sender has.
@@ -117,8 +117,8 @@ impl Running {
 
     fn open_sinks(&mut self, plan: &Plan) -> Result<(), OpenError> {
         let (ready, opened) = mpsc::channel();
-        let shards = plan.sink_cores.len().min(plan.sinks.len());
-        for (index, &core) in plan.sink_cores.iter().take(shards).enumerate() {
+        let shards = plan.sink_shards.len().min(plan.sinks.len());
+        for (index, &placement) in plan.sink_shards.iter().take(shards).enumerate() {
             let numbered = plan.sinks.iter().cloned().enumerate();
             let status = Published::default();
             let task = SinkTask {
@@ -139,8 +139,10 @@ impl Running {
             };
             let ready = ready.clone();
             let name = format!("sink-{index}");
-            self.sinks
-                .push((shard::start(&name, core, move || task.run(ready))?, status));
+            self.sinks.push((
+                shard::start(&name, placement, move || task.run(ready))?,
+                status,
+            ));
         }
         drop(ready);
         opened.into_iter().collect()
@@ -151,11 +153,11 @@ impl Running {
             return Ok(());
         };
         let (ready, opened) = mpsc::channel();
-        let shards = u32::try_from(plan.cores.len())
+        let shards = u32::try_from(plan.shards.len())
             .unwrap_or(1)
             .min(source.flows())
             .max(1);
-        for (index, core) in (0..shards).zip(plan.cores.iter().copied()) {
+        for (index, placement) in (0..shards).zip(plan.shards.iter().copied()) {
             let status = Published::default();
             let task = GeneratorTask {
                 targets: plan.targets.clone(),
@@ -173,8 +175,10 @@ impl Running {
             };
             let ready = ready.clone();
             let name = format!("generator-{index}");
-            self.generators
-                .push((shard::start(&name, core, move || task.run(ready))?, status));
+            self.generators.push((
+                shard::start(&name, placement, move || task.run(ready))?,
+                status,
+            ));
         }
         drop(ready);
         opened.into_iter().collect()

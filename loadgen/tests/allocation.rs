@@ -21,6 +21,7 @@ use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_loadgen::channels::Identity;
 use sealcast_loadgen::keys::LocalKeys;
+use sealcast_net::shard::{Executor, Placement};
 use sealcast_net::{GroupOptions, UdpReceiver, UdpSender};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
@@ -100,7 +101,7 @@ fn receiving(
         let mut channel = identity()
             .receiving(link, leg, sink, parking, status, stop)
             .unwrap();
-        // At once, each wake costs two allocations: one of the socket's readiness, one of the timer beside it.
+        // At once, each wake costs two allocations of glommio: of the socket's readiness, and of the timer beside it.
         channel.budget = BUDGET_DEFAULT;
         counting(channel.run(), allocated).await
     });
@@ -137,6 +138,10 @@ fn feed(socket: &UdpSocket, rate: u64, time: Duration) -> u64 {
 
 #[test]
 fn allocations_do_not_grow_with_packets() {
+    Executor::ALL.into_iter().for_each(measure);
+}
+
+fn measure(executor: Executor) {
     let (input, group) = (free(), free());
     let output = UdpSocket::bind("127.0.0.1:0").unwrap();
     let out = output.local_addr().unwrap();
@@ -149,7 +154,13 @@ fn allocations_do_not_grow_with_packets() {
         std::thread::spawn(move || count(output, stop, came))
     };
     let keys = LocalKeys::start([CHANNEL], identity().timing, StdRng::seed_from_u64(3)).unwrap();
-    let fleet = Fleet::start(&[None, None]).unwrap();
+    let fleet = Fleet::start(
+        &[Placement {
+            core: None,
+            executor,
+        }; 2],
+    )
+    .unwrap();
     let (by_sender, by_receiver) = (Arc::default(), Arc::default());
     let (receiver, received) = receiving(&fleet, &keys, [group, out], Arc::clone(&by_receiver));
     let (sender, sent) = sending(&fleet, &keys, [input, group], Arc::clone(&by_sender));
@@ -169,7 +180,7 @@ fn allocations_do_not_grow_with_packets() {
         let after = now();
         let [sender, receiver, came] = [0, 1, 2].map(|which| after[which] - before[which]);
         println!(
-            "{packets} packets in {WINDOW:?}, of which {came} came out: sender {sender}, receiver {receiver} allocations"
+            "{executor}: {packets} packets in {WINDOW:?}, of which {came} came out: sender {sender}, receiver {receiver} allocations"
         );
         (packets, came, sender + receiver)
     };

@@ -12,6 +12,7 @@ use sealcast_loadgen::report::{of_stream, to_text};
 use sealcast_loadgen::run::{Plan, run};
 use sealcast_loadgen::schedule::{Rate, Shape, Traffic};
 use sealcast_loadgen::source::Source;
+use sealcast_net::shard::Placement;
 use sealcast_net::{GroupOptions, Interface};
 
 fn traffic(packets: u64, milliseconds: u64) -> Traffic {
@@ -30,8 +31,8 @@ fn plan(traffic: Traffic, target: SocketAddr, sink: SocketAddr) -> Plan {
         source: Some(Source::Shape(traffic)),
         targets: vec![GroupOptions::new(target)],
         sinks: vec![GroupOptions::new(sink)],
-        cores: vec![None],
-        sink_cores: vec![None],
+        shards: vec![Placement::default()],
+        sink_shards: vec![Placement::default()],
         busy: false,
         variation: false,
         limit: None,
@@ -68,7 +69,8 @@ fn five_seconds_of_several_flows_come_whole() {
     let mut plan = plan(traffic, free(), free());
     let groups: Vec<_> = (1..=4).map(group).collect();
     (plan.targets, plan.sinks) = (groups.clone(), groups);
-    (plan.cores, plan.sink_cores) = (vec![None, None], vec![None, None]);
+    let two = vec![Placement::default(); 2];
+    (plan.shards, plan.sink_shards) = (two.clone(), two);
     let outcome = runs(&plan);
     let (sent, received) = (
         outcome.sent.as_ref().unwrap(),

@@ -13,6 +13,7 @@ use sealcast_loadgen::source::Source;
 use sealcast_loadgen::trace::replay::{Replay, Until};
 use sealcast_loadgen::trace::{Packets, TraceFile};
 use sealcast_net::GroupOptions;
+use sealcast_net::shard::Placement;
 use sealcast_proto::records::{Content, Origin, PacketTrace, TraceIdentity, TracedPacket};
 
 const LENGTHS: [u16; 5] = [1316, 20, 700, 188, 1472];
@@ -49,8 +50,8 @@ fn plan(folder: &Path, rounds: u32, targets: &[SocketAddr], cores: usize) -> Pla
         source: Some(Source::Trace(replay)),
         targets: targets.iter().copied().map(GroupOptions::new).collect(),
         sinks: Vec::new(),
-        cores: vec![None; cores],
-        sink_cores: vec![None],
+        shards: vec![Placement::default(); cores],
+        sink_shards: vec![Placement::default()],
         busy: false,
         variation: false,
         limit: None,

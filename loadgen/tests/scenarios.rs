@@ -9,6 +9,7 @@ use sealcast_loadgen::run::Plan;
 use sealcast_loadgen::scenario::{Scenario, ScenarioError, Setup};
 use sealcast_loadgen::schedule::{Rate, Shape, Traffic};
 use sealcast_loadgen::source::Source;
+use sealcast_net::shard::Placement;
 use sealcast_net::{GroupOptions, Interface};
 use serde_json::Value;
 
@@ -33,8 +34,8 @@ fn setup(first: u8, groups: u8, repeats: u32) -> Setup {
             })),
             targets: groups.clone(),
             sinks: groups,
-            cores: vec![None],
-            sink_cores: vec![None],
+            shards: vec![Placement::default()],
+            sink_shards: vec![Placement::default()],
             busy: false,
             variation: false,
             limit: None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealcast_net::shard::{Executor, Placement};
 use sealcast_objects::api::KeyMode;
 use sealcast_proto::receiver::Merge;
 use sealcast_proto::sender::Hold;
@@ -87,6 +88,49 @@ pub enum FetchSetting {
     Notice,
     /// A packet came under an unknown key id.
     Demand,
+}
+
+/// What shards wait in, as people write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecutorSetting {
+    /// epoll
+    #[default]
+    Epoll,
+    /// io_uring, by glommio
+    IoUring,
+}
+
+impl From<ExecutorSetting> for Executor {
+    fn from(setting: ExecutorSetting) -> Self {
+        match setting {
+            ExecutorSetting::IoUring => Self::IoUring,
+            ExecutorSetting::Epoll => Self::Epoll,
+        }
+    }
+}
+
+/// The flag for it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ExecutorArgs {
+    /// What shards wait in [default: epoll]
+    #[arg(long, env = "SEALCAST_EXECUTOR", value_name = "NAME")]
+    pub executor: Option<ExecutorSetting>,
+}
+
+impl ExecutorArgs {
+    /// One shard for each of `cores`, or one that the kernel places.
+    pub(crate) fn on(&self, cores: &[usize]) -> Vec<Placement> {
+        Placement::each(cores, self.executor.unwrap_or_default().into())
+    }
+
+    /// A shard that the kernel places.
+    pub(crate) fn anywhere(&self) -> Placement {
+        Placement {
+            core: None,
+            executor: self.executor.unwrap_or_default().into(),
+        }
+    }
 }
 
 pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(

@@ -15,6 +15,7 @@ use sealcast_net::{mailbox, shard};
 
 use crate::Failure;
 use crate::channels::group_options;
+use crate::config::ExecutorArgs;
 use crate::signals::Signals;
 
 /// How often signals and the end are looked for.
@@ -37,6 +38,8 @@ pub struct CaptureArgs {
     /// The trace to write; what is there is replaced
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    executor: ExecutorArgs,
 }
 
 /// Records.
@@ -106,7 +109,7 @@ fn live(args: &CaptureArgs, options: &UdpOptions) -> Result<(Summary, u64), Fail
     let stop = Arc::new(AtomicBool::new(false));
     let (told, mut recorded) = mailbox::mailbox(1);
     let stopped = Arc::clone(&stop);
-    let shard = shard::start("capture", None, move || async move {
+    let shard = shard::start("capture", args.executor.anywhere(), move || async move {
         let out = || File::create(path).map(BufWriter::new);
         let _ = told.try_send(trace::live(&group, length, &stopped, out).await);
     });

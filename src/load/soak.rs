@@ -10,6 +10,7 @@ use sealcast_loadgen::soak::{self, CHANNELS_MAX, Plan, Quantiles, Report};
 use sealcast_proto::timing::Timing;
 
 use crate::Failure;
+use crate::config::ExecutorArgs;
 use crate::load::progress::Progress;
 use crate::signals::Signals;
 
@@ -33,6 +34,8 @@ pub struct SoakArgs {
     /// Pin a shard to each of these cores, for example 0,1
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     cores: Vec<usize>,
+    #[command(flatten)]
+    executor: ExecutorArgs,
     /// Life of a key; it is announced and fetched in its second half
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     lifetime: Duration,
@@ -155,7 +158,7 @@ fn plan(args: &SoakArgs) -> anyhow::Result<Plan> {
         channels: args.channels,
         rate: args.rate.bits(),
         duration: args.duration,
-        cores: args.cores.clone(),
+        shards: args.executor.on(&args.cores),
         timing,
         budget: args.budget.unwrap_or(BUDGET_DEFAULT),
         churn: args.churn,

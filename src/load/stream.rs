@@ -17,6 +17,7 @@ use sealcast_loadgen::trace::replay::Replay;
 
 use crate::Failure;
 use crate::channels::group_options;
+use crate::config::ExecutorArgs;
 use crate::load::addresses::spread;
 use crate::load::progress::Progress;
 use crate::load::replay::ReplayArgs;
@@ -76,6 +77,8 @@ pub struct StreamArgs {
     /// Pin one shard of sinks to each of these cores
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     sink_cores: Vec<usize>,
+    #[command(flatten)]
+    executor: ExecutorArgs,
     /// Never sleep, neither generators nor sinks: exact times for a whole core each
     #[arg(long)]
     busy: bool,
@@ -232,8 +235,8 @@ impl StreamArgs {
             source,
             targets: options(&targets)?,
             sinks: options(&sinks)?,
-            cores: pinned(&self.cores),
-            sink_cores: pinned(&self.sink_cores),
+            shards: self.executor.on(&self.cores),
+            sink_shards: self.executor.on(&self.sink_cores),
             busy: self.busy,
             variation: self.variation,
             limit: self.duration,
@@ -327,7 +330,7 @@ impl StreamArgs {
                 fact(
                     "generators",
                     "generators",
-                    Cell::count(plan.cores.len() as u64),
+                    Cell::count(plan.shards.len() as u64),
                 ),
             ]);
         }
@@ -379,14 +382,6 @@ fn rate_cell(rate: Rate) -> Cell {
             cell
         }
         Rate::Unlimited => Cell::words("max"),
-    }
-}
-
-/// One shard for each core named, or one that runs anywhere.
-fn pinned(cores: &[usize]) -> Vec<Option<usize>> {
-    match cores {
-        [] => vec![None],
-        cores => cores.iter().copied().map(Some).collect(),
     }
 }
 

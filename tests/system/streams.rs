@@ -171,7 +171,7 @@ fn the_authority_is_gone_for_three_lifetimes_and_nobody_loses() {
 }
 
 /// MD-01, SEC-06: a channel on two cores: its packets come under two lanes' keys, and receivers write them in the order of the
-/// payloads.
+/// payloads. All wait in io_uring here, and in epoll in the other tests.
 #[test]
 fn a_channel_on_two_cores_keeps_its_order() {
     if !can_run(&["ip"]) {
@@ -182,7 +182,8 @@ fn a_channel_on_two_cores_keeps_its_order() {
     let keys = keys(&lan, folder);
     let log = folder.join("keys.log");
     let keylog = ["--keylog", log.to_str().unwrap()];
-    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &[]);
+    let ring = ["--executor", "io-uring"];
+    let mut receiver = receiver(&lan, 2, folder, "r", &keys, &group, &ring);
     let more = [
         "--input",
         "gen:?rate=40M&seconds=5&seed=4",
@@ -193,7 +194,7 @@ fn a_channel_on_two_cores_keeps_its_order() {
         "--cores",
         "0,1",
     ];
-    let more = [&more[..], &keylog].concat();
+    let more = [&more[..], &keylog, &ring].concat();
     let mut sender = sender(&lan, 1, folder, "s", (&keys, 1), &group, &more);
     assert!(
         sender.wait(Duration::from_secs(30)).success(),

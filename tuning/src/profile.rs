@@ -39,6 +39,8 @@ pub struct Profile {
     pub cores: CoreSet,
     /// Executors when no cores are named.
     pub executors: u64,
+    /// Whether they wait in io_uring (`--executor io-uring`), or packets are sent without copies (`zero_copy`).
+    pub io_uring: bool,
     /// Multicast groups that the host sends or receives.
     pub groups: u64,
     /// Longest payload, bytes.

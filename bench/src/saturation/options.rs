@@ -32,6 +32,9 @@ pub struct Options {
     /// The core that receives; keys are made there, too
     #[arg(long, default_value_t = 1)]
     pub receive_core: usize,
+    /// Shards wait in io_uring, not in epoll
+    #[arg(long)]
+    pub io_uring: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,

@@ -1,10 +1,11 @@
 //! What the dataplane needs of the host: pinned shards, UDP in batches, mailboxes between threads, the boot clock, files as
 //! memory.
 //!
-//! The executor (glommio) and the ring beside it (io-uring) are named only here. Traps that this package keeps others out of, and the tests that guard them:
+//! What shards wait in (epoll: polling and async-executor; io_uring: glommio) and the ring for sends without copies (io-uring) are
+//! named only here. Traps that this package keeps others out of, and the tests that guard them:
 //!
-//! - the executor's own call that addresses each datagram cuts them under back-pressure: sockets are connected, and the
-//!   executor only waits for them (`every_datagram_is_whole_under_back_pressure`);
+//! - glommio's own call that addresses each datagram cuts them under back-pressure: sockets are connected, and executors
+//!   only wait for them (`every_datagram_is_whole_under_back_pressure`);
 //! - the segment size of UDP_SEGMENT stays on the socket and cuts what is longer (`a_longer_datagram_after_a_batch_is_not_cut`);
 //! - a kernel or path may refuse batches (`a_kernel_that_refuses_batches_gets_single_datagrams`), but a datagram that is too
 //!   long is refused in the same words (`a_datagram_longer_than_the_path_takes_is_told_beforehand_and_when_sent`);
@@ -13,12 +14,15 @@
 //! - a socket receives what others on the host have joined: it is bound to the group, with IP_MULTICAST_ALL off
 //!   (`another_group_on_the_same_port_does_not_leak_in`);
 //! - the kernel's default of 20 memberships per socket (`one_membership_too_many_is_named_with_its_sysctl`);
-//! - a busy task makes others up to 200 ms late: the preemption timer is 1 ms (`a_busy_task_leaves_others_their_turn`);
-//! - the executor may sleep beside tasks that are ready: it is woken every 5 ms, and later again
+//! - busy tasks keep others waiting, and the kernel from being asked: a turn is 1 ms (`a_busy_task_leaves_others_their_turn`,
+//!   `busy_tasks_that_wake_each_other_leave_a_sleeper_its_turn`; glommio's own timer is 100 ms);
+//! - glommio may sleep beside tasks that are ready: it is woken every 5 ms, and later again
 //!   (`nothing_is_lost_or_doubled_between_shards` hangs now and then without);
 //! - it may sleep as well before it has run anything: a shard that has not begun within a second is begun again (seen under load;
 //!   no test brings it about);
-//! - rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
+//! - its rings fail on the shard's thread, after it began (`too_little_lockable_memory_is_a_clear_error`);
+//! - async-executor keeps the panic of a task that nobody awaits to itself (`a_panic_of_a_spawned_task_ends_the_shard`);
+//! - a task that holds the shard that holds it would never end (`tasks_end_with_main`; glommio's never do);
 //! - a mapped file that shrinks kills its reader: files are copied and sealed first (`a_file_that_shrinks_while_it_is_read_costs_nothing`);
 //! - the kernel reads a buffer after a zero-copy send has succeeded: until it tells that it is done, nobody can fill it
 //!   (`a_buffer_is_not_filled_before_the_kernel_has_read_it`);
@@ -41,6 +45,7 @@ pub mod shard;
 mod socket;
 mod sockopt;
 pub mod tick;
+mod watched;
 mod zero_copy;
 
 pub use file_map::{FileMap, FileMapError};

@@ -7,14 +7,13 @@ use std::mem::zeroed;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 
-use glommio::io::PollableFd;
-
 use crate::aligned::AlignedBuffer;
 use crate::clock;
 use crate::socket::{
     BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error, join_error,
 };
 use crate::sockopt::{IPV6_MULTICAST_ALL, join, length_of, set_option};
+use crate::watched::Watched;
 
 /// Bytes of one buffer: a whole GRO super-packet.
 const FRAME: usize = 65_536;
@@ -30,7 +29,7 @@ const CONTROL: usize = 96;
 /// A socket that receives one group or one unicast address.
 #[derive(Debug)]
 pub struct UdpReceiver {
-    socket: PollableFd<UdpSocket>,
+    socket: Watched<UdpSocket>,
     grant: BufferGrant,
     drops: Drops,
     /// Buffers that the next call asks for.
@@ -88,8 +87,7 @@ impl UdpReceiver {
             let index = options.iface.as_ref().map_or(0, |iface| iface.index);
             join(fd, addr.ip(), options.source, index).map_err(join_error(addr))?;
         }
-        let socket = PollableFd::new(UdpSocket::from(socket))
-            .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        let socket = Watched::new(UdpSocket::from(socket)).map_err(fail("watching"))?;
         Ok(Self {
             socket,
             grant,
@@ -133,10 +131,7 @@ impl UdpReceiver {
     /// # Errors
     /// The executor's.
     pub async fn readable(&self) -> io::Result<()> {
-        self.socket
-            .readable()
-            .await
-            .map_err(|error| io::Error::other(error.to_string()))
+        self.socket.readable().await
     }
 
     /// Receives what is there, without waiting; returns how many buffers `batch` holds now (0: nothing was there). Asks for as

@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 
-use glommio::io::PollableFd;
 use socket2::Socket;
 
 use crate::socket::{BufferGrant, GroupOptions, SocketError, base_socket, buffer, io_error};
 use crate::sockopt::{get_option, set_multicast_interface_v4, set_option};
+use crate::watched::Watched;
 use crate::zero_copy::{ClosedBuffer, ZeroCopy, ZeroCopyCounts, ZeroCopySocket};
 
 /// Segments the kernel takes in one call (UDP_MAX_SEGMENTS of older kernels).
@@ -21,7 +21,7 @@ const BYTES_MAX: usize = 65_507;
 /// A socket connected to one group or address.
 #[derive(Debug)]
 pub struct UdpSender {
-    socket: PollableFd<UdpSocket>,
+    socket: Watched<UdpSocket>,
     peer: SocketAddr,
     /// The segment size that is set; 0 is none.
     segment: usize,
@@ -55,8 +55,7 @@ impl UdpSender {
         socket
             .connect(&options.scoped().into())
             .map_err(fail("connecting to"))?;
-        let socket = PollableFd::new(UdpSocket::from(socket))
-            .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        let socket = Watched::new(UdpSocket::from(socket)).map_err(fail("watching"))?;
         Ok(Self {
             socket,
             peer,
@@ -240,10 +239,7 @@ impl UdpSender {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(io::Error::other("the kernel took only part of a batch")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.socket
-                        .writable()
-                        .await
-                        .map_err(|error| io::Error::other(error.to_string()))?;
+                    self.socket.writable().await?;
                 }
                 // Nobody listens at a unicast address yet (ICMP for an earlier datagram): not ours to mind.
                 Err(error)
@@ -302,13 +298,13 @@ const _: () = assert!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard;
+    use crate::shard::{self, Placement};
 
     /// Sends one batch of 100 times 500 bytes and returns what arrives.
     fn batch_from(prepare: impl FnOnce(&mut UdpSender) + Send + 'static) -> (bool, Vec<usize>) {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let options = GroupOptions::new(receiver.local_addr().unwrap());
-        let gso = shard::start("test", None, move || async move {
+        let gso = shard::start("test", Placement::default(), move || async move {
             let mut sender = UdpSender::connect(&options).unwrap();
             prepare(&mut sender);
             sender.send_batch(&[7; 50_000], 500).await.unwrap();
@@ -341,7 +337,7 @@ mod tests {
         let mut options = GroupOptions::new("239.255.78.99:5000".parse().unwrap());
         options.iface = Some(crate::Interface::resolve("lo").unwrap());
         (options.ttl, options.dscp) = (Some(9), Some(46));
-        let shard = shard::start("test", None, move || async move {
+        let shard = shard::start("test", Placement::default(), move || async move {
             let sender = UdpSender::connect(&options).unwrap();
             let fd = sender.socket.get_ref().as_raw_fd();
             [libc::IP_MULTICAST_TTL, libc::IP_TOS, libc::IP_MTU_DISCOVER]

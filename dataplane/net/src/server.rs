@@ -7,17 +7,17 @@ use std::mem::zeroed;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
-use glommio::io::PollableFd;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::receiver::{Drops, RecvBatch};
 use crate::socket::{BufferGrant, SocketError, buffer, io_error};
 use crate::sockopt::set_option;
+use crate::watched::Watched;
 
 /// A bound socket. Several may be bound to one address: the kernel shares the requests out by source.
 #[derive(Debug)]
 pub struct UdpServer {
-    socket: PollableFd<UdpSocket>,
+    socket: Watched<UdpSocket>,
     grant: BufferGrant,
     drops: Drops,
 }
@@ -42,8 +42,7 @@ impl UdpServer {
         set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
             .map_err(fail("counting drops of"))?;
         socket.bind(&addr.into()).map_err(fail("binding to"))?;
-        let socket = PollableFd::new(UdpSocket::from(socket))
-            .map_err(|error| fail("watching")(io::Error::other(error.to_string())))?;
+        let socket = Watched::new(UdpSocket::from(socket)).map_err(fail("watching"))?;
         Ok(Self {
             socket,
             grant,
@@ -76,10 +75,7 @@ impl UdpServer {
     /// # Errors
     /// The executor's.
     pub async fn readable(&self) -> io::Result<()> {
-        self.socket
-            .readable()
-            .await
-            .map_err(|error| io::Error::other(error.to_string()))
+        self.socket.readable().await
     }
 
     /// Receives what is there, without waiting; returns how many buffers `batch` holds now (0: nothing was there).

@@ -113,6 +113,7 @@ mod tests {
     use futures_lite::future::or;
 
     use super::*;
+    use crate::shard::Placement;
 
     const PERIOD: Duration = Duration::from_millis(4);
 
@@ -120,7 +121,10 @@ mod tests {
     fn on_a_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
         main: impl FnOnce() -> F + Send + 'static,
     ) -> T {
-        shard::start("test", None, main).unwrap().join().unwrap()
+        shard::start("test", Placement::default(), main)
+            .unwrap()
+            .join()
+            .unwrap()
     }
 
     #[test]

@@ -53,8 +53,9 @@ pub(super) fn run(setup: &Setup, watch: Watch<'_>) -> Result<Report, ScenarioErr
         if !watch(&format!("{size} bytes"), &Sample::default()) {
             return Err(ScenarioError::Stopped);
         }
-        let (trial, core) = (setup.trial, setup.plan.cores.first().copied().flatten());
-        let shard = shard::start("encapsulation", core, move || measure(size, trial))
+        let placement = setup.plan.shards.first().copied().unwrap_or_default();
+        let trial = setup.trial;
+        let shard = shard::start("encapsulation", placement, move || measure(size, trial))
             .map_err(OpenError::Io)?;
         all.push((size, shard.join().map_err(OpenError::Io)??));
     }

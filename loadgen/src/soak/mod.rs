@@ -15,6 +15,7 @@ use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
 use sealcast_dataplane::fleet::Fleet;
 use sealcast_net::Interface;
+use sealcast_net::shard::Placement;
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
@@ -41,8 +42,8 @@ pub struct Plan {
     pub rate: u64,
     /// How long, from when all channels run.
     pub duration: Duration,
-    /// Cores to pin a shard to each; one that is not pinned if there are none.
-    pub cores: Vec<usize>,
+    /// Where they run.
+    pub shards: Vec<Placement>,
     /// Key times. Channels begin, and so change keys, at different moments of a life.
     pub timing: Timing,
     /// Latency budget of the senders.
@@ -62,8 +63,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Sample) -> bool) -> io::Result
     let iface = Interface::resolve(&plan.iface).map_err(io::Error::other)?;
     let numbers = 1..=plan.channels + u16::from(plan.churn.is_some());
     let keys = LocalKeys::start(numbers.map(ChannelId), plan.timing, rng)?;
-    let cores: Vec<_> = plan.cores.iter().copied().map(Some).collect();
-    let fleet = Fleet::start(if cores.is_empty() { &[None] } else { &cores })?;
+    let fleet = Fleet::start(&plan.shards)?;
     let setting = Setting {
         iface,
         rate: plan.rate,

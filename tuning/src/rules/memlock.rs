@@ -1,4 +1,4 @@
-//! Locked memory: the executors refuse to start with too little.
+//! Locked memory: executors that wait in io_uring refuse to start with too little.
 
 use super::bytes;
 use crate::facts::Facts;
@@ -10,7 +10,7 @@ const ID: &str = "memlock";
 
 pub(crate) const RULE: Rule = Rule {
     id: ID,
-    about: "the limit of locked memory (ulimit -l) lets every executor start",
+    about: "the limit of locked memory (ulimit -l) lets every executor that waits in io_uring start",
     check,
 };
 
@@ -19,16 +19,15 @@ const EXECUTOR_MIN: u64 = 512 * 1024;
 /// What the three rings of an executor register when they may.
 const EXECUTOR_FULL: u64 = 30 * 1024 * 1024;
 
-const WHY: &str =
-    "the three rings of every executor lock memory; with too little it does not start";
+const WHY: &str = "the three rings of an executor that waits in io_uring lock memory; with too little it does not start";
 const ADVICE: &str = "services: LimitMEMLOCK=infinity in the unit (the units of docs/systemd have it); shells: ulimit -l, or \
                       /etc/security/limits.conf";
 
 fn check(facts: &Facts, profile: &Profile) -> Vec<Finding> {
-    vec![judge(facts, profile.executors())]
+    vec![judge(facts, profile.executors(), profile.io_uring)]
 }
 
-fn judge(facts: &Facts, executors: u64) -> Finding {
+fn judge(facts: &Facts, executors: u64, io_uring: bool) -> Finding {
     let Some(limit) = facts.memlock else {
         return Finding::unknown(ID, "the limit cannot be read", WHY);
     };
@@ -40,7 +39,10 @@ fn judge(facts: &Facts, executors: u64) -> Finding {
         bytes(limit),
         bytes(executors * EXECUTOR_MIN)
     );
-    if limit < EXECUTOR_MIN {
+    if !io_uring {
+        let why = "nothing here waits in io_uring, and packets are not sent without copies";
+        Finding::ok(ID, format!("may lock {}; {why}", bytes(limit)))
+    } else if limit < EXECUTOR_MIN {
         Finding::error(ID, what, WHY).advise(ADVICE)
     } else if limit < executors * EXECUTOR_MIN {
         Finding::warning(ID, what, WHY).advise(ADVICE)
@@ -68,10 +70,12 @@ mod tests {
 
     #[test]
     fn half_a_mebibyte_per_executor() {
-        let host = |limit: &str, profile| {
+        let judged = |limit: &str, profile: &str| {
             let text = format!("Max locked memory         {limit}   unlimited   bytes");
             severity(&RULE, &[("proc/self/limits", &text)], profile)
         };
+        let host = |limit, profile| judged(limit, &format!("io_uring = true\n{profile}"));
+        assert_eq!(judged("524287", ""), Ok);
         assert_eq!(host("unlimited", "executors = 64"), Ok);
         assert_eq!(host("524287", ""), Error);
         assert_eq!(host("524288", ""), Note);

@@ -6,7 +6,7 @@ use futures_lite::future::{or, poll_once};
 use proptest::prelude::*;
 
 use super::*;
-use crate::shard;
+use crate::shard::{self, Executor, Placement};
 
 /// Writers count up from `writer * EACH`; the reader checks that each writer's numbers come once, and in order.
 const EACH: u64 = 20_000;
@@ -42,17 +42,27 @@ fn nothing_is_lost_or_doubled_between_threads() {
 
 #[test]
 fn nothing_is_lost_or_doubled_between_shards() {
+    let [epoll, ring] = Executor::ALL;
+    for (writer, reader) in [(ring, ring), (epoll, epoll), (ring, epoll), (epoll, ring)] {
+        between_shards(
+            Placement::each(&[0], writer)[0],
+            Placement::each(&[], reader)[0],
+        );
+    }
+}
+
+fn between_shards(writer: Placement, reader: Placement) {
     // A mailbox of one: every message finds it full or empty, so every one needs its wake.
     let (sender, mut receiver) = mailbox(1);
     let other = sender.clone();
-    let writing = shard::start("writer", Some(0), move || async move {
+    let writing = shard::start("writer", writer, move || async move {
         for i in numbers(0) {
             sender.send(i).await.unwrap();
             shard::yield_if_needed().await;
         }
     });
     let blocking = thread::spawn(move || numbers(1).for_each(|i| other.send_blocking(i).unwrap()));
-    let reading = shard::start("reader", None, move || async move {
+    let reading = shard::start("reader", reader, move || async move {
         let mut got = VecDeque::new();
         while let Some(message) = receiver.recv().await {
             got.push_back(message);

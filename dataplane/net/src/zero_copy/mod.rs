@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use glommio::io::PollableFd;
 use io_uring::{IoUring, cqueue, opcode, types};
 
 pub use self::buffers::{ClosedBuffer, SendBuffer};
 use self::buffers::{Hold, Pool};
 use crate::shard;
+use crate::watched::Watched;
 
 /// Entries of the submission queue; each send is submitted at once.
 const ENTRIES: u32 = 4;
@@ -45,7 +45,7 @@ const COPIED: u32 = 1 << 31;
 pub struct ZeroCopy {
     ring: RefCell<IoUring>,
     /// The ring's descriptor, readable while there are completions.
-    watch: PollableFd<OwnedFd>,
+    watch: Watched<OwnedFd>,
     pool: Arc<Pool>,
     /// Whoever sends through it, found again by the number in completions.
     sockets: RefCell<Vec<Rc<Usage>>>,
@@ -128,7 +128,7 @@ impl ZeroCopy {
             .map_err(|error| impossible(&error, mapping.iov_len))?;
         // SAFETY: the ring is open.
         let watch = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }.try_clone_to_owned()?;
-        let watch = PollableFd::new(watch).map_err(|error| io::Error::other(error.to_string()))?;
+        let watch = Watched::new(watch)?;
         let zero_copy = Rc::new(Self {
             ring: RefCell::new(ring),
             watch,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::future::or;
 use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, is_oversize, shard};
 
-use crate::{Got, group_on_lo, numbered, on_shard, receive, silent, take, unicast};
+use crate::helpers::{Got, group_on_lo, numbered, on_shard, receive, silent, take, unicast};
 
 /// A packet: 1316 bytes of payload, header and tag.
 const PACKET: usize = 1344;

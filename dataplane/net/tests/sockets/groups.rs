@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sealcast_net::{GroupOptions, Interface, SocketError, UdpReceiver, UdpSender};
 
-use crate::{group_on_lo, on_shard, receive, silent, unicast};
+use crate::helpers::{group_on_lo, on_shard, receive, silent, unicast};
 
 #[test]
 fn every_receiver_of_a_group_on_a_host_gets_all() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
 use sealcast_net::{GroupOptions, Interface, SocketError, UdpReceiver, UdpSender, is_oversize};
 
-use crate::{group, group_on_lo, numbered, on_shard, receive};
+use crate::helpers::{group, group_on_lo, numbered, on_shard, receive};
 
 /// Whether this process may make namespaces and has `programs`; says why not.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]

@@ -10,8 +10,8 @@ use sealcast_net::{
     GroupOptions, SendBuffer, UdpReceiver, UdpSender, ZeroCopy, is_oversize, shard,
 };
 
+use crate::helpers::{group, group_on_lo, on_shard, placement, receive, silent, unicast};
 use crate::namespaces::{alone, can_run, wired};
-use crate::{group, group_on_lo, on_shard, receive, silent, unicast};
 
 const LENGTH: usize = 1344;
 const EACH: usize = 48;
@@ -276,7 +276,7 @@ fn what_is_under_way_when_a_shard_ends_arrives_whole() {
         let options = group_on_lo();
         let (bound, is_bound) = sync_channel(1);
         let to = options.clone();
-        let receiving = shard::start("receiver", None, move || async move {
+        let receiving = shard::start("receiver", placement(), move || async move {
             let mut receiver = UdpReceiver::bind(&options).unwrap();
             bound.send(()).unwrap();
             receive(&mut receiver, BUFFERS * EACH).await.datagrams

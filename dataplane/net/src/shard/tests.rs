@@ -1,0 +1,197 @@
+use std::cell::{Cell, RefCell};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, ThreadId};
+
+use futures_lite::future::or;
+
+use super::*;
+use crate::mailbox::mailbox;
+
+/// Each executor, on any core.
+fn each() -> impl Iterator<Item = Placement> {
+    let on = |executor| Placement {
+        core: None,
+        executor,
+    };
+    Executor::ALL.into_iter().map(on)
+}
+
+#[test]
+fn a_shard_runs_sleeps_and_is_joined() {
+    for executor in Executor::ALL {
+        let shard = start("test", Placement::each(&[0], executor)[0], || async {
+            let before = clock::boottime();
+            sleep_until(before + 3_000_000).await;
+            clock::boottime() - before
+        });
+        let passed = shard.unwrap().join().unwrap();
+        assert!(passed >= 3_000_000, "{executor}: {passed}");
+    }
+}
+
+#[test]
+fn a_busy_task_leaves_others_their_turn() {
+    for placement in each() {
+        let shard = start("test", placement, || async {
+            let woken = Rc::new(Cell::new(false));
+            let sleeper = Rc::clone(&woken);
+            spawn(async move {
+                sleep(Duration::from_millis(1)).await;
+                sleeper.set(true);
+            });
+            let start = clock::boottime();
+            while !woken.get() && clock::boottime() - start < 1_000_000_000 {
+                yield_if_needed().await;
+            }
+            clock::boottime() - start
+        });
+        // With glommio's own preemption timer it is about 200 ms.
+        let passed = shard.unwrap().join().unwrap();
+        assert!(passed < 90_000_000, "{placement:?}: {passed} ns");
+    }
+}
+
+/// Tasks that keep each other busy must not keep the kernel from being asked.
+#[test]
+fn busy_tasks_that_wake_each_other_leave_a_sleeper_its_turn() {
+    for placement in each() {
+        let shard = start("test", placement, || async {
+            let over = Rc::new(Cell::new(false));
+            for _ in 0..2 {
+                let over = Rc::clone(&over);
+                spawn(async move {
+                    while !over.get() {
+                        yield_now().await;
+                    }
+                });
+            }
+            let start = clock::boottime();
+            sleep(Duration::from_millis(5)).await;
+            over.set(true);
+            clock::boottime() - start
+        });
+        let passed = shard.unwrap().join().unwrap();
+        assert!(passed < 200_000_000, "{placement:?}: {passed} ns");
+    }
+}
+
+#[test]
+fn sleepers_wake_in_the_order_of_their_times_and_one_that_gave_up_is_forgotten() {
+    for placement in each() {
+        let shard = start("test", placement, || async {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            for ms in [9, 3, 6] {
+                let order = Rc::clone(&order);
+                spawn(async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    order.borrow_mut().push(ms);
+                });
+            }
+            or(
+                sleep(Duration::from_secs(3600)),
+                sleep(Duration::from_millis(1)),
+            )
+            .await;
+            sleep(Duration::from_millis(30)).await;
+            order.take()
+        });
+        assert_eq!(shard.unwrap().join().unwrap(), [3, 6, 9], "{placement:?}");
+    }
+}
+
+/// What a task holds is dropped on the shard's thread when its main task ends, also what waits for other threads. (glommio
+/// forgets tasks that have not ended.)
+#[test]
+fn tasks_end_with_main() {
+    struct Dropped(Sender<ThreadId>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+    let (told, tells) = channel();
+    let (_never, mut waited) = mailbox::<()>(1);
+    let placement = Placement::each(&[], Executor::Epoll)[0];
+    let shard = start("test", placement, move || async move {
+        let held = Dropped(told.clone());
+        spawn(async move {
+            let _held = held;
+            waited.recv().await;
+        });
+        let held = Dropped(told);
+        spawn(async move {
+            let _held = held;
+            sleep(Duration::from_secs(3600)).await;
+        });
+        sleep(Duration::from_millis(2)).await;
+        thread::current().id()
+    });
+    let thread = shard.unwrap().join().unwrap();
+    let dropped: Vec<_> = tells.try_iter().collect();
+    assert_eq!(dropped, [thread, thread]);
+}
+
+#[test]
+fn a_core_that_does_not_exist_is_a_clear_error() {
+    for (executor, core) in Executor::ALL.into_iter().zip([4095, 1000]) {
+        let placement = Placement::each(&[core], executor)[0];
+        let error = start("test", placement, || async {}).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(&format!("core {core}")) && error.contains("lscpu"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_panic_is_seen_by_who_joins() {
+    for placement in each() {
+        let shard = start("test", placement, || async { panic!("main on purpose") });
+        let error = shard.unwrap().join().unwrap_err().to_string();
+        assert!(error.contains("main on purpose"), "{error}");
+    }
+}
+
+#[test]
+fn a_panic_of_a_spawned_task_ends_the_shard() {
+    for placement in each() {
+        let shard = start("test", placement, || async {
+            spawn(async { panic!("task on purpose") });
+            sleep(Duration::from_secs(5)).await;
+        });
+        let error = shard.unwrap().join().unwrap_err().to_string();
+        assert!(error.contains("task on purpose"), "{error}");
+    }
+}
+
+/// io_uring locks memory, and says what it lacks; epoll needs none.
+#[test]
+fn too_little_lockable_memory_is_a_clear_error() {
+    const INSIDE: &str = "SEALCAST_TEST_LITTLE_MEMLOCK";
+    if std::env::var_os(INSIDE).is_some() {
+        let [epoll, ring] = Executor::ALL.map(|executor| {
+            let placement = Placement::each(&[], executor)[0];
+            start("test", placement, || async {})
+        });
+        let error = ring.unwrap_err().to_string();
+        assert!(error.contains("ulimit -l"), "{error}");
+        epoll.unwrap().join().unwrap();
+        return;
+    }
+    // The limit is the process's: this test runs itself once more under a lower one.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -l 64 && exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("shard::tests::too_little_lockable_memory_is_a_clear_error")
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
