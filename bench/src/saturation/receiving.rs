@@ -12,7 +12,7 @@ use sealcast_dataplane::batch::SealBatch;
 use sealcast_dataplane::feeder::Feed;
 use sealcast_dataplane::ingest::Ingest;
 use sealcast_dataplane::pacer::Pacing;
-use sealcast_dataplane::status::Published;
+use sealcast_dataplane::status::{Published, ReceiveStatus};
 use sealcast_loadgen::parties::parties;
 use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, shard};
 use sealcast_proto::discard::Discard;
@@ -48,7 +48,7 @@ pub(super) struct Opened {
     pub(super) opened: f64,
     /// Of the whole time, while keys changed, from the first that was delivered to the last.
     pub(super) lost: u64,
-    /// Not what was sent, or refused by the receiver.
+    /// Not what was sent, or refused by the receiver after it had joined.
     pub(super) wrong: u64,
     pub(super) key_changes: u64,
     /// Share of its core that the receiving shard used.
@@ -189,6 +189,8 @@ pub(super) fn whole(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<O
     let busy = || cpu::of_thread(thread.load(Ordering::Relaxed));
     let (start, before) = (Instant::now(), given.load(Ordering::Relaxed));
     let (first, used) = (delivered.load(Ordering::Relaxed), busy()?);
+    // Who joins a stream of millions per second refuses many before the first key and certificate are there.
+    let early = refused(&status.read());
     stage.interrupt.sleep(stage.options.window())?;
     let passed = start.elapsed().as_secs_f64();
     let (offered, used) = (given.load(Ordering::Relaxed) - before, busy()? - used);
@@ -206,18 +208,21 @@ pub(super) fn whole(stage: &Stage<'_>, content: &Content, rate: u32) -> Result<O
         received.gaps.lost > 0 || jumps.load(Ordering::Relaxed) == 0,
         "payloads are missing that the receiver does not miss"
     );
-    // Control datagrams are repeated on purpose.
-    let refused = received.discards.iter();
-    let refused = refused.filter(|(cause, _)| *cause != Discard::Known);
-    let refused: u64 = refused.map(|(_, count)| count).sum();
     Ok(Opened {
         offered: offered as f64 / passed,
         opened: opened as f64 / passed,
         lost: received.gaps.lost,
-        wrong: wrong.load(Ordering::Relaxed) + refused,
+        wrong: wrong.load(Ordering::Relaxed) + refused(&received) - early,
         key_changes: received.stats.switches,
         busy: used.as_secs_f64() / passed,
     })
+}
+
+/// Packets that were not delivered, whatever the cause. Control datagrams are repeated on purpose.
+fn refused(status: &ReceiveStatus) -> u64 {
+    let causes = status.discards.iter();
+    let refused = causes.filter(|(cause, _)| *cause != Discard::Known);
+    refused.map(|(_, count)| count).sum()
 }
 
 /// So many datagrams per second; what two late turns miss is made up for.
