@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use sealcast_dataplane::histogram::BOUNDS;
 use tokio::sync::oneshot;
 
-use crate::live::{Measured, Metric, Totals};
+use crate::live::{Measured, Metric, Totals, gauge};
 use crate::run::Board;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -198,8 +198,16 @@ impl<S: Totals + Clone + Default + Send + 'static> Reporter for Board<S> {
     async fn report(&self) -> Report {
         let linked =
             |metric: &Metric| metric.name == "linked" && metric.value == Measured::Gauge(0);
+        let usage = self.usage_fails().map(|fails| Sample {
+            metric: gauge(
+                "usage_failing",
+                "Whether usage cannot be written to its folder: counts are kept in memory meanwhile",
+                fails.into(),
+            ),
+            labels: Vec::new(),
+        });
         let channels = self.lock();
-        let mut samples = Vec::new();
+        let mut samples = Vec::from_iter(usage);
         let mut without = 0;
         for (id, shown) in channels.iter() {
             let metrics = shown.status.read().metrics();

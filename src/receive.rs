@@ -55,6 +55,10 @@ struct Receiving {
 impl Kind for Receiving {
     type Status = ReceiveStatus;
 
+    fn usage(&self) -> Option<MeterHandle> {
+        self.meter.clone()
+    }
+
     fn start(
         &self,
         fleet: &Fleet,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use sealcast_crypto::Backend;
 use sealcast_dataplane::fleet::{Fleet, Running};
+use sealcast_dataplane::meter::MeterHandle;
 use sealcast_dataplane::status::Published;
 use sealcast_net::shard::{Executor, Placement};
 use sealcast_proto::ids::ChannelId;
@@ -28,6 +29,9 @@ pub trait Kind {
     /// Totals of a channel.
     type Status: Totals + Clone + Default + Send + 'static;
 
+    /// What counts usage, if it is counted.
+    fn usage(&self) -> Option<MeterHandle>;
+
     /// Starts a channel on shard `shard`.
     fn start(
         &self,
@@ -47,24 +51,39 @@ pub struct Shown<S> {
     pub status: Published<S>,
 }
 
-/// The running channels, for metrics and the live line.
+/// The running channels and what counts their usage, for metrics and the live line.
 #[derive(Debug)]
-pub struct Board<S>(Arc<Mutex<BTreeMap<ChannelId, Shown<S>>>>);
+pub struct Board<S> {
+    channels: Arc<Mutex<BTreeMap<ChannelId, Shown<S>>>>,
+    usage: Option<MeterHandle>,
+}
 
 impl<S> Clone for Board<S> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            channels: Arc::clone(&self.channels),
+            usage: self.usage.clone(),
+        }
     }
 }
 
 impl<S> Board<S> {
-    fn new() -> Self {
-        Self(Arc::default())
+    fn new(usage: Option<MeterHandle>) -> Self {
+        Self {
+            channels: Arc::default(),
+            usage,
+        }
     }
 
     /// The channels now.
     pub fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Shown<S>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether usage cannot be written now; `None` if it is not counted.
+    #[must_use]
+    pub fn usage_fails(&self) -> Option<bool> {
+        self.usage.as_ref().map(MeterHandle::is_failing)
     }
 }
 
@@ -110,7 +129,7 @@ pub fn run<K: Kind>(kind: &K, plan: Plan, args: &RunArgs<'_>) -> Result<(), Fail
     tracing::info!(shards = placements.len(), executor = %Executor::from(plan.executor), "shards");
     let signals = Signals::listen().map_err(open)?;
     let fleet = Fleet::start(&placements).map_err(open)?;
-    let board = Board::new();
+    let board = Board::new(kind.usage());
     let _ops = plan
         .metrics
         .map(|at| Ops::start(at, board.clone()))

@@ -69,6 +69,10 @@ struct Sending {
 impl Kind for Sending {
     type Status = SendStatus;
 
+    fn usage(&self) -> Option<MeterHandle> {
+        self.meter.clone()
+    }
+
     fn start(
         &self,
         fleet: &Fleet,

@@ -11,6 +11,8 @@ mod log;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -78,6 +80,7 @@ pub struct Meter {
 pub struct MeterHandle {
     counts: Sender<Usage>,
     interval: Duration,
+    failing: Arc<AtomicBool>,
 }
 
 impl Meter {
@@ -92,14 +95,17 @@ impl Meter {
         let folder = Folder::open(&config.folder)?;
         let log = UsageLog::new(folder, config.source, config.rotation);
         let (counts, inbox) = mailbox(UNDER_WAY);
+        let failing = Arc::new(AtomicBool::new(false));
+        let shown = Arc::clone(&failing);
         let writer = thread::Builder::new()
             .name("usage-writer".into())
-            .spawn(move || write(inbox, log, tell))?;
-        let interval = config.interval;
-        Ok(Self {
-            handle: MeterHandle { counts, interval },
-            writer,
-        })
+            .spawn(move || write(inbox, log, &shown, tell))?;
+        let handle = MeterHandle {
+            counts,
+            interval: config.interval,
+            failing,
+        };
+        Ok(Self { handle, writer })
     }
 
     /// Makes meters of channels.
@@ -125,6 +131,12 @@ impl Meter {
 }
 
 impl MeterHandle {
+    /// Whether counts cannot be written now; they are kept.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// The meter of a channel, whose `tally` begins to count.
     pub fn channel(&self, channel: ChannelId, tally: &mut Tally) -> ChannelMeter {
         tally.switch_on();
@@ -225,6 +237,7 @@ fn usage(channel: ChannelId, count: Count, since: Time, now: Time) -> Usage {
 fn write(
     mut inbox: Receiver<Usage>,
     mut log: UsageLog<Folder>,
+    shown: &AtomicBool,
     mut tell: impl FnMut(MeterEvent),
 ) -> Result<(), Unwritten> {
     let mut failing = false;
@@ -245,6 +258,7 @@ fn write(
             }
             Ok(()) | Err(_) => {}
         }
+        shown.store(failing, Ordering::Relaxed);
     }
     for _ in 1..LAST_TRIES {
         if log.close().is_ok() {

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::keyserver::{keys, receiver, sender};
 use crate::net::{Lan, can_run, sh};
+use crate::operations::get;
 
 const GROUP: [&str; 1] = ["udp://239.1.1.1:5000?ttl=4"];
 
@@ -177,8 +178,11 @@ fn md_33_a_full_disk_is_told_and_no_count_is_lost() {
         "gen:?rate=4M&seconds=6&seed=5",
         "--usage-dir",
         &text,
+        "--metrics",
+        "127.0.0.1:9101",
     ];
     let args = [&args[..], &["--usage-interval", "200ms"]].concat();
+    let failing = || lan.enter(1, || get(([127, 0, 0, 1], 9101).into(), "/metrics"));
     let mut sender = sender(&lan, 1, folder, "s", (&keys, 1), &GROUP, &args);
     let many = |channel: &Value| channel["packets"].as_u64() >= Some(800);
     sender.wait_until(1, Duration::from_secs(30), "sending", many);
@@ -187,7 +191,16 @@ fn md_33_a_full_disk_is_told_and_no_count_is_lost() {
         "{}",
         sender.errors()
     );
+    assert!(failing().contains("sealcast_usage_failing 1"));
     fs::remove_file(&filler).unwrap();
+    let start = Instant::now();
+    while failing().contains("sealcast_usage_failing 1") {
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "it is told for ever"
+        );
+        sleep(Duration::from_millis(100));
+    }
     let status = sender.wait(Duration::from_secs(30));
     assert!(status.success(), "{}", sender.errors());
     assert!(

@@ -135,7 +135,7 @@ mod tests {
             ("proc/sys/net/ipv4/igmp_max_memberships", "20"),
             ("sys/class/net/eth0/mtu", "9000"),
         ];
-        let text = "groups = 30\nskip = [\"time-sync\"]";
+        let text = "io_uring = true\ngroups = 30\nskip = [\"time-sync\"]";
         let report = Report::of(&facts(&files), "own.toml", &Profile::parse(text).unwrap());
         assert_eq!(report.worst, Severity::Error);
         let severities: Vec<_> = report.findings.iter().map(|found| found.severity).collect();
