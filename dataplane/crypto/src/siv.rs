@@ -41,6 +41,25 @@ impl SivKey {
         sealed.expect("messages are far below 64 GiB");
     }
 
+    /// Encrypts what stands in `buf` from `start` on, and appends the tag. `nonce` should be random.
+    ///
+    /// # Panics
+    /// As [`SivKey::seal_in_place`], and if `start` is beyond the end.
+    pub fn seal_tail(
+        &self,
+        nonce: [u8; Self::NONCE_LEN],
+        aad: &[u8],
+        buf: &mut Vec<u8>,
+        start: usize,
+    ) {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let sealed = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), &mut buf[start..]);
+        let tag = sealed.expect("messages are far below 64 GiB");
+        buf.extend_from_slice(tag.as_ref());
+    }
+
     /// Decrypts `buf`, ciphertext and tag, and gives back the plaintext at its start.
     ///
     /// # Errors
@@ -107,6 +126,16 @@ mod tests {
             );
             assert!(damaged.iter().all(|&byte| byte == 0), "byte {index}");
         }
+    }
+
+    #[test]
+    fn a_tail_is_sealed_as_if_it_stood_alone() {
+        let key = SivKey::new([1; 32]);
+        let mut whole = b"plaintext".to_vec();
+        key.seal_in_place(NONCE, b"aad", &mut whole);
+        let mut tail = b"before plaintext".to_vec();
+        key.seal_tail(NONCE, b"aad", &mut tail, 7);
+        assert_eq!(tail, [b"before ", &whole[..]].concat());
     }
 
     #[test]

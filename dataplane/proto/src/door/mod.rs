@@ -21,16 +21,18 @@ mod tests;
 mod ticket;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::ids::{AccountId, ChannelId, Remaining, Time};
 use crate::limits::{COOKIES_MAX, NOTICE_INTERVAL, REPORT_INTERVAL};
 use crate::wire::Wire;
 use crate::wire::door::{
-    DoorMessage as _, KeyReply, KeyRequest, NONCE_LEN, REPLY_COST, Reason, Refusal, Refused,
-    Sealed, Wanted,
+    AnswerWriter, DoorMessage as _, Granted, KeyRequestView, NONCE_LEN, Reason, Refusal, Refused,
+    Wanted,
 };
 use guard::Guard;
 pub use served::{Served, ServedKey};
@@ -166,6 +168,29 @@ pub struct Door {
     floors: BTreeMap<AccountId, (u64, u32)>,
     guard: Guard,
     outcomes: Outcomes,
+    space: Space,
+}
+
+/// Where requests are opened: kept, so that answers ask nothing of memory.
+#[derive(Default)]
+struct Space {
+    ticket: Zeroizing<Vec<u8>>,
+    request: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Space(..)")
+    }
+}
+
+/// A genuine request.
+struct Asked<'a> {
+    ticket: &'a Ticket,
+    request: &'a KeyRequestView<'a>,
+    wanted: &'a Wanted,
+    /// Bytes that the answer may have.
+    room: usize,
 }
 
 /// What a request came to, before it is sealed.
@@ -190,6 +215,7 @@ impl Door {
             floors: BTreeMap::new(),
             guard: Guard::new(rng),
             outcomes: Outcomes::default(),
+            space: Space::default(),
         }
     }
 
@@ -253,67 +279,104 @@ impl Door {
         rng: &mut dyn CryptoRng,
         reply: &mut Vec<u8>,
     ) -> Outcome {
-        let Ok(mut request) = KeyRequest::from_datagram(datagram) else {
+        let Ok(request) = KeyRequestView::parse(datagram) else {
             return Outcome::Malformed;
         };
-        let nonce = request.sealed.nonce;
-        let opened = self
-            .tickets
-            .as_ref()
-            .and_then(|tickets| tickets.open(&request.cookie));
-        let Some(ticket) = opened else {
-            if !self.guard.may_hint(now, source) {
-                return Outcome::CookieUnknownSilent;
+        // Lent for the time of the answer.
+        let (tickets, mut space) = (self.tickets.take(), std::mem::take(&mut self.space));
+        let opened = tickets.as_ref().and_then(|tickets| {
+            let (ticket, encoded) = tickets.open(request.cookie, &mut space.ticket)?;
+            Some((tickets, ticket, encoded))
+        });
+        let outcome = match opened {
+            None => self.hint(now, source, request.nonce, reply),
+            Some((tickets, ticket, encoded)) => {
+                match open_request(&ticket, &request, &mut space.request) {
+                    None => Outcome::Forged,
+                    Some(wanted) => {
+                        let asked = Asked {
+                            ticket: &ticket,
+                            request: &request,
+                            wanted: &wanted,
+                            room: datagram.len(),
+                        };
+                        let fresh = |rng: &mut dyn CryptoRng, out: &mut Vec<u8>| {
+                            tickets.seal_encoded(ticket.period, encoded, rng, out)
+                        };
+                        self.answer_asked(now, &asked, fresh, rng, reply)
+                    }
+                }
             }
-            let reason = Reason::CookieUnknown;
-            let refusal = Refusal::Plain {
-                request: nonce,
-                reason,
-            };
-            reply.extend_from_slice(&refusal.to_datagram());
-            return reason.into();
         };
-        let Some(wanted) = open_request(&ticket, &mut request) else {
-            return Outcome::Forged;
-        };
-        match self.grant(now, &ticket, &request, &wanted, datagram.len(), rng) {
+        (self.tickets, self.space) = (tickets, space);
+        outcome
+    }
+
+    /// Tells a source whose cookie does not open, if it has not been told lately.
+    fn hint(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        request: [u8; NONCE_LEN],
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
+        if !self.guard.may_hint(now, source) {
+            return Outcome::CookieUnknownSilent;
+        }
+        let reason = Reason::CookieUnknown;
+        reply.extend_from_slice(&Refusal::Plain { request, reason }.to_datagram());
+        reason.into()
+    }
+
+    /// Answers a request that is genuine; `fresh` appends a cookie of its session.
+    fn answer_asked(
+        &mut self,
+        now: Time,
+        asked: &Asked<'_>,
+        fresh: impl Fn(&mut dyn CryptoRng, &mut Vec<u8>) -> Option<()>,
+        rng: &mut dyn CryptoRng,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
+        let mut nonce = [0; NONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        let (outcome, mut answer) = match self.grant(now, asked, rng) {
             Ok(granted) => {
-                reply.extend_from_slice(&granted.to_datagram());
-                Outcome::Granted
+                let mut answer = AnswerWriter::reply(reply, asked.request.nonce, nonce);
+                answer.write(&granted);
+                (Outcome::Granted, answer)
             }
-            Err(Verdict::Drop(outcome)) => outcome,
+            Err(Verdict::Drop(outcome)) => return outcome,
             Err(Verdict::Refuse(reason, retry_after)) => {
-                let refused = Refused {
-                    number: wanted.number,
-                    channel: wanted.channel,
+                let mut answer = AnswerWriter::refusal(reply, asked.request.nonce, nonce);
+                answer.write(&Refused {
+                    number: asked.wanted.number,
+                    channel: asked.wanted.channel,
                     reason,
                     retry_after,
-                };
-                let refusal = Refusal::Sealed {
-                    request: nonce,
-                    sealed: seal(&ticket.reply_key, &nonce, &refused, rng),
-                };
-                let datagram_out = refusal.to_datagram();
-                if datagram_out.len() > datagram.len() {
-                    return Outcome::TooShort;
-                }
-                reply.extend_from_slice(&datagram_out);
-                reason.into()
+                });
+                (reason.into(), answer)
             }
+        };
+        let Some(free) = asked.room.checked_sub(answer.datagram_len()) else {
+            return Outcome::TooShort;
+        };
+        if outcome == Outcome::Granted {
+            let fit = free / (2 + asked.request.cookie.len());
+            let count = usize::from(asked.wanted.cookies).min(COOKIES_MAX).min(fit);
+            answer.add_cookies(count, |out| fresh(rng, out).is_some());
         }
+        answer.seal(&asked.ticket.reply_key.siv());
+        outcome
     }
 
     fn grant(
         &mut self,
         now: Time,
-        ticket: &Ticket,
-        request: &KeyRequest,
-        wanted: &Wanted,
-        room: usize,
+        asked: &Asked<'_>,
         rng: &mut dyn CryptoRng,
-    ) -> Result<KeyReply, Verdict> {
-        let nonce = request.sealed.nonce;
-        if !self.guard.is_new(&ticket.session, &nonce) {
+    ) -> Result<Granted, Verdict> {
+        let (ticket, wanted) = (asked.ticket, asked.wanted);
+        if !self.guard.is_new(&ticket.session, &asked.request.nonce) {
             return Err(Verdict::Drop(Outcome::Replayed));
         }
         if !self.guard.may_ask(now, &ticket.session) {
@@ -331,47 +394,24 @@ impl Door {
         }
         let served = self.channels.get(&wanted.channel);
         let unknown = (Reason::ChannelUnknown, Remaining::from(REPORT_INTERVAL));
-        let mut granted = served.ok_or(unknown)?.grant(now, wanted, rng)?;
-        let mut plain = Vec::with_capacity(room);
-        granted.encode(&mut plain);
-        let free = room
-            .checked_sub(plain.len() + REPLY_COST)
-            .ok_or(Verdict::Drop(Outcome::TooShort))?;
-        let fit = free / (2 + request.cookie.0.len().max(1));
-        let cookies = usize::from(wanted.cookies).min(COOKIES_MAX).min(fit);
-        let tickets = self.tickets.as_ref();
-        granted.cookies = (0..cookies)
-            .filter_map(|_| tickets.and_then(|tickets| tickets.seal(ticket, rng)))
-            .collect();
-        Ok(KeyReply {
-            request: nonce,
-            sealed: seal(&ticket.reply_key, &nonce, &granted, rng),
-        })
+        Ok(served.ok_or(unknown)?.grant(now, wanted, rng)?)
     }
 }
 
-/// What the sealed part of a request is bound to: the cookie beside it.
-fn open_request(ticket: &Ticket, request: &mut KeyRequest) -> Option<Wanted> {
+/// What the sealed part of a request is bound to: the cookie beside it. Opened in `space`.
+fn open_request(
+    ticket: &Ticket,
+    request: &KeyRequestView<'_>,
+    space: &mut Vec<u8>,
+) -> Option<Wanted> {
     let key = ticket.request_key.siv();
+    space.clear();
+    space.extend_from_slice(request.ciphertext);
     let plain = key
-        .open_in_place(
-            request.sealed.nonce,
-            &request.cookie.0,
-            &mut request.sealed.ciphertext,
-        )
+        .open_in_place(request.nonce, request.cookie, space)
         .ok()?;
     let mut input = &*plain;
     let wanted = Wanted::decode(&mut input).ok()?;
     // The rest is padding, which makes room for the answer.
     input.iter().all(|&byte| byte == 0).then_some(wanted)
-}
-
-/// Seals `content` under `key` with a random nonce; `aad` is what it belongs to.
-fn seal(key: &SessionKey, aad: &[u8], content: &impl Wire, rng: &mut dyn CryptoRng) -> Sealed {
-    let mut nonce = [0; NONCE_LEN];
-    rng.fill_bytes(&mut nonce);
-    let mut ciphertext = Vec::new();
-    content.encode(&mut ciphertext);
-    key.siv().seal_in_place(nonce, aad, &mut ciphertext);
-    Sealed { nonce, ciphertext }
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::discard::Discard;
 use crate::ids::{DeviceId, Epoch, SessionId};
 use crate::timing::Timing;
-use crate::wire::door::{Cookie, Granted};
+use crate::wire::door::{Cookie, KeyReply, KeyRequest, Sealed};
 
 const CHANNEL: ChannelId = ChannelId(7);
 const ACCOUNT: AccountId = AccountId([0xAC; 16]);

@@ -162,30 +162,47 @@ impl Tickets {
     #[must_use]
     pub fn seal(&self, ticket: &Ticket, rng: &mut dyn CryptoRng) -> Option<Cookie> {
         assert!(ticket.channels.len() <= SESSION_CHANNELS_MAX);
-        let key = self.key(ticket.period)?;
-        let mut nonce = [0; NONCE_LEN];
-        rng.fill_bytes(&mut nonce);
-        let mut sealed = Vec::with_capacity(256);
-        ticket.encode(&mut sealed);
-        key.seal_in_place(nonce, &aad(ticket.period), &mut sealed);
-        let mut cookie = Vec::with_capacity(CLEAR + sealed.len());
-        ticket.period.encode(&mut cookie);
-        cookie.extend_from_slice(&nonce);
-        cookie.extend_from_slice(&sealed);
+        let mut encoded = Zeroizing::new(Vec::with_capacity(256));
+        ticket.encode(&mut encoded);
+        let mut cookie = Vec::with_capacity(CLEAR + encoded.len() + SivKey::TAG_LEN);
+        self.seal_encoded(ticket.period, &encoded, rng, &mut cookie)?;
         Some(Cookie(cookie))
     }
 
-    /// Opens a cookie; `None` when no key in force sealed it.
-    #[must_use]
-    pub fn open(&self, cookie: &Cookie) -> Option<Ticket> {
-        let mut input = cookie.0.as_slice();
+    /// Appends a cookie with the encoded ticket of `period` to `out`; `None` when that period is over.
+    pub(super) fn seal_encoded(
+        &self,
+        period: u32,
+        ticket: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let key = self.key(period)?;
+        let mut nonce = [0; NONCE_LEN];
+        rng.fill_bytes(&mut nonce);
+        period.encode(out);
+        nonce.encode(out);
+        let start = out.len();
+        out.extend_from_slice(ticket);
+        key.seal_tail(nonce, &aad(period), out, start);
+        Some(())
+    }
+
+    /// Opens a cookie in `space`, and says where in it the encoded ticket lies; `None` when no key in force sealed it.
+    pub(super) fn open<'a>(
+        &self,
+        cookie: &[u8],
+        space: &'a mut Vec<u8>,
+    ) -> Option<(Ticket, &'a [u8])> {
+        let mut input = cookie;
         let period = u32::decode(&mut input).ok()?;
         let nonce = take(&mut input).ok()?;
         let key = self.key(period)?;
-        let mut sealed = Zeroizing::new(input.to_vec());
-        let plain = key.open_in_place(nonce, &aad(period), &mut sealed).ok()?;
+        space.clear();
+        space.extend_from_slice(input);
+        let plain = key.open_in_place(nonce, &aad(period), space).ok()?;
         let ticket = Ticket::decode_all(plain).ok()?;
-        (ticket.period == period).then_some(ticket)
+        (ticket.period == period).then_some((ticket, plain))
     }
 }
 

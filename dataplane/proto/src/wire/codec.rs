@@ -24,6 +24,19 @@ pub trait Wire: Sized {
     /// [`Malformed`] when `input` is too short or holds a value that cannot be.
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed>;
 
+    /// Appends the encodings of a list, without its length.
+    fn encode_list(list: &[Self], out: &mut Vec<u8>) {
+        list.iter().for_each(|element| element.encode(out));
+    }
+
+    /// Takes `count` encodings off the front of `input`; memory grows only as elements are really read.
+    ///
+    /// # Errors
+    /// As [`Wire::decode`].
+    fn decode_list(count: usize, input: &mut &[u8]) -> Result<Vec<Self>, Malformed> {
+        (0..count).map(|_| Self::decode(input)).collect()
+    }
+
     /// Decodes the whole of `input`.
     ///
     /// # Errors
@@ -45,6 +58,33 @@ pub(crate) fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Malform
     Ok(*head)
 }
 
+/// Takes a byte string off the front of `input`: its length (u16), then itself.
+pub(crate) fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let len = u16::decode(input)?;
+    take_slice(len.into(), input)
+}
+
+fn take_slice<'a>(len: usize, input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let (head, tail) = input.split_at_checked(len).ok_or(Malformed)?;
+    *input = tail;
+    Ok(head)
+}
+
+impl Wire for u8 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+    fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
+        take(input).map(|[byte]| byte)
+    }
+    fn encode_list(list: &[Self], out: &mut Vec<u8>) {
+        out.extend_from_slice(list);
+    }
+    fn decode_list(count: usize, input: &mut &[u8]) -> Result<Vec<Self>, Malformed> {
+        take_slice(count, input).map(<[u8]>::to_vec)
+    }
+}
+
 macro_rules! wire_int {
     ($($int:ty),*) => {$(
         impl Wire for $int {
@@ -57,7 +97,7 @@ macro_rules! wire_int {
         }
     )*};
 }
-wire_int!(u8, u16, u32, u64);
+wire_int!(u16, u32, u64);
 
 macro_rules! wire_newtype {
     ($($name:ident),*) => {$(
@@ -148,17 +188,17 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-/// At most 65,535 elements; memory grows only as elements are really read.
+/// At most 65,535 elements.
 impl<T: Wire> Wire for Vec<T> {
     fn encode(&self, out: &mut Vec<u8>) {
         u16::try_from(self.len())
             .expect("our own lists are short")
             .encode(out);
-        self.iter().for_each(|element| element.encode(out));
+        T::encode_list(self, out);
     }
     fn decode(input: &mut &[u8]) -> Result<Self, Malformed> {
         let count = u16::decode(input)?;
-        (0..count).map(|_| T::decode(input)).collect()
+        T::decode_list(count.into(), input)
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Outside: type, version, clear fields, a sealed part. Inside the sealed part: [`Wanted`], [`Granted`], [`Refused`].
 
-use sealcast_crypto::{EpochRoot, VerifyingKey};
+use sealcast_crypto::{EpochRoot, SivKey, VerifyingKey};
 
-use super::codec::{Malformed, Wire, take, wire_code, wire_struct};
+use zeroize::Zeroize as _;
+
+use super::codec::{Malformed, Wire, take, take_bytes, wire_code, wire_struct};
 use super::control::{ControlType, VERSION};
 use crate::ids::{ChannelId, Epoch, Remaining};
 use crate::limits::{CONTROL_MAX, COOKIE_MAX, COOKIES_MAX};
@@ -180,6 +182,37 @@ pub struct KeyRequest {
 
 wire_struct!(KeyRequest { cookie, sealed });
 
+/// A [`KeyRequest`] where it lies in its datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRequestView<'a> {
+    /// The cookie's bytes, at most [`COOKIE_MAX`].
+    pub cookie: &'a [u8],
+    /// The nonce of the sealed part.
+    pub nonce: [u8; NONCE_LEN],
+    /// Its ciphertext and tag.
+    pub ciphertext: &'a [u8],
+}
+
+impl<'a> KeyRequestView<'a> {
+    /// Parses a whole datagram.
+    ///
+    /// # Errors
+    /// As [`DoorMessage::from_datagram`] of a [`KeyRequest`].
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let mut input = KeyRequest::body(datagram)?;
+        let view = Self {
+            cookie: take_bytes(&mut input)?,
+            nonce: take(&mut input)?,
+            ciphertext: take_bytes(&mut input)?,
+        };
+        if input.is_empty() && view.cookie.len() <= COOKIE_MAX {
+            Ok(view)
+        } else {
+            Err(Malformed)
+        }
+    }
+}
+
 /// Key door to device: [`Granted`] sealed under the session's second key, with the request's nonce as associated data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyReply {
@@ -240,6 +273,99 @@ impl Wire for Refusal {
     }
 }
 
+/// Writes an answer into its datagram, to be sealed there: a [`KeyReply`] or a [`Refusal::Sealed`]. One that is not sealed leaves
+/// nothing.
+#[derive(Debug)]
+pub struct AnswerWriter<'a> {
+    out: &'a mut Vec<u8>,
+    request: [u8; NONCE_LEN],
+    nonce: [u8; NONCE_LEN],
+    start: usize,
+    sealed: bool,
+}
+
+impl<'a> AnswerWriter<'a> {
+    /// A [`KeyReply`] to the request with this nonce, in `out`; `nonce` is random.
+    pub fn reply(out: &'a mut Vec<u8>, request: [u8; NONCE_LEN], nonce: [u8; NONCE_LEN]) -> Self {
+        Self::new(out, &[KeyReply::TYPE as u8, VERSION], request, nonce)
+    }
+
+    /// A [`Refusal::Sealed`] of it.
+    pub fn refusal(out: &'a mut Vec<u8>, request: [u8; NONCE_LEN], nonce: [u8; NONCE_LEN]) -> Self {
+        Self::new(out, &[Refusal::TYPE as u8, VERSION, 1], request, nonce)
+    }
+
+    fn new(
+        out: &'a mut Vec<u8>,
+        head: &[u8],
+        request: [u8; NONCE_LEN],
+        nonce: [u8; NONCE_LEN],
+    ) -> Self {
+        out.clear();
+        out.extend_from_slice(head);
+        request.encode(out);
+        nonce.encode(out);
+        0_u16.encode(out);
+        let start = out.len();
+        Self {
+            out,
+            request,
+            nonce,
+            start,
+            sealed: false,
+        }
+    }
+
+    /// How long the datagram will be with what has been written.
+    #[must_use]
+    pub fn datagram_len(&self) -> usize {
+        self.out.len() + SivKey::TAG_LEN
+    }
+
+    /// Appends `content`.
+    pub fn write(&mut self, content: &impl Wire) {
+        content.encode(self.out);
+    }
+
+    /// Appends to the cookies of a [`Granted`], which stand last in it: `seal` writes one.
+    pub fn add_cookies(&mut self, count: usize, mut seal: impl FnMut(&mut Vec<u8>) -> bool) {
+        let counted = self.out.len() - 2;
+        let mut sealed: u16 = 0;
+        for _ in 0..count {
+            let start = self.out.len();
+            0_u16.encode(self.out);
+            if !seal(self.out) {
+                self.out.truncate(start);
+                break;
+            }
+            set_len(self.out, start);
+            sealed += 1;
+        }
+        self.out[counted..counted + 2].copy_from_slice(&sealed.to_be_bytes());
+    }
+
+    /// Seals it: the datagram is whole.
+    pub fn seal(mut self, key: &SivKey) {
+        key.seal_tail(self.nonce, &self.request, self.out, self.start);
+        set_len(self.out, self.start - 2);
+        self.sealed = true;
+    }
+}
+
+impl Drop for AnswerWriter<'_> {
+    fn drop(&mut self) {
+        if !self.sealed {
+            self.out.zeroize();
+        }
+    }
+}
+
+/// Writes at `at` how many bytes follow there.
+fn set_len(out: &mut [u8], at: usize) {
+    let len = u16::try_from(out.len() - at - 2).expect("a datagram is short");
+    out[at..at + 2].copy_from_slice(&len.to_be_bytes());
+}
+
 /// A unicast control datagram.
 pub trait DoorMessage: Wire {
     /// Its type byte.
@@ -258,11 +384,19 @@ pub trait DoorMessage: Wire {
     /// # Errors
     /// [`Malformed`] for another type or version, a wrong length, or values that cannot be.
     fn from_datagram(datagram: &[u8]) -> Result<Self, Malformed> {
+        Self::body(datagram).and_then(Self::decode_all)
+    }
+
+    /// What follows type and version.
+    ///
+    /// # Errors
+    /// [`Malformed`] for another type or version, or a datagram that is too long.
+    fn body(datagram: &[u8]) -> Result<&[u8], Malformed> {
         match datagram {
             [kind, VERSION, body @ ..]
                 if *kind == Self::TYPE as u8 && datagram.len() <= CONTROL_MAX =>
             {
-                Self::decode_all(body)
+                Ok(body)
             }
             _ => Err(Malformed),
         }
