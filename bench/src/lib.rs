@@ -14,6 +14,7 @@
 //! | `lab.rs` | two hosts as network namespaces; what their UDP sockets lost |
 //! | `cpu.rs` | processor time of processes and threads, and of a wake that does nothing |
 //! | `interrupt.rs` | Ctrl-C |
+//! | `keydoor/` | how many key requests one core answers: `cargo run --release -p sealcast-bench --bin keydoor` |
 //! | `saturation/` | how much one core does: seal, send, receive, open, whole path: `cargo run --release -p sealcast-bench --bin saturation` |
 //! | `peers/` | sealcast beside other software, packets from end to end: `cargo run --release -p sealcast-bench --bin peers` |
 //!
@@ -30,6 +31,7 @@ mod cpu;
 pub mod crypto;
 pub mod host;
 mod interrupt;
+pub mod keydoor;
 mod lab;
 pub mod peers;
 pub mod plot;

@@ -1,0 +1,159 @@
+//! What a run came to: rows, and tables of them.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::run::{Parts, Turn};
+use crate::stats::Spread;
+use crate::table::Table;
+
+/// One line of a table: medians over the rounds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub(super) enum Row {
+    /// An answer without a network.
+    Parts {
+        /// Bytes of a request.
+        request: usize,
+        /// Bytes of its reply.
+        reply: usize,
+        /// Nanoseconds of sealing and opening.
+        crypto_ns: Spread,
+        /// Nanoseconds of all that the door does.
+        answer_ns: Spread,
+    },
+    /// Requests at a rate.
+    Rate {
+        /// Per second, as asked for.
+        rate: u32,
+        /// Per second that were sent, thousands.
+        offered: Spread,
+        /// Per second that were answered, thousands.
+        answered: Spread,
+        /// Requests without an answer, in all rounds.
+        lost: u64,
+        /// Of which the kernel dropped in front of the door, as it tells.
+        dropped: u64,
+        /// Answers that gave no key.
+        wrong: u64,
+        /// Share of the door's core.
+        busy: Spread,
+        /// Microseconds of it for one answer.
+        each_us: Spread,
+        /// Milliseconds from when a request was due to its answer.
+        p50_ms: Spread,
+        /// The same.
+        p99_ms: Spread,
+    },
+}
+
+pub(super) fn rows(parts: &Parts, turns: &[Turn]) -> Vec<Row> {
+    let alone =
+        |of: fn(&super::parts::Alone) -> f64| Spread::of(&parts.iter().map(of).collect::<Vec<_>>());
+    let (request, reply) = parts[0].lengths;
+    let mut rows = vec![Row::Parts {
+        request,
+        reply,
+        crypto_ns: alone(|part| part.crypto),
+        answer_ns: alone(|part| part.answer),
+    }];
+    let mut rates: Vec<u32> = turns.iter().map(|turn| turn.rate).collect();
+    rates.sort_unstable();
+    rates.dedup();
+    for rate in rates {
+        let its: Vec<_> = turns.iter().filter(|turn| turn.rate == rate).collect();
+        let spread = |of: &dyn Fn(&Turn) -> f64| {
+            Spread::of(&its.iter().map(|turn| of(turn)).collect::<Vec<_>>())
+        };
+        let sum = |of: fn(&Turn) -> u64| its.iter().map(|turn| of(turn)).sum();
+        let quantile = |q: f64| spread(&|turn| turn.got.latency.value_at_quantile(q) as f64 / 1e6);
+        rows.push(Row::Rate {
+            rate,
+            offered: spread(&|turn| turn.got.offered / 1e3),
+            answered: spread(&|turn| turn.got.answered / 1e3),
+            lost: sum(|turn| turn.got.lost),
+            dropped: sum(|turn| turn.dropped),
+            wrong: sum(|turn| turn.got.wrong),
+            busy: spread(&|turn| turn.busy),
+            each_us: spread(&|turn| turn.busy * 1e6 / turn.got.answered),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+        });
+    }
+    rows
+}
+
+fn words(spread: &Spread, digits: usize) -> String {
+    let Spread { min, median, max } = spread;
+    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
+}
+
+pub(super) fn text(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut rates = Table::new(
+        0,
+        &[
+            "offered k/s",
+            "answered k/s",
+            "lost",
+            "dropped",
+            "wrong",
+            "core busy %",
+            "us an answer",
+            "p50 ms",
+            "p99 ms",
+        ],
+    );
+    for row in rows {
+        match row {
+            Row::Parts {
+                request,
+                reply,
+                crypto_ns,
+                answer_ns,
+            } => {
+                let _ = writeln!(
+                    text,
+                    "A request has {request} bytes, its reply {reply}. An answer without a network takes {} ns, of which sealing and \
+                     opening {} ns.\n",
+                    words(answer_ns, 0),
+                    words(crypto_ns, 0)
+                );
+            }
+            Row::Rate {
+                offered,
+                answered,
+                lost,
+                dropped,
+                wrong,
+                busy,
+                each_us,
+                p50_ms,
+                p99_ms,
+                ..
+            } => {
+                let Spread { min, median, max } = *busy;
+                let percent = |share: f64| share * 100.0;
+                rates.row(vec![
+                    words(offered, 0),
+                    words(answered, 0),
+                    lost.to_string(),
+                    dropped.to_string(),
+                    wrong.to_string(),
+                    format!(
+                        "{:.0} ({:.0}–{:.0})",
+                        percent(median),
+                        percent(min),
+                        percent(max)
+                    ),
+                    words(each_us, 2),
+                    words(p50_ms, 2),
+                    words(p99_ms, 2),
+                ]);
+            }
+        }
+    }
+    let _ = write!(text, "{rates}");
+    text
+}

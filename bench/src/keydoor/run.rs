@@ -1,0 +1,131 @@
+//! Rounds: parts alone, then every rate.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sealcast_control::door::Doors;
+use sealcast_net::shard::{self, Executor, Placement};
+
+use super::devices::{self, Got};
+use super::mint::Mint;
+use super::options::Options;
+use super::parts::{self, Alone};
+use super::report;
+use crate::cpu;
+use crate::host::Host;
+use crate::interrupt::Interrupt;
+use crate::progress::progress;
+use crate::record::{Origin, printed};
+
+/// The thread of the only door.
+const DOOR: &str = "door-0";
+/// For a door to hear its news.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// One rate in one round.
+pub(super) struct Turn {
+    pub(super) rate: u32,
+    pub(super) got: Got,
+    /// What the kernel dropped in front of the door.
+    pub(super) dropped: u64,
+    /// Share of its core that the door used.
+    pub(super) busy: f64,
+}
+
+/// Runs the bench, and says what is to be printed.
+///
+/// # Errors
+/// If the cores are not there or the same, a door does not begin, sockets cannot be opened, or it is interrupted.
+pub fn run(options: &Options) -> Result<String> {
+    ensure!(
+        options.door_core != options.load_core,
+        "core {} cannot both answer and ask: what is measured needs a core of its own",
+        options.door_core
+    );
+    let interrupt = Interrupt::listen()?;
+    let host = Host::pinned(Some(options.load_core))?;
+    let told = vec![format!(
+        "{} sockets of devices, no segmentation offload; the door waits in {}",
+        options.sockets,
+        executor(options)
+    )];
+    let origin = Origin::new(host, told);
+    let (mut turns, mut parts) = (Vec::new(), Vec::new());
+    let bar = progress(usize::from(options.rounds) * options.rates.len());
+    for round in 1..=options.rounds {
+        parts.push(parts::alone(&mut Mint::new(round.into()))?);
+        for &rate in &options.rates {
+            interrupt.check()?;
+            bar.set_message(format!("round {round}, {rate} requests/s"));
+            turns.push(turn(options, round, rate)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let rows = report::rows(&parts, &turns);
+    Ok(printed(options.json, &origin, &rows, report::text)?)
+}
+
+fn executor(options: &Options) -> Executor {
+    if options.io_uring {
+        Executor::IoUring
+    } else {
+        Executor::Epoll
+    }
+}
+
+fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
+    let mut mint = Mint::new(u64::from(round) << 32 | u64::from(rate));
+    let count = u64::from(rate) * u64::from(options.window) / 1000;
+    let mut requests = mint.requests(usize::try_from(count)?)?;
+    let listen = "127.0.0.1:0".parse()?;
+    let placement = |core, executor| Placement {
+        core: Some(core),
+        executor,
+    };
+    let doors = Doors::start(
+        &[listen],
+        &[placement(options.door_core, executor(options))],
+    )?;
+    mint.updates()
+        .into_iter()
+        .for_each(|update| doors.feed().tell(update));
+    std::thread::sleep(SETTLE);
+    let (door, sockets) = (doors.addrs()[0], options.sockets);
+    let thread = thread_named(DOOR)?;
+    let asking = shard::start(
+        "devices",
+        placement(options.load_core, Executor::Epoll),
+        move || async move {
+            let before = cpu::of_thread(thread)?;
+            let got = devices::ask(door, &mut requests, sockets, rate).await?;
+            anyhow::Ok((got, cpu::of_thread(thread)?.saturating_sub(before)))
+        },
+    )?;
+    let (got, used) = asking.join()??;
+    // Totals are published four times a second.
+    std::thread::sleep(3 * SETTLE);
+    let passed = count as f64 / got.offered;
+    Ok(Turn {
+        rate,
+        dropped: doors.stats().read().kernel_drops,
+        busy: used.as_secs_f64() / passed,
+        got,
+    })
+}
+
+/// The thread of this process with that name.
+fn thread_named(name: &str) -> Result<i32> {
+    for thread in fs::read_dir("/proc/self/task")? {
+        let thread = thread?;
+        let comm = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        if comm.trim() == name {
+            return Ok(thread.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Err(anyhow::anyhow!("no thread {name}")).context("measuring the door")
+}
+
+/// Alone, as medians.
+pub(super) type Parts = [Alone];
