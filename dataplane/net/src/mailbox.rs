@@ -134,6 +134,12 @@ impl<T> Receiver<T> {
         self.0.queue.is_empty()
     }
 
+    /// Whether all writers are gone and nothing waits.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.senders.load(Ordering::Acquire) == 0 && self.0.queue.is_empty()
+    }
+
     /// Waits until something waits, without taking it; false when all writers are gone and nothing waits. Cancel-safe.
     pub async fn ready(&mut self) -> bool {
         poll_fn(|cx| self.0.poll_ready(cx)).await

@@ -34,7 +34,11 @@ impl UdpServer {
         socket
             .set_nonblocking(true)
             .map_err(fail("making non-blocking the socket for"))?;
-        socket.set_reuse_port(true).map_err(fail("sharing"))?;
+        // Of sockets that share, the kernel may give two the same port by itself: one that it chooses is shared afterwards.
+        let share = || socket.set_reuse_port(true).map_err(fail("sharing"));
+        if addr.port() != 0 {
+            share()?;
+        }
         if addr.is_ipv6() {
             socket.set_only_v6(true).map_err(fail("keeping to IPv6"))?;
         }
@@ -42,6 +46,7 @@ impl UdpServer {
         set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
             .map_err(fail("counting drops of"))?;
         socket.bind(&addr.into()).map_err(fail("binding to"))?;
+        share()?;
         let socket = Watched::new(UdpSocket::from(socket)).map_err(fail("watching"))?;
         Ok(Self {
             socket,

@@ -167,3 +167,14 @@ proptest! {
         prop_assert!(model.is_empty());
     }
 }
+
+#[test]
+fn one_whose_writers_left_is_closed_when_nothing_waits() {
+    let (sender, mut receiver) = mailbox(2);
+    assert!(!receiver.is_closed());
+    sender.try_send(1).unwrap();
+    drop(sender);
+    assert!(!receiver.is_closed());
+    assert_eq!(receiver.try_recv(), Some(1));
+    assert!(receiver.is_closed());
+}

@@ -1,9 +1,13 @@
 //! Batches: segmented by the kernel when sent, coalesced when received.
 
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use futures_lite::future::or;
-use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, is_oversize, shard};
+use sealcast_net::{
+    GroupOptions, RecvBatch, UdpReceiver, UdpSender, UdpServer, clock, is_oversize, shard,
+};
 
 use crate::helpers::{Got, group_on_lo, numbered, on_shard, receive, silent, take, unicast};
 
@@ -202,5 +206,33 @@ fn sources_are_told_unless_it_is_said() {
         let got = receive(&mut receiver, 6).await;
         assert_eq!(got.datagrams.concat(), numbered(6, 500));
         assert!(got.sources.iter().all(std::net::IpAddr::is_unspecified));
+    });
+}
+
+/// A port that the kernel chose for one server is nobody else's, but for those who ask for it.
+#[test]
+fn a_chosen_port_is_shared_only_with_who_asks_for_it() {
+    on_shard(|| async {
+        let any = || UdpServer::bind((Ipv4Addr::LOCALHOST, 0).into(), 1 << 16).unwrap();
+        let servers: Vec<_> = (0..400).map(|_| any()).collect();
+        let addrs: Vec<_> = servers.iter().map(|it| it.local_addr().unwrap()).collect();
+        let different: BTreeSet<_> = addrs.iter().collect();
+        assert_eq!(different.len(), addrs.len());
+        let second = UdpServer::bind(addrs[0], 1 << 16).unwrap();
+        assert_eq!(second.local_addr().unwrap(), addrs[0]);
+        // Both get some of what comes.
+        let mut got = [0, 0];
+        for _ in 0..64 {
+            let asking = UdpSocket::bind("127.0.0.1:0").unwrap();
+            asking.send_to(b"?", addrs[0]).unwrap();
+        }
+        let mut batch = RecvBatch::new(64, 0);
+        let [mut first, mut second] = [servers.into_iter().next().unwrap(), second];
+        shard::sleep(Duration::from_millis(20)).await;
+        for (count, server) in got.iter_mut().zip([&mut first, &mut second]) {
+            *count = server.recv(&mut batch).unwrap();
+        }
+        assert_eq!(got[0] + got[1], 64, "{got:?}");
+        assert!(got[0] > 0 && got[1] > 0, "{got:?}");
     });
 }
