@@ -19,6 +19,8 @@ const UPDATES: usize = 4096;
 const BATCH: usize = 32;
 /// Receive calls in a row before updates are looked at.
 const CALLS_PER_TURN: usize = 8;
+/// Pause of a door that has answered all there was: by then there is a batch again, and a wake, dear as it is, serves all of it.
+const NAP: Duration = Duration::from_micros(250);
 /// Receive buffer: a longer queue of requests would only hold what has been asked again by then.
 const BUFFER: usize = 2 << 20;
 /// How often totals are published.
@@ -260,6 +262,16 @@ impl DoorCounters {
     }
 }
 
+/// What a look at a socket found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    /// Requests, all of which are answered.
+    Some,
+    /// More than are answered in a turn.
+    More,
+}
+
 /// One shard's door.
 struct Shard {
     door: Door,
@@ -295,21 +307,37 @@ impl Shard {
 
     async fn run(mut self, mut stop: Receiver<()>) {
         let mut publish = Time(0);
-        while self.wait(&mut stop).await {
+        loop {
             while let Some(update) = self.updates.try_recv() {
                 self.door.update(update);
             }
-            for socket in 0..self.sockets.len() {
-                self.serve(socket);
-            }
+            let found = (0..self.sockets.len()).map(|socket| self.serve(socket));
+            let found = found.max().unwrap_or(Found::Nothing);
             if publish <= now() {
                 publish = now().after(PUBLISH);
-                self.stats.outcomes = self.door.outcomes().iter().collect();
-                self.stats.kernel_drops = self.sockets.iter().map(UdpServer::drops).sum();
-                *self.publish.lock().unwrap_or_else(PoisonError::into_inner) = self.stats.clone();
+                self.publish();
             }
-            shard::yield_if_needed().await;
+            let goes_on = match found {
+                Found::Nothing => self.wait(&mut stop).await,
+                Found::Some => {
+                    shard::sleep(NAP).await;
+                    !stop.is_closed()
+                }
+                Found::More => {
+                    shard::yield_if_needed().await;
+                    !stop.is_closed()
+                }
+            };
+            if !goes_on {
+                return;
+            }
         }
+    }
+
+    fn publish(&mut self) {
+        self.stats.outcomes = self.door.outcomes().iter().collect();
+        self.stats.kernel_drops = self.sockets.iter().map(UdpServer::drops).sum();
+        *self.publish.lock().unwrap_or_else(PoisonError::into_inner) = self.stats.clone();
     }
 
     /// Waits for a request, an update or the time to publish; false when it must stop.
@@ -342,10 +370,14 @@ impl Shard {
     }
 
     /// Answers what a socket has, a bounded number of calls.
-    fn serve(&mut self, socket: usize) {
-        for _ in 0..CALLS_PER_TURN {
+    fn serve(&mut self, socket: usize) -> Found {
+        for call in 0..CALLS_PER_TURN {
             let Ok(count @ 1..) = self.sockets[socket].recv(&mut self.batch) else {
-                return;
+                return if call == 0 {
+                    Found::Nothing
+                } else {
+                    Found::Some
+                };
             };
             let now = now();
             for received in self.batch.iter_mut() {
@@ -360,9 +392,10 @@ impl Shard {
             }
             self.stats.unsent += self.sockets[socket].send(&mut self.replies) as u64;
             if count < BATCH {
-                return;
+                return Found::Some;
             }
         }
+        Found::More
     }
 }
 

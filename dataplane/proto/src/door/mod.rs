@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::ids::{AccountId, ChannelId, Remaining, Time};
 use crate::limits::{COOKIES_MAX, NOTICE_INTERVAL, REPORT_INTERVAL};
-use crate::wire::Wire;
+use crate::wire::Wire as _;
 use crate::wire::door::{
     AnswerWriter, DoorMessage as _, Granted, KeyRequestView, NONCE_LEN, Reason, Refusal, Refused,
     Wanted,
@@ -413,5 +413,5 @@ fn open_request(
     let mut input = &*plain;
     let wanted = Wanted::decode(&mut input).ok()?;
     // The rest is padding, which makes room for the answer.
-    input.iter().all(|&byte| byte == 0).then_some(wanted)
+    (input.iter().fold(0, |all, byte| all | byte) == 0).then_some(wanted)
 }

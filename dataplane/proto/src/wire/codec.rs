@@ -81,7 +81,7 @@ impl Wire for u8 {
         out.extend_from_slice(list);
     }
     fn decode_list(count: usize, input: &mut &[u8]) -> Result<Vec<Self>, Malformed> {
-        take_slice(count, input).map(<[u8]>::to_vec)
+        take_slice(count, input).map(<[Self]>::to_vec)
     }
 }
 
