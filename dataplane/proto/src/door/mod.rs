@@ -186,11 +186,51 @@ impl fmt::Debug for Space {
 
 /// A genuine request.
 struct Asked<'a> {
-    ticket: &'a Ticket,
+    tickets: &'a Tickets,
+    ticket: Ticket,
+    /// The ticket as it is sealed in cookies.
+    encoded: &'a [u8],
     request: &'a KeyRequestView<'a>,
-    wanted: &'a Wanted,
+    wanted: Wanted,
     /// Bytes that the answer may have.
     room: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// Opens cookie and request in `space`. The request is bound to the cookie beside it.
+    ///
+    /// # Errors
+    /// That the cookie does not open, or what it stands beside does not.
+    fn open(
+        tickets: &'a Tickets,
+        request: &'a KeyRequestView<'a>,
+        room: usize,
+        space: &'a mut Space,
+    ) -> Result<Self, Outcome> {
+        let (ticket, encoded) = tickets
+            .open(request.cookie, &mut space.ticket)
+            .ok_or(Outcome::CookieUnknown)?;
+        space.request.clear();
+        space.request.extend_from_slice(request.ciphertext);
+        let key = ticket.request_key.siv();
+        let plain = key
+            .open_in_place(request.nonce, request.cookie, &mut space.request)
+            .map_err(|_| Outcome::Forged)?;
+        let mut input = &*plain;
+        let wanted = Wanted::decode(&mut input).map_err(|_| Outcome::Forged)?;
+        // The rest is padding, which makes room for the answer.
+        if input.iter().fold(0, |all, byte| all | byte) != 0 {
+            return Err(Outcome::Forged);
+        }
+        Ok(Self {
+            tickets,
+            ticket,
+            encoded,
+            request,
+            wanted,
+            room,
+        })
+    }
 }
 
 /// What a request came to, before it is sealed.
@@ -284,29 +324,14 @@ impl Door {
         };
         // Lent for the time of the answer.
         let (tickets, mut space) = (self.tickets.take(), std::mem::take(&mut self.space));
-        let opened = tickets.as_ref().and_then(|tickets| {
-            let (ticket, encoded) = tickets.open(request.cookie, &mut space.ticket)?;
-            Some((tickets, ticket, encoded))
-        });
-        let outcome = match opened {
-            None => self.hint(now, source, request.nonce, reply),
-            Some((tickets, ticket, encoded)) => {
-                match open_request(&ticket, &request, &mut space.request) {
-                    None => Outcome::Forged,
-                    Some(wanted) => {
-                        let asked = Asked {
-                            ticket: &ticket,
-                            request: &request,
-                            wanted: &wanted,
-                            room: datagram.len(),
-                        };
-                        let fresh = |rng: &mut dyn CryptoRng, out: &mut Vec<u8>| {
-                            tickets.seal_encoded(ticket.period, encoded, rng, out)
-                        };
-                        self.answer_asked(now, &asked, fresh, rng, reply)
-                    }
-                }
-            }
+        let asked = match &tickets {
+            Some(tickets) => Asked::open(tickets, &request, datagram.len(), &mut space),
+            None => Err(Outcome::CookieUnknown),
+        };
+        let outcome = match asked {
+            Ok(asked) => self.answer_asked(now, &asked, rng, reply),
+            Err(Outcome::CookieUnknown) => self.hint(now, source, request.nonce, reply),
+            Err(outcome) => outcome,
         };
         (self.tickets, self.space) = (tickets, space);
         outcome
@@ -328,12 +353,11 @@ impl Door {
         reason.into()
     }
 
-    /// Answers a request that is genuine; `fresh` appends a cookie of its session.
+    /// Answers a request that is genuine.
     fn answer_asked(
         &mut self,
         now: Time,
         asked: &Asked<'_>,
-        fresh: impl Fn(&mut dyn CryptoRng, &mut Vec<u8>) -> Option<()>,
         rng: &mut dyn CryptoRng,
         reply: &mut Vec<u8>,
     ) -> Outcome {
@@ -363,7 +387,10 @@ impl Door {
         if outcome == Outcome::Granted {
             let fit = free / (2 + asked.request.cookie.len());
             let count = usize::from(asked.wanted.cookies).min(COOKIES_MAX).min(fit);
-            answer.add_cookies(count, |out| fresh(rng, out).is_some());
+            let (period, ticket) = (asked.ticket.period, asked.encoded);
+            answer.add_cookies(count, |out| {
+                asked.tickets.seal_encoded(period, ticket, rng, out)
+            });
         }
         answer.seal(&asked.ticket.reply_key.siv());
         outcome
@@ -375,7 +402,7 @@ impl Door {
         asked: &Asked<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Granted, Verdict> {
-        let (ticket, wanted) = (asked.ticket, asked.wanted);
+        let (ticket, wanted) = (&asked.ticket, &asked.wanted);
         if !self.guard.is_new(&ticket.session, &asked.request.nonce) {
             return Err(Verdict::Drop(Outcome::Replayed));
         }
@@ -396,22 +423,4 @@ impl Door {
         let unknown = (Reason::ChannelUnknown, Remaining::from(REPORT_INTERVAL));
         Ok(served.ok_or(unknown)?.grant(now, wanted, rng)?)
     }
-}
-
-/// What the sealed part of a request is bound to: the cookie beside it. Opened in `space`.
-fn open_request(
-    ticket: &Ticket,
-    request: &KeyRequestView<'_>,
-    space: &mut Vec<u8>,
-) -> Option<Wanted> {
-    let key = ticket.request_key.siv();
-    space.clear();
-    space.extend_from_slice(request.ciphertext);
-    let plain = key
-        .open_in_place(request.nonce, request.cookie, space)
-        .ok()?;
-    let mut input = &*plain;
-    let wanted = Wanted::decode(&mut input).ok()?;
-    // The rest is padding, which makes room for the answer.
-    (input.iter().fold(0, |all, byte| all | byte) == 0).then_some(wanted)
 }

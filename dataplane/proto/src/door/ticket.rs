@@ -165,19 +165,21 @@ impl Tickets {
         let mut encoded = Zeroizing::new(Vec::with_capacity(256));
         ticket.encode(&mut encoded);
         let mut cookie = Vec::with_capacity(CLEAR + encoded.len() + SivKey::TAG_LEN);
-        self.seal_encoded(ticket.period, &encoded, rng, &mut cookie)?;
-        Some(Cookie(cookie))
+        self.seal_encoded(ticket.period, &encoded, rng, &mut cookie)
+            .then_some(Cookie(cookie))
     }
 
-    /// Appends a cookie with the encoded ticket of `period` to `out`; `None` when that period is over.
+    /// Appends a cookie with the encoded ticket of `period` to `out`; false when that period is over.
     pub(super) fn seal_encoded(
         &self,
         period: u32,
         ticket: &[u8],
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
-    ) -> Option<()> {
-        let key = self.key(period)?;
+    ) -> bool {
+        let Some(key) = self.key(period) else {
+            return false;
+        };
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         period.encode(out);
@@ -185,7 +187,7 @@ impl Tickets {
         let start = out.len();
         out.extend_from_slice(ticket);
         key.seal_tail(nonce, &aad(period), out, start);
-        Some(())
+        true
     }
 
     /// Opens a cookie in `space`, and says where in it the encoded ticket lies; `None` when no key in force sealed it.

@@ -417,3 +417,89 @@ const _: () = assert!(
     COOKIES_MAX * COOKIE_MAX > CONTROL_MAX,
     "a full set of long cookies is refused by the datagram's limit"
 );
+
+#[cfg(test)]
+mod tests {
+    use sealcast_crypto::SigningKey;
+
+    use super::*;
+
+    const REQUEST: [u8; NONCE_LEN] = [1; NONCE_LEN];
+    const NONCE: [u8; NONCE_LEN] = [2; NONCE_LEN];
+
+    fn granted(cookies: Vec<Cookie>) -> Granted {
+        Granted {
+            number: 3,
+            channel: ChannelId(4),
+            current: DecipherHalf {
+                epoch: Epoch(5),
+                root: EpochRoot::from_bytes([6; 32]),
+                remaining: Remaining(7),
+            },
+            next: None,
+            fetch_offset: Remaining(8),
+            authority: SigningKey::from_seed(&[9; 32]).verifying_key(),
+            successor: None,
+            timing: Timing::default(),
+            cookies,
+        }
+    }
+
+    fn sealed(content: &impl Wire) -> Sealed {
+        let mut ciphertext = Vec::new();
+        content.encode(&mut ciphertext);
+        SivKey::new([7; 32]).seal_in_place(NONCE, &REQUEST, &mut ciphertext);
+        Sealed {
+            nonce: NONCE,
+            ciphertext,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_written_is_the_message_that_is_encoded() {
+        let mut out = b"what was there".to_vec();
+        let mut answer = AnswerWriter::reply(&mut out, REQUEST, NONCE);
+        answer.write(&granted(Vec::new()));
+        let mut tried = 0;
+        answer.add_cookies(4, |out| {
+            out.extend_from_slice(b"cookie");
+            tried += 1;
+            // The third cannot be sealed.
+            tried < 3
+        });
+        let len = answer.datagram_len();
+        answer.seal(&SivKey::new([7; 32]));
+        let cookies = vec![Cookie(b"cookie".to_vec()); 2];
+        let reply = KeyReply {
+            request: REQUEST,
+            sealed: sealed(&granted(cookies)),
+        };
+        assert_eq!(out, reply.to_datagram());
+        assert_eq!(out.len(), len);
+
+        let refused = Refused {
+            number: 3,
+            channel: ChannelId(4),
+            reason: Reason::Busy,
+            retry_after: Remaining(5),
+        };
+        let mut answer = AnswerWriter::refusal(&mut out, REQUEST, NONCE);
+        answer.write(&refused);
+        answer.seal(&SivKey::new([7; 32]));
+        let refusal = Refusal::Sealed {
+            request: REQUEST,
+            sealed: sealed(&refused),
+        };
+        assert_eq!(out, refusal.to_datagram());
+    }
+
+    /// Keys never leave in clear.
+    #[test]
+    fn an_answer_that_is_not_sealed_leaves_nothing() {
+        let mut out = Vec::new();
+        let mut answer = AnswerWriter::reply(&mut out, REQUEST, NONCE);
+        answer.write(&granted(Vec::new()));
+        drop(answer);
+        assert!(out.is_empty());
+    }
+}

@@ -25,7 +25,8 @@ use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire;
 use sealcast_proto::wire::control::{LaneCertificate, Notice, Signed, Unverified, sign};
 use sealcast_proto::wire::door::{
-    DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Refusal, Refused, Wanted,
+    DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, KeyRequestView, Refusal,
+    Refused, Wanted,
 };
 use sealcast_proto::wire::header::{Header, PacketHeader};
 use sealcast_proto::wire::link::{FromAuthority, Held, Hello, Mode, Report, Sent, ToAuthority};
@@ -93,8 +94,12 @@ fn signed<T: Signed>(bytes: &[u8]) {
 }
 
 pub fn door(bytes: &[u8]) {
-    let _ =
-        KeyRequest::from_datagram(bytes).map(|request| assert_eq!(request.to_datagram(), bytes));
+    let request = KeyRequest::from_datagram(bytes);
+    let view = KeyRequestView::parse(bytes);
+    let parts = view.map(|it| (it.cookie.to_vec(), it.nonce, it.ciphertext.to_vec()));
+    let owned = |it: KeyRequest| (it.cookie.0, it.sealed.nonce, it.sealed.ciphertext);
+    assert_eq!(parts, request.clone().map(owned));
+    let _ = request.map(|request| assert_eq!(request.to_datagram(), bytes));
     let _ = KeyReply::from_datagram(bytes).map(|reply| assert_eq!(reply.to_datagram(), bytes));
     let _ = Refusal::from_datagram(bytes).map(|refusal| assert_eq!(refusal.to_datagram(), bytes));
     comes_back::<Granted>(bytes);

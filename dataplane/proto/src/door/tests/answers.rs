@@ -200,3 +200,22 @@ fn nothing_that_is_shown_shows_a_secret() {
     let reply_key = SECRET ^ 1;
     assert!(!lower.contains(&format!("{reply_key}, {reply_key}")) && !lower.contains("a6a6"));
 }
+
+/// Doors are asked by millions at once: an answer asks of memory only what lists the ticket's channels.
+#[test]
+fn an_answer_allocates_once() {
+    let mut bench = Bench::new();
+    let mut sessions: Vec<_> = (0..100).map(|id| bench.session(id)).collect();
+    let mut ask =
+        |session: &mut Session| session.request(bench.now, &wanted(1, None), &mut bench.rng);
+    let requests: Vec<_> = sessions.iter_mut().map(&mut ask).collect();
+    let mut reply = Vec::new();
+    let mut answer = |request: &Vec<u8>| {
+        let Bench { door, rng, now } = &mut bench;
+        let outcome = door.answer(*now, SOURCE, request, rng, &mut reply);
+        assert_eq!(outcome, Outcome::Granted);
+    };
+    answer(&requests[0]);
+    let counted = allocation_counter::measure(|| requests[1..].iter().for_each(&mut answer));
+    assert_eq!(counted.count_total, 99);
+}
