@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context as _, bail};
 use rustix::system::uname;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use sealcast_net::shard::Executor;
 use serde::Serialize;
 
 use crate::clock;
@@ -97,6 +98,15 @@ pub(crate) fn pin(core: Option<usize>) -> anyhow::Result<usize> {
     };
     allow(&[core])?;
     Ok(core)
+}
+
+/// What shards of a bench wait in.
+pub(crate) fn executor(io_uring: bool) -> Executor {
+    if io_uring {
+        Executor::IoUring
+    } else {
+        Executor::default()
+    }
 }
 
 /// Lets the thread, and whatever it starts, run on these cores only.

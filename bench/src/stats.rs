@@ -39,6 +39,20 @@ impl Spread {
             max: sorted[sorted.len() - 1],
         }
     }
+
+    /// The median, and the ends behind it.
+    #[must_use]
+    pub fn words(&self, digits: usize) -> String {
+        let Self { min, median, max } = self;
+        format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
+    }
+
+    /// The same of shares, in percent.
+    #[must_use]
+    pub fn percent(&self) -> String {
+        let [min, median, max] = [self.min, self.median, self.max].map(|share| share * 100.0);
+        format!("{median:.0} % ({min:.0}–{max:.0})")
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use sealcast_proto::wire::control::ControlType;
 use sealcast_proto::wire::door::NONCE_LEN;
 
 use super::mint::Requests;
+use crate::cpu;
 
 /// Requests that one socket sends at once.
 const BURST: usize = 8;
@@ -30,8 +31,10 @@ pub(super) struct Got {
     pub(super) answered: f64,
     /// Not answered.
     pub(super) lost: u64,
-    /// Answered with what is no key.
+    /// Answered with what is no key, or not the right one.
     pub(super) wrong: u64,
+    /// Share of its core that the door used while they were sent.
+    pub(super) busy: f64,
     /// From when a request was due to its answer, ns.
     pub(super) latency: Histogram<u64>,
 }
@@ -46,6 +49,7 @@ struct Devices<'a> {
     /// The next one to be looked at.
     look: usize,
     answered: u64,
+    refused: u64,
     wrong: u64,
     latency: Histogram<u64>,
 }
@@ -55,13 +59,15 @@ struct Device {
     waiting: VecDeque<usize>,
 }
 
-/// Sends all requests at `rate` and takes the answers. Inside a shard.
+/// Sends all requests at `rate` to the door that is `thread` of this process, and takes the answers. Inside a shard.
 pub(super) async fn ask(
     door: SocketAddr,
+    thread: i32,
     requests: &mut Requests,
     sockets: u16,
     rate: u32,
 ) -> Result<Got> {
+    let door_time = || cpu::of_thread(thread);
     let device = |_| {
         anyhow::Ok(Device {
             socket: UdpServer::bind((Ipv4Addr::LOCALHOST, 0).into(), BUFFER)?,
@@ -77,10 +83,11 @@ pub(super) async fn ask(
         batch: RecvBatch::new(BURST, 0),
         look: 0,
         answered: 0,
+        refused: 0,
         wrong: 0,
         latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
     };
-    let (mut sent, mut turn) = (0, 0);
+    let (mut sent, mut turn, before) = (0, 0, door_time()?);
     while sent < total {
         let due = devices.due(total);
         if sent < due {
@@ -92,7 +99,7 @@ pub(super) async fn ask(
         (0..LOOKS).try_for_each(|_| devices.look())?;
         shard::yield_if_needed().await;
     }
-    let passed = devices.start.elapsed();
+    let (passed, used) = (devices.start.elapsed(), door_time()?.saturating_sub(before));
     while devices.start.elapsed() < passed + DRAIN && devices.answered < total as u64 {
         devices.look()?;
         shard::yield_if_needed().await;
@@ -100,8 +107,9 @@ pub(super) async fn ask(
     Ok(Got {
         offered: total as f64 / passed.as_secs_f64(),
         answered: devices.answered as f64 / passed.as_secs_f64(),
-        lost: total as u64 - devices.answered,
-        wrong: devices.wrong,
+        lost: total as u64 - devices.answered - devices.refused,
+        wrong: devices.wrong + devices.refused,
+        busy: used.as_secs_f64() / passed.as_secs_f64(),
         latency: devices.latency,
     })
 }
@@ -149,14 +157,14 @@ impl Devices<'_> {
             let echo: [u8; NONCE_LEN] = match answer.get(2..2 + NONCE_LEN) {
                 Some(echo) if answer[0] == ControlType::KeyReply as u8 => echo.try_into()?,
                 _ => {
-                    self.wrong += 1;
+                    self.refused += 1;
                     continue;
                 }
             };
             // Requests before it on this socket were lost.
             let asked = loop {
                 match device.waiting.pop_front() {
-                    Some(asked) if self.requests.nonce(asked) == echo => break asked,
+                    Some(asked) if self.requests.nonce(asked) == Some(echo) => break asked,
                     Some(_) => {}
                     None => anyhow::bail!("an answer to nothing that was asked"),
                 }

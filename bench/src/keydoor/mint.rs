@@ -97,17 +97,19 @@ impl Mint {
         })
     }
 
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
     fn session(&mut self) -> Result<Session> {
-        let mut random = [0; 112];
-        self.rng.fill_bytes(&mut random);
-        let part = |at: usize| -> [u8; 16] { random[at..at + 16].try_into().expect("16 bytes") };
-        let key = |at: usize| SessionKey::from_bytes(random[at..at + 32].try_into().expect("32"));
         let ticket = Ticket {
-            session: SessionId(part(0)),
-            account: AccountId(part(16)),
-            device: DeviceId(part(32)),
-            request_key: key(48),
-            reply_key: key(80),
+            session: SessionId(self.random()),
+            account: AccountId(self.random()),
+            device: DeviceId(self.random()),
+            request_key: SessionKey::from_bytes(self.random()),
+            reply_key: SessionKey::from_bytes(self.random()),
             rights_version: 1,
             period: PERIOD,
             channels: vec![CHANNEL],
@@ -138,9 +140,9 @@ impl Requests {
     }
 
     /// What its answer will echo.
-    pub(super) fn nonce(&self, index: usize) -> [u8; NONCE_LEN] {
-        let view = KeyRequestView::parse(self.get(index));
-        view.expect("sealed here").nonce
+    pub(super) fn nonce(&self, index: usize) -> Option<[u8; NONCE_LEN]> {
+        let request = KeyRequestView::parse(self.get(index)).ok()?;
+        Some(request.nonce)
     }
 
     /// The session that asked, if it was kept.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::run::{Parts, Turn};
+use super::parts::Alone;
+use super::run::Turn;
 use crate::stats::Spread;
 use crate::table::Table;
 
@@ -31,11 +32,11 @@ pub(super) enum Row {
         offered: Spread,
         /// Per second that were answered, thousands.
         answered: Spread,
-        /// Requests without an answer, in all rounds.
+        /// Requests without any answer, in all rounds.
         lost: u64,
         /// Of which the kernel dropped in front of the door, as it tells.
         dropped: u64,
-        /// Answers that gave no key.
+        /// Answers that gave no key, or not this one.
         wrong: u64,
         /// Share of the door's core.
         busy: Spread,
@@ -48,9 +49,8 @@ pub(super) enum Row {
     },
 }
 
-pub(super) fn rows(parts: &Parts, turns: &[Turn]) -> Vec<Row> {
-    let alone =
-        |of: fn(&super::parts::Alone) -> f64| Spread::of(&parts.iter().map(of).collect::<Vec<_>>());
+pub(super) fn rows(parts: &[Alone], turns: &[Turn]) -> Vec<Row> {
+    let alone = |of: fn(&Alone) -> f64| Spread::of(&parts.iter().map(of).collect::<Vec<_>>());
     let (request, reply) = parts[0].lengths;
     let mut rows = vec![Row::Parts {
         request,
@@ -75,18 +75,13 @@ pub(super) fn rows(parts: &Parts, turns: &[Turn]) -> Vec<Row> {
             lost: sum(|turn| turn.got.lost),
             dropped: sum(|turn| turn.dropped),
             wrong: sum(|turn| turn.got.wrong),
-            busy: spread(&|turn| turn.busy),
-            each_us: spread(&|turn| turn.busy * 1e6 / turn.got.answered),
+            busy: spread(&|turn| turn.got.busy),
+            each_us: spread(&|turn| turn.got.busy * 1e6 / turn.got.answered),
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
         });
     }
     rows
-}
-
-fn words(spread: &Spread, digits: usize) -> String {
-    let Spread { min, median, max } = spread;
-    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
 pub(super) fn text(rows: &[Row]) -> String {
@@ -99,7 +94,7 @@ pub(super) fn text(rows: &[Row]) -> String {
             "lost",
             "dropped",
             "wrong",
-            "core busy %",
+            "core busy",
             "us an answer",
             "p50 ms",
             "p99 ms",
@@ -117,8 +112,8 @@ pub(super) fn text(rows: &[Row]) -> String {
                     text,
                     "A request has {request} bytes, its reply {reply}. An answer without a network takes {} ns, of which sealing and \
                      opening {} ns.\n",
-                    words(answer_ns, 0),
-                    words(crypto_ns, 0)
+                    answer_ns.words(0),
+                    crypto_ns.words(0)
                 );
             }
             Row::Rate {
@@ -133,23 +128,16 @@ pub(super) fn text(rows: &[Row]) -> String {
                 p99_ms,
                 ..
             } => {
-                let Spread { min, median, max } = *busy;
-                let percent = |share: f64| share * 100.0;
                 rates.row(vec![
-                    words(offered, 0),
-                    words(answered, 0),
+                    offered.words(0),
+                    answered.words(0),
                     lost.to_string(),
                     dropped.to_string(),
                     wrong.to_string(),
-                    format!(
-                        "{:.0} ({:.0}–{:.0})",
-                        percent(median),
-                        percent(min),
-                        percent(max)
-                    ),
-                    words(each_us, 2),
-                    words(p50_ms, 2),
-                    words(p99_ms, 2),
+                    busy.percent(),
+                    each_us.words(2),
+                    p50_ms.words(2),
+                    p99_ms.words(2),
                 ]);
             }
         }

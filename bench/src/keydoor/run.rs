@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::Doors;
-use sealcast_net::shard::{self, Executor, Placement};
+use sealcast_net::shard::{self, Executor};
 
 use super::devices::{self, Got};
 use super::mint::Mint;
 use super::options::Options;
-use super::parts::{self, Alone};
+use super::parts;
 use super::report;
-use crate::cpu;
-use crate::host::Host;
+use crate::host::{Host, executor};
 use crate::interrupt::Interrupt;
 use crate::progress::progress;
 use crate::record::{Origin, printed};
@@ -29,8 +28,6 @@ pub(super) struct Turn {
     pub(super) got: Got,
     /// What the kernel dropped in front of the door.
     pub(super) dropped: u64,
-    /// Share of its core that the door used.
-    pub(super) busy: f64,
 }
 
 /// Runs the bench, and says what is to be printed.
@@ -48,7 +45,7 @@ pub fn run(options: &Options) -> Result<String> {
     let told = vec![format!(
         "{} sockets of devices, no segmentation offload; the door waits in {}",
         options.sockets,
-        executor(options)
+        executor(options.io_uring)
     )];
     let origin = Origin::new(host, told);
     let (mut turns, mut parts) = (Vec::new(), Vec::new());
@@ -67,26 +64,14 @@ pub fn run(options: &Options) -> Result<String> {
     Ok(printed(options.json, &origin, &rows, report::text)?)
 }
 
-fn executor(options: &Options) -> Executor {
-    if options.io_uring {
-        Executor::IoUring
-    } else {
-        Executor::Epoll
-    }
-}
-
 fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
     let mut mint = Mint::new(u64::from(round) << 32 | u64::from(rate));
     let count = u64::from(rate) * u64::from(options.window) / 1000;
     let mut requests = mint.requests(usize::try_from(count)?)?;
     let listen = "127.0.0.1:0".parse()?;
-    let placement = |core, executor| Placement {
-        core: Some(core),
-        executor,
-    };
     let doors = Doors::start(
         &[listen],
-        &[placement(options.door_core, executor(options))],
+        &[executor(options.io_uring).on(options.door_core)],
     )?;
     mint.updates()
         .into_iter()
@@ -96,22 +81,16 @@ fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
     let thread = thread_named(DOOR)?;
     let asking = shard::start(
         "devices",
-        placement(options.load_core, Executor::Epoll),
-        move || async move {
-            let before = cpu::of_thread(thread)?;
-            let got = devices::ask(door, &mut requests, sockets, rate).await?;
-            anyhow::Ok((got, cpu::of_thread(thread)?.saturating_sub(before)))
-        },
+        Executor::default().on(options.load_core),
+        move || async move { devices::ask(door, thread, &mut requests, sockets, rate).await },
     )?;
-    let (got, used) = asking.join()??;
+    let got = asking.join()??;
     // Totals are published four times a second.
     std::thread::sleep(3 * SETTLE);
-    let passed = count as f64 / got.offered;
     Ok(Turn {
         rate,
-        dropped: doors.stats().read().kernel_drops,
-        busy: used.as_secs_f64() / passed,
         got,
+        dropped: doors.stats().read().kernel_drops,
     })
 }
 
@@ -126,6 +105,3 @@ fn thread_named(name: &str) -> Result<i32> {
     }
     Err(anyhow::anyhow!("no thread {name}")).context("measuring the door")
 }
-
-/// Alone, as medians.
-pub(super) type Parts = [Alone];

@@ -165,13 +165,10 @@ fn note(row: &Row) -> Option<String> {
 
 /// Median and, if there is one, spread.
 fn in_words(spread: Option<Spread>, digits: usize) -> String {
-    let Some(Spread { min, median, max }) = spread else {
-        return "–".to_owned();
-    };
-    if min < max {
-        format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
-    } else {
-        format!("{median:.digits$}")
+    match spread {
+        None => "–".to_owned(),
+        Some(spread) if spread.min < spread.max => spread.words(digits),
+        Some(Spread { median, .. }) => format!("{median:.digits$}"),
     }
 }
 

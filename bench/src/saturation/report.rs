@@ -253,15 +253,6 @@ pub(super) fn text(rows: &[Row]) -> String {
 fn cells(row: &Row) -> (usize, Vec<String>) {
     let gigabits =
         |millions: &Spread| format!("{:.1}", millions.median * PAYLOAD as f64 * 8.0 / 1e3);
-    let percent = |share: &Spread| {
-        let Spread { min, median, max } = share;
-        format!(
-            "{:.0} % ({:.0}–{:.0})",
-            median * 100.0,
-            min * 100.0,
-            max * 100.0
-        )
-    };
     match row {
         Row::Send {
             path,
@@ -276,12 +267,12 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
             0,
             vec![
                 path.text().to_owned(),
-                words(seal_ns, 1),
-                words(send_ns, 1),
-                words(model, 2),
-                words(whole, 2),
+                seal_ns.words(1),
+                send_ns.words(1),
+                model.words(2),
+                whole.words(2),
                 gigabits(whole),
-                words(share, 2),
+                share.words(2),
                 key_changes.to_string(),
                 missing.to_string(),
             ],
@@ -295,9 +286,9 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
             1,
             vec![
                 path.text().to_owned(),
-                words(receive_ns, 1),
-                words(open_ns, 1),
-                words(model, 2),
+                receive_ns.words(1),
+                open_ns.words(1),
+                model.words(2),
             ],
         ),
         Row::Receive {
@@ -313,13 +304,13 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
             2,
             vec![
                 path.text().to_owned(),
-                words(offered, 2),
-                words(opened, 2),
+                offered.words(2),
+                opened.words(2),
                 gigabits(opened),
                 lost.to_string(),
                 wrong.to_string(),
                 key_changes.to_string(),
-                percent(busy),
+                busy.percent(),
             ],
         ),
         Row::Input {
@@ -333,13 +324,13 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
         } => (
             3,
             vec![
-                words(offered, 2),
-                words(sealed, 2),
+                offered.words(2),
+                sealed.words(2),
                 gigabits(sealed),
                 lost.to_string(),
                 missing.to_string(),
                 key_changes.to_string(),
-                percent(busy),
+                busy.percent(),
             ],
         ),
         Row::ZeroCopy {
@@ -351,17 +342,12 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
             4,
             vec![
                 datagrams.to_string(),
-                words(ordinary_ns, 1),
-                words(zero_copy_ns, 1),
-                words(share, 2),
+                ordinary_ns.words(1),
+                zero_copy_ns.words(1),
+                share.words(2),
             ],
         ),
     }
-}
-
-fn words(spread: &Spread, digits: usize) -> String {
-    let Spread { min, median, max } = spread;
-    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
 #[cfg(test)]

@@ -18,13 +18,13 @@ use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_loadgen::channels::Identity;
 use sealcast_loadgen::keys::LocalKeys;
 use sealcast_net::mailbox::Receiver as Stop;
-use sealcast_net::shard::{Executor, Placement};
 use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
 
 use super::options::{Options, Path};
+use crate::host::executor;
 use crate::interrupt::Interrupt;
 use crate::lab::{INTERFACE, Lab, Side};
 
@@ -65,19 +65,8 @@ impl<'a> Stage<'a> {
             Path::Lo => (Side::Sender, "lo"),
             Path::Veth => (Side::Receiver, INTERFACE),
         };
-        let executor = if options.io_uring {
-            Executor::IoUring
-        } else {
-            Executor::Epoll
-        };
-        let shard = |side, core| {
-            lab.on(side, &[], || {
-                Ok(Fleet::start(&[Placement {
-                    core: Some(core),
-                    executor,
-                }])?)
-            })
-        };
+        let executor = executor(options.io_uring);
+        let shard = |side, core| lab.on(side, &[], || Ok(Fleet::start(&[executor.on(core)])?));
         let group = |side| lab.on(side, &[], || group(interface));
         Ok(Self {
             options,
