@@ -322,11 +322,7 @@ impl Plan {
             usage_dir: common.usage_dir.clone().or(file.usage_dir),
             usage_interval,
             cores,
-            executor: common
-                .executor
-                .executor
-                .or(file.executor)
-                .unwrap_or_default(),
+            executor: common.executor.or(file.executor),
             channels,
         })
     }

@@ -197,7 +197,7 @@ impl ServePlan {
             advertise,
             metrics: args.metrics.or(file.metrics),
             cores: args.cores.clone().or(file.cores).unwrap_or_default(),
-            executor: args.executor.executor.or(file.executor).unwrap_or_default(),
+            executor: args.executor.or(file.executor),
             start_wait: args
                 .start_wait
                 .or(file.start_wait)

@@ -21,7 +21,7 @@ use sealcast_dataplane::output::Sink;
 use sealcast_dataplane::status::{Published, ReceiveStatus, SendStatus};
 use sealcast_loadgen::channels::Identity;
 use sealcast_loadgen::keys::LocalKeys;
-use sealcast_net::shard::{Executor, Placement};
+use sealcast_net::shard::Executor;
 use sealcast_net::{GroupOptions, UdpReceiver, UdpSender};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
@@ -154,13 +154,7 @@ fn measure(executor: Executor) {
         std::thread::spawn(move || count(output, stop, came))
     };
     let keys = LocalKeys::start([CHANNEL], identity().timing, StdRng::seed_from_u64(3)).unwrap();
-    let fleet = Fleet::start(
-        &[Placement {
-            core: None,
-            executor,
-        }; 2],
-    )
-    .unwrap();
+    let fleet = Fleet::start(&[executor.anywhere(); 2]).unwrap();
     let (by_sender, by_receiver) = (Arc::default(), Arc::default());
     let (receiver, received) = receiving(&fleet, &keys, [group, out], Arc::clone(&by_receiver));
     let (sender, sent) = sending(&fleet, &keys, [input, group], Arc::clone(&by_sender));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sealcast_net::shard::{Executor, Placement};
+use sealcast_net::shard::Executor;
 use sealcast_objects::api::KeyMode;
 use sealcast_proto::receiver::Merge;
 use sealcast_proto::sender::Hold;
@@ -115,21 +115,18 @@ impl From<ExecutorSetting> for Executor {
 pub struct ExecutorArgs {
     /// What shards wait in [default: epoll]
     #[arg(long, env = "SEALCAST_EXECUTOR", value_name = "NAME")]
-    pub executor: Option<ExecutorSetting>,
+    executor: Option<ExecutorSetting>,
 }
 
 impl ExecutorArgs {
-    /// One shard for each of `cores`, or one that the kernel places.
-    pub(crate) fn on(&self, cores: &[usize]) -> Vec<Placement> {
-        Placement::each(cores, self.executor.unwrap_or_default().into())
+    /// What was asked for: here, or else in a file.
+    pub(crate) fn or(&self, file: Option<ExecutorSetting>) -> ExecutorSetting {
+        self.executor.or(file).unwrap_or_default()
     }
 
-    /// A shard that the kernel places.
-    pub(crate) fn anywhere(&self) -> Placement {
-        Placement {
-            core: None,
-            executor: self.executor.unwrap_or_default().into(),
-        }
+    /// Where there is no file.
+    pub(crate) fn chosen(&self) -> Executor {
+        self.or(None).into()
     }
 }
 

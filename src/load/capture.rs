@@ -109,10 +109,14 @@ fn live(args: &CaptureArgs, options: &UdpOptions) -> Result<(Summary, u64), Fail
     let stop = Arc::new(AtomicBool::new(false));
     let (told, mut recorded) = mailbox::mailbox(1);
     let stopped = Arc::clone(&stop);
-    let shard = shard::start("capture", args.executor.anywhere(), move || async move {
-        let out = || File::create(path).map(BufWriter::new);
-        let _ = told.try_send(trace::live(&group, length, &stopped, out).await);
-    });
+    let shard = shard::start(
+        "capture",
+        args.executor.chosen().anywhere(),
+        move || async move {
+            let out = || File::create(path).map(BufWriter::new);
+            let _ = told.try_send(trace::live(&group, length, &stopped, out).await);
+        },
+    );
     let shard = shard.map_err(|error| Failure::CannotOpen(error.into()))?;
     let result = loop {
         if let Some(result) = recorded.try_recv() {

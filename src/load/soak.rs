@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use sealcast_dataplane::coalesce::BUDGET_DEFAULT;
 use sealcast_dataplane::pacer::Rate;
 use sealcast_loadgen::soak::{self, CHANNELS_MAX, Plan, Quantiles, Report};
+use sealcast_net::shard::Placement;
 use sealcast_proto::timing::Timing;
 
 use crate::Failure;
@@ -158,7 +159,7 @@ fn plan(args: &SoakArgs) -> anyhow::Result<Plan> {
         channels: args.channels,
         rate: args.rate.bits(),
         duration: args.duration,
-        shards: args.executor.on(&args.cores),
+        shards: Placement::each(&args.cores, args.executor.chosen()),
         timing,
         budget: args.budget.unwrap_or(BUDGET_DEFAULT),
         churn: args.churn,

@@ -14,6 +14,7 @@ use sealcast_loadgen::scenario::{SIZES, Scenario, ScenarioError, Setup};
 use sealcast_loadgen::schedule::{FLOWS_MAX, Rate, Shape, Traffic};
 use sealcast_loadgen::source::Source;
 use sealcast_loadgen::trace::replay::Replay;
+use sealcast_net::shard::Placement;
 
 use crate::Failure;
 use crate::channels::group_options;
@@ -235,8 +236,8 @@ impl StreamArgs {
             source,
             targets: options(&targets)?,
             sinks: options(&sinks)?,
-            shards: self.executor.on(&self.cores),
-            sink_shards: self.executor.on(&self.sink_cores),
+            shards: Placement::each(&self.cores, self.executor.chosen()),
+            sink_shards: Placement::each(&self.sink_cores, self.executor.chosen()),
             busy: self.busy,
             variation: self.variation,
             limit: self.duration,

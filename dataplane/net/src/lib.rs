@@ -14,8 +14,8 @@
 //! - a socket receives what others on the host have joined: it is bound to the group, with IP_MULTICAST_ALL off
 //!   (`another_group_on_the_same_port_does_not_leak_in`);
 //! - the kernel's default of 20 memberships per socket (`one_membership_too_many_is_named_with_its_sysctl`);
-//! - busy tasks keep others waiting, and the kernel from being asked: a turn is 1 ms (`a_busy_task_leaves_others_their_turn`,
-//!   `busy_tasks_that_wake_each_other_leave_a_sleeper_its_turn`; glommio's own timer is 100 ms);
+//! - busy tasks keep others waiting, and the kernel from being asked: a turn is 1 ms (`busy_tasks_leave_others_their_turn`;
+//!   glommio's own timer is 100 ms);
 //! - glommio may sleep beside tasks that are ready: it is woken every 5 ms, and later again
 //!   (`nothing_is_lost_or_doubled_between_shards` hangs now and then without);
 //! - it may sleep as well before it has run anything: a shard that has not begun within a second is begun again (seen under load;

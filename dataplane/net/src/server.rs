@@ -36,7 +36,8 @@ impl UdpServer {
             .map_err(fail("making non-blocking the socket for"))?;
         // Of sockets that share, the kernel may give two the same port by itself: one that it chooses is shared afterwards.
         let share = || socket.set_reuse_port(true).map_err(fail("sharing"));
-        if addr.port() != 0 {
+        let is_chosen = addr.port() == 0;
+        if !is_chosen {
             share()?;
         }
         if addr.is_ipv6() {
@@ -46,7 +47,9 @@ impl UdpServer {
         set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
             .map_err(fail("counting drops of"))?;
         socket.bind(&addr.into()).map_err(fail("binding to"))?;
-        share()?;
+        if is_chosen {
+            share()?;
+        }
         let socket = Watched::new(UdpSocket::from(socket)).map_err(fail("watching"))?;
         Ok(Self {
             socket,

@@ -40,7 +40,7 @@ fn judge(facts: &Facts, executors: u64, io_uring: bool) -> Finding {
         bytes(executors * EXECUTOR_MIN)
     );
     if !io_uring {
-        let why = "nothing here waits in io_uring, and packets are not sent without copies";
+        let why = "io_uring = false in the profile: nothing needs it";
         Finding::ok(ID, format!("may lock {}; {why}", bytes(limit)))
     } else if limit < EXECUTOR_MIN {
         Finding::error(ID, what, WHY).advise(ADVICE)

@@ -44,10 +44,7 @@ fn nothing_is_lost_or_doubled_between_threads() {
 fn nothing_is_lost_or_doubled_between_shards() {
     let [epoll, ring] = Executor::ALL;
     for (writer, reader) in [(ring, ring), (epoll, epoll), (ring, epoll), (epoll, ring)] {
-        between_shards(
-            Placement::each(&[0], writer)[0],
-            Placement::each(&[], reader)[0],
-        );
+        between_shards(writer.on(0), reader.anywhere());
     }
 }
 

@@ -29,19 +29,32 @@ impl Executor {
     /// All there are.
     pub const ALL: [Self; 2] = [Self::Epoll, Self::IoUring];
 
-    /// Its name in options.
+    /// On this core.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IoUring => "io-uring",
-            Self::Epoll => "epoll",
+    pub fn on(self, core: usize) -> Placement {
+        Placement {
+            core: Some(core),
+            executor: self,
+        }
+    }
+
+    /// Where the kernel places it.
+    #[must_use]
+    pub fn anywhere(self) -> Placement {
+        Placement {
+            core: None,
+            executor: self,
         }
     }
 }
 
+/// Its name in options.
 impl fmt::Display for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(match self {
+            Self::Epoll => "epoll",
+            Self::IoUring => "io-uring",
+        })
     }
 }
 
@@ -58,10 +71,9 @@ impl Placement {
     /// One for each of `cores`, or one that the kernel places if there are none.
     #[must_use]
     pub fn each(cores: &[usize], executor: Executor) -> Vec<Self> {
-        let on = |core| Self { core, executor };
         match cores {
-            [] => vec![on(None)],
-            cores => cores.iter().copied().map(Some).map(on).collect(),
+            [] => vec![executor.anywhere()],
+            cores => cores.iter().map(|&core| executor.on(core)).collect(),
         }
     }
 }

@@ -25,10 +25,7 @@ pub(crate) fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
 
 /// Any core, on the executor of this run.
 pub(crate) fn placement() -> Placement {
-    Placement {
-        core: None,
-        executor: crate::EXECUTOR,
-    }
+    crate::EXECUTOR.anywhere()
 }
 
 /// A UDP port that nobody has now.

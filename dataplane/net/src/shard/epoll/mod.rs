@@ -36,7 +36,6 @@ thread_local! {
 
 /// A shard, seen from its own thread.
 pub(crate) struct Shard {
-    /// Before the reactor: its tasks have descriptors that are watched.
     tasks: LocalExecutor<'static>,
     reactor: Rc<Reactor>,
     /// Boot clock, nanoseconds: when the kernel is to be asked again.
