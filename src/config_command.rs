@@ -7,12 +7,15 @@ use anyhow::Context as _;
 use crate::Failure;
 use crate::config::{ChannelArgs, CommonArgs, Plan, Role};
 use crate::serve::{ServeArgs, ServePlan};
+use crate::slave::{SlaveArgs, SlavePlan};
 
 /// Which program a file is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Program {
     /// `sealcast serve`
     Serve,
+    /// `sealcast slave serve`
+    Slave,
     /// `sealcast send`
     Send,
     /// `sealcast receive`
@@ -63,6 +66,7 @@ pub fn run(command: &ConfigCommand) -> Result<(), Failure> {
 fn example(program: Program) -> &'static str {
     match program {
         Program::Serve => include_str!("../docs/examples/serve.toml"),
+        Program::Slave => include_str!("../docs/examples/slave.toml"),
         Program::Send => include_str!("../docs/examples/send.toml"),
         Program::Receive => include_str!("../docs/examples/receive.toml"),
     }
@@ -71,6 +75,7 @@ fn example(program: Program) -> &'static str {
 /// What a file is resolved into.
 enum Resolved {
     Serve(ServePlan),
+    Slave(SlavePlan),
     Cast(Role, Plan),
 }
 
@@ -78,6 +83,9 @@ fn resolve(program: Program, file: PathBuf) -> anyhow::Result<Resolved> {
     let role = match program {
         Program::Serve => {
             return ServePlan::resolve(&ServeArgs::of_file(Some(file))).map(Resolved::Serve);
+        }
+        Program::Slave => {
+            return SlavePlan::resolve(&SlaveArgs::of_file(Some(file))).map(Resolved::Slave);
         }
         Program::Send => Role::Send,
         Program::Receive => Role::Receive,
@@ -93,6 +101,7 @@ fn resolve(program: Program, file: PathBuf) -> anyhow::Result<Resolved> {
 fn in_force(program: Program, file: PathBuf) -> anyhow::Result<String> {
     match resolve(program, file)? {
         Resolved::Serve(plan) => toml::to_string(&plan).context("the settings cannot be printed"),
+        Resolved::Slave(plan) => toml::to_string(&plan).context("the settings cannot be printed"),
         Resolved::Cast(role, plan) => plan.in_force(role),
     }
 }

@@ -1,4 +1,4 @@
-//! `sealcast device|node|operator enrol`: from a one-time code to an identity file.
+//! `sealcast device|node|slave|operator enrol`: from a one-time code to an identity file.
 
 use std::path::PathBuf;
 
@@ -31,9 +31,14 @@ pub struct EnrolArgs {
     out: PathBuf,
 }
 
-/// Enrols as `role`.
+/// Runs one command.
 pub fn run(command: &IdentityCommand, role: Role) -> Result<(), Failure> {
     let IdentityCommand::Enrol(args) = command;
+    enrol_as(args, role)
+}
+
+/// Enrols as `role`.
+pub(crate) fn enrol_as(args: &EnrolArgs, role: Role) -> Result<(), Failure> {
     let code = args
         .code
         .parse::<Code>()

@@ -19,6 +19,7 @@ mod backup;
 mod channels;
 mod config;
 mod config_command;
+mod daemon;
 mod demo;
 mod doctor;
 mod door_hub;
@@ -33,6 +34,7 @@ mod run;
 mod send;
 mod serve;
 mod signals;
+mod slave;
 mod table;
 mod usage;
 
@@ -85,6 +87,9 @@ enum Command {
     /// The identity of a delivery server (`send`)
     #[command(subcommand)]
     Node(identities::IdentityCommand),
+    /// A slave key server: answers devices in the master's place
+    #[command(subcommand)]
+    Slave(slave::SlaveCommand),
     /// The identity of an operator (`admin`)
     #[command(subcommand)]
     Operator(identities::IdentityCommand),
@@ -153,6 +158,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Admin(args) => admin::run(&args),
         Command::Device(command) => identities::run(&command, Role::Device),
         Command::Node(command) => identities::run(&command, Role::Node),
+        Command::Slave(command) => slave::run(&command),
         Command::Operator(command) => identities::run(&command, Role::Admin),
         Command::Backup(args) => backup::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,32 +1,30 @@
 //! `sealcast serve`: the key server.
 
+pub(crate) mod metrics;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
-use sealcast_control::server::{Health, KeyServer, Monitor, ServerConfig, StartError};
+use sealcast_control::server::{KeyServer, ServerConfig, StartError};
 use sealcast_net::shard::Placement;
-use sealcast_objects::api::{Lead, Role};
+use sealcast_objects::api::Role;
 use sealcast_terminal::enrol;
 use sealcast_terminal::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::config::{ExecutorArgs, ExecutorSetting, as_text, opt_duration, read};
-use crate::live::{counter, gauge};
-use crate::ops::{Ops, Report, Reporter, Sample};
+use crate::daemon::{self, first};
+use crate::ops::Ops;
 use crate::signals::Signals;
 
 /// The first operator's identity, in the data folder.
 const ADMIN: &str = "admin.json";
 /// The operator of that name.
 const ADMIN_NAME: &str = "local";
-/// How often signals are looked for, and systemd's watchdog is told.
-const TICK: Duration = Duration::from_millis(100);
-/// How often systemd is told that the server works.
-const ALIVE: Duration = Duration::from_secs(1);
 
 /// Flags of `sealcast serve`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -67,6 +65,9 @@ pub struct ServeArgs {
     /// How long a ticket key seals sessions; they last up to twice as long [default: 1h]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     ticket_period: Option<Duration>,
+    /// Slaves that must hold a key before it is announced [default: more than half of those that there are]
+    #[arg(long, value_name = "COUNT")]
+    slaves_needed: Option<usize>,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -109,6 +110,8 @@ struct File {
     start_wait: Option<Duration>,
     #[serde(default, deserialize_with = "opt_duration")]
     ticket_period: Option<Duration>,
+    #[serde(default)]
+    slaves_needed: Option<usize>,
 }
 
 /// Flags, environment, file and defaults, resolved.
@@ -129,17 +132,8 @@ pub struct ServePlan {
     start_wait: Duration,
     #[serde(serialize_with = "as_text")]
     ticket_period: Duration,
-}
-
-/// The first list that says something.
-fn first<T: Clone>(flags: &[T], file: Vec<T>, default: impl FnOnce() -> Vec<T>) -> Vec<T> {
-    if !flags.is_empty() {
-        flags.to_vec()
-    } else if !file.is_empty() {
-        file
-    } else {
-        default()
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slaves_needed: Option<usize>,
 }
 
 impl ServePlan {
@@ -158,18 +152,7 @@ impl ServePlan {
         let listen = first(&args.listen, file.listen, || local(8443));
         let door = first(&args.door, file.door, || local(8444));
         let advertise = first(&args.advertise, file.advertise, Vec::new);
-        ensure!(
-            door.len() <= ADDRS_MAX,
-            "{} addresses for key doors: at most {ADDRS_MAX}",
-            door.len()
-        );
-        if let Some(any) = door.iter().find(|door| door.ip().is_unspecified()) {
-            ensure!(
-                !advertise.is_empty(),
-                "door = {any}: devices cannot be sent there; name an address of this host, or give advertise = [\"ADDR:PORT\"] \
-                 besides"
-            );
-        }
+        daemon::check_doors(&door, &advertise, ADDRS_MAX)?;
         let data = args
             .data
             .clone()
@@ -188,7 +171,7 @@ impl ServePlan {
                 .master_key
                 .clone()
                 .or(file.master_key)
-                .or_else(credential)
+                .or_else(|| daemon::credential("master-key"))
                 .unwrap_or_else(|| data.join("master.key")),
             names: first(&args.name, file.names, || default_names(&listen)),
             data,
@@ -203,6 +186,7 @@ impl ServePlan {
                 .or(file.start_wait)
                 .unwrap_or(sealcast_proto::limits::START_WAIT),
             ticket_period,
+            slaves_needed: args.slaves_needed.or(file.slaves_needed),
         })
     }
 
@@ -216,15 +200,10 @@ impl ServePlan {
             placements: Placement::each(&self.cores, self.executor.into()),
             start_wait: self.start_wait,
             ticket_period: self.ticket_period,
+            slaves_needed: self.slaves_needed,
             ..ServerConfig::new(self.data.clone())
         }
     }
-}
-
-/// systemd's credential of this name, if there is one.
-fn credential() -> Option<PathBuf> {
-    let file = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("master-key");
-    file.exists().then_some(file)
 }
 
 fn default_names(listen: &[SocketAddr]) -> Vec<String> {
@@ -248,7 +227,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.check {
         return Ok(());
     }
-    protect_memory();
+    daemon::protect_memory();
     let signals = Signals::listen().map_err(|error| Failure::CannotOpen(error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -275,25 +254,12 @@ async fn serve(plan: &ServePlan, signals: &Signals) -> Result<(), Failure> {
         data = %plan.data.display(),
         "the key server runs"
     );
-    notify(&[sd_notify::NotifyState::Ready]);
-    let (monitor, mut alive) = (server.monitor(), Instant::now());
-    while !signals.stop() {
-        tokio::time::sleep(TICK).await;
-        if alive.elapsed() >= ALIVE && monitor.health().await.is_alive() {
-            alive = Instant::now();
-            notify(&[sd_notify::NotifyState::Watchdog]);
-        }
-    }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    let monitor = server.monitor();
+    daemon::run(signals, async || monitor.health().await.is_alive()).await;
     tracing::info!("stopping; delivery servers go on by the hold rule");
     server.stop().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(state);
 }
 
 /// How this host reaches the server.
@@ -333,158 +299,4 @@ async fn first_operator(server: &KeyServer, data: &Path, url: &str) -> Result<()
     identity.save(&file)?;
     tracing::info!(file = %file.display(), "made the identity of operator \"{ADMIN_NAME}\"");
     Ok(())
-}
-
-/// Keys stay out of core dumps, and out of the swap file where the system allows it (SEC-14).
-fn protect_memory() {
-    use rustix::mm::{MlockAllFlags, mlockall};
-    use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core dumps cannot be switched off: they would hold keys");
-    }
-    let unlimited = getrlimit(Resource::Memlock).current.is_none();
-    let locked = unlimited
-        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
-            .is_ok();
-    if !locked {
-        tracing::info!(
-            "memory is not locked: keys may be swapped out; allow it with LimitMEMLOCK=infinity, or use no swap"
-        );
-    }
-}
-
-impl Reporter for Monitor {
-    async fn report(&self) -> Report {
-        let health = self.health().await;
-        Report {
-            not_ready: health.not_ready().map(str::to_owned),
-            samples: samples(&health),
-        }
-    }
-}
-
-fn samples(health: &Health) -> Vec<Sample> {
-    let plain = |metric| Sample {
-        metric,
-        labels: Vec::new(),
-    };
-    let (leading, term) = match health.status.as_ref().map(|status| status.lead) {
-        Some(Lead::Leading { term }) => (1, term),
-        _ => (0, 0),
-    };
-    let mut samples = vec![
-        plain(gauge("leading", "Whether this master leads", leading)),
-        plain(gauge("term", "Number of its term", term)),
-        plain(gauge(
-            "store_fails",
-            "Whether keys cannot be made durable: an alarm",
-            health.store_fails.into(),
-        )),
-        plain(gauge(
-            "store_old_copy",
-            "Whether the store was an old copy when it was opened: an alarm",
-            health.old_copy.into(),
-        )),
-        plain(counter("alarms", "Alarms raised", health.alarms)),
-        plain(counter(
-            "store_commits",
-            "Transactions of the store",
-            health.writes.commits,
-        )),
-        plain(counter(
-            "store_commands",
-            "Commands in them",
-            health.writes.commands,
-        )),
-        plain(counter(
-            "store_failures",
-            "Transactions of which nothing was written",
-            health.writes.failures,
-        )),
-        plain(counter(
-            "door_bytes_in",
-            "Bytes of key requests",
-            health.doors.bytes_in,
-        )),
-        plain(counter(
-            "door_bytes_out",
-            "Bytes of answers to them",
-            health.doors.bytes_out,
-        )),
-        plain(counter(
-            "door_unsent",
-            "Answers that could not be sent",
-            health.doors.unsent,
-        )),
-        plain(counter(
-            "door_kernel_drops",
-            "Key requests dropped by the kernel",
-            health.doors.kernel_drops,
-        )),
-    ];
-    samples.extend(health.doors.outcomes.iter().map(|(outcome, count)| Sample {
-        metric: counter("door_requests", "Key requests by outcome", *count),
-        labels: vec![("outcome", outcome.name().to_owned())],
-    }));
-    for channel in health.status.iter().flat_map(|status| &status.channels) {
-        let id = channel.channel.to_string();
-        let of = |metric| Sample {
-            metric,
-            labels: vec![("channel", id.clone())],
-        };
-        samples.extend([
-            of(gauge(
-                "epoch",
-                "The epoch in use",
-                channel.current.unwrap_or(0),
-            )),
-            of(gauge(
-                "remaining_ms",
-                "What remains of it",
-                channel.remaining_ms.into(),
-            )),
-            of(gauge(
-                "root_held",
-                "Whether devices can be served",
-                channel.root_held.into(),
-            )),
-            of(gauge(
-                "announced",
-                "Whether the change to the next epoch is announced",
-                channel.announced.into(),
-            )),
-        ]);
-        for server in &channel.servers {
-            let of = |metric| Sample {
-                metric,
-                labels: vec![
-                    ("channel", id.clone()),
-                    ("server", server.server.to_string()),
-                ],
-            };
-            samples.extend([
-                of(gauge(
-                    "server_linked",
-                    "Whether a delivery server's link is up",
-                    server.linked.into(),
-                )),
-                of(gauge(
-                    "server_holds_next",
-                    "Whether it has acknowledged the next key",
-                    u64::from(server.next.is_some() && server.next == channel.next),
-                )),
-                of(gauge(
-                    "server_sent_packets",
-                    "Packets that its run has sealed, as it reports",
-                    server.packets,
-                )),
-                of(gauge(
-                    "server_sent_bytes",
-                    "Bytes of payload that its run has sealed",
-                    server.bytes,
-                )),
-            ]);
-        }
-    }
-    samples
 }

@@ -178,15 +178,15 @@ impl Ca {
         Ok(Arc::new(CertifiedKey::new(chain, signing)))
     }
 
-    /// A certificate for the key that signed this request, and that key (SubjectPublicKeyInfo).
+    /// A certificate for the key that signed this request. With `hosts` it also serves, under these names and addresses.
     ///
     /// # Errors
     /// A request that is none, or does not prove possession of its key.
     pub fn sign(
         &self,
         request: &SigningRequest,
-        role: Role,
-        subject: &str,
+        (role, subject): (Role, &str),
+        hosts: &[String],
         now: Timestamp,
         life: Duration,
         rng: &mut dyn CryptoRng,
@@ -198,6 +198,14 @@ impl Ca {
         params.subject_alt_names = vec![SanType::URI(urn.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !hosts.is_empty() {
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        for host in hosts {
+            params.subject_alt_names.push(san(host)?);
+        }
         set_life(&mut params, now, life, rng);
         let certificate = params.signed_by(&request.0.public_key, &self.issuer)?;
         Ok(to_pem(certificate.der()))
@@ -258,9 +266,7 @@ impl Peer {
                 _ => None,
             })?;
         let (role, subject) = urn.split_once(':')?;
-        let role = [Role::Admin, Role::Node, Role::Device]
-            .into_iter()
-            .find(|known| known.name() == role)?;
+        let role = Role::ALL.into_iter().find(|known| known.name() == role)?;
         Some(Self {
             role,
             subject: subject.to_owned(),

@@ -68,14 +68,14 @@ impl DoorStats {
     }
 }
 
-/// The way news get to every key door.
+/// The way news get to every key door of this host.
 #[derive(Clone, Debug)]
-pub struct Feed {
+pub struct Teller {
     shards: Vec<Sender<Update>>,
     https: Arc<HttpsDoor>,
 }
 
-impl Feed {
+impl Teller {
     /// Tells every door; waits for shards that are behind.
     pub fn tell(&self, update: Update) {
         self.https.lock().door.update(update.clone());
@@ -129,7 +129,7 @@ impl HttpsDoor {
 /// The running doors. Dropping it stops them.
 #[derive(Debug)]
 pub struct Doors {
-    feed: Feed,
+    teller: Teller,
     addrs: Vec<SocketAddr>,
     stats: Vec<Arc<Mutex<DoorStats>>>,
     // Their ends stop the shards.
@@ -153,12 +153,12 @@ impl Doors {
             bytes_in: 0,
             bytes_out: 0,
         })));
-        let feed = Feed {
+        let teller = Teller {
             shards: Vec::new(),
             https,
         };
         let mut doors = Self {
-            feed,
+            teller,
             addrs: listen.to_vec(),
             stats: Vec::new(),
             stops: Vec::new(),
@@ -197,7 +197,7 @@ impl Doors {
         self.addrs = is_up
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("a key door ended before it began")))?;
-        self.feed.shards.push(updates_in);
+        self.teller.shards.push(updates_in);
         self.stops.push(stop_in);
         self.stats.push(published);
         self.shards.push(handle);
@@ -212,14 +212,14 @@ impl Doors {
 
     /// The way news get to them.
     #[must_use]
-    pub fn feed(&self) -> Feed {
-        self.feed.clone()
+    pub fn teller(&self) -> Teller {
+        self.teller.clone()
     }
 
     /// The one behind HTTPS.
     #[must_use]
     pub fn https(&self) -> Arc<HttpsDoor> {
-        Arc::clone(&self.feed.https)
+        Arc::clone(&self.teller.https)
     }
 
     /// What reads the totals.

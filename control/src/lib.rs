@@ -8,17 +8,22 @@
 //! | [`authority`] | the thread that owns the channels' authority and makes it durable |
 //! | [`node`] | the node link: gRPC to delivery servers, and their end of it |
 //! | [`door`] | key doors on shards |
+//! | [`feed`] | how slaves come to know what key doors must know: the master's side, the link, the slave |
 //! | [`http`] | enrolment, sessions, administration |
-//! | [`server`] | everything together: start, housekeeping, drain |
+//! | [`server`] | a master, everything together: start, housekeeping, drain |
+//! | [`slave`] | a slave, everything together |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod authority;
 pub mod ca;
+mod dial;
 pub mod door;
+pub mod feed;
 pub mod http;
 pub mod node;
 pub mod server;
+pub mod slave;
 pub mod store;
 pub mod tls;
 pub mod vault;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::{channels, keys, nodes, rights};
+use sealcast_domain::{channels, keys, nodes, rights, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
-use sealcast_proto::authority::Config;
+use sealcast_proto::authority::{Config, SlaveQuorum};
 use sealcast_proto::door::{TicketKey, Tickets, Update};
+use sealcast_proto::ids::SlaveId;
 use sealcast_proto::limits::{START_WAIT, TICKET_PERIOD};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,8 +24,9 @@ use tokio::time::interval;
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::door::{DoorStats, Doors};
+use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, KeysError, Parts, authority_keys, configs, new_authority_key, now, serve,
+    Acceptor, App, KeysError, Parts, authority_keys, configs, new_authority_key, now, roster, serve,
 };
 use crate::store::{OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
@@ -54,6 +56,8 @@ pub struct ServerConfig {
     pub start_wait: Duration,
     /// How long a ticket key seals.
     pub ticket_period: Duration,
+    /// How many slaves must hold a key before it is announced; `None`: more than half.
+    pub slaves_needed: Option<usize>,
 }
 
 impl ServerConfig {
@@ -70,6 +74,7 @@ impl ServerConfig {
             placements: vec![Placement::default()],
             start_wait: START_WAIT,
             ticket_period: TICKET_PERIOD,
+            slaves_needed: None,
         }
     }
 }
@@ -173,6 +178,7 @@ impl KeyServer {
             vault,
             ca,
             doors,
+            publisher,
             tickets,
             driver,
             handle,
@@ -181,7 +187,7 @@ impl KeyServer {
         let deciding = tokio::spawn(driver.run());
         let certificate = ca.server(&config.names, now(), SERVER_LIFE, &mut rng)?;
         let certificate = ServerCertificate::new(certificate);
-        let tls = tls::config(&ca, Arc::clone(&certificate))?;
+        let tls = tls::config(ca.certificate(), Arc::clone(&certificate))?;
         let advertised = if config.advertise.is_empty() {
             doors.addrs().to_vec()
         } else {
@@ -192,12 +198,13 @@ impl KeyServer {
             vault,
             ca,
             authority: handle,
-            doors: doors.feed(),
+            publisher,
             https_door: doors.https(),
             door_counters: doors.stats(),
             door_addrs: advertised,
             tickets,
             ticket_period: config.ticket_period,
+            slaves_needed: config.slaves_needed,
             rng: StdRng::from_rng(&mut rng),
         });
         let (stop, stopped) = watch::channel(false);
@@ -256,6 +263,7 @@ impl KeyServer {
         let _ = self.stop.send(true);
         // Links would go on for ever; without them connections end by themselves.
         let _ = self.app.authority().set_nodes(Vec::new()).await;
+        self.app.publisher().cut_all();
         let _ = self.serving.await;
         let _ = self.keeping.await;
         drop(self.app);
@@ -278,6 +286,7 @@ struct Opened {
     vault: Arc<Vault>,
     ca: Ca,
     doors: Doors,
+    publisher: Publisher,
     tickets: (Tickets, Timestamp),
     driver: Driver,
     handle: Handle,
@@ -300,14 +309,16 @@ impl Opened {
                 channels::list(store)?,
                 nodes::list(store)?,
                 accounts::floors(store, now().before(2 * config.ticket_period))?,
+                slaves::roster(store)?,
             ))
         })?;
-        let (channels, nodes, floors) = known;
+        let (channels, nodes, floors, slaves) = known;
         let doors = Doors::start(&config.door, &config.placements)?;
-        let feed = doors.feed();
-        feed.tell(Update::Tickets(tickets.0.clone()));
+        let publisher = Publisher::new(doors.teller());
+        publisher.tell(Update::Tickets(tickets.0.clone()));
+        publisher.tell(Update::Roster(roster(&slaves)));
         for Floor { account, version } in floors {
-            feed.tell(Update::RightsFloor { account, version });
+            publisher.tell(Update::RightsFloor { account, version });
         }
         let active = nodes
             .iter()
@@ -315,6 +326,7 @@ impl Opened {
         tracing::info!(
             channels = channels.len(),
             delivery_servers = active.count(),
+            slaves = slaves.len(),
             "starting"
         );
         let authority = Config {
@@ -323,12 +335,16 @@ impl Opened {
             start_wait: config.start_wait,
             // Those that have sent are stored with their channels; one that never did keeps nobody waiting.
             known_servers: Vec::new(),
+            slaves: SlaveQuorum {
+                known: slaves.iter().map(|(slave, _)| SlaveId(*slave)).collect(),
+                needed: config.slaves_needed,
+            },
         };
         let (driver, handle) = Driver::load(
             authority,
             Arc::clone(&store),
             Arc::clone(&vault),
-            feed,
+            publisher.clone(),
             Box::new(StdRng::from_rng(&mut rng)),
         )?;
         Ok(Self {
@@ -336,6 +352,7 @@ impl Opened {
             vault,
             ca,
             doors,
+            publisher,
             tickets,
             driver,
             handle,

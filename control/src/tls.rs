@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::ca::{Ca, CaError};
+use crate::ca::CaError;
 
 /// This server's certificate; replaced while connections come and go.
 pub struct ServerCertificate(RwLock<Arc<CertifiedKey>>);
@@ -44,10 +45,13 @@ impl ResolvesServerCert for ServerCertificate {
 ///
 /// # Errors
 /// When the CA's certificate cannot be used.
-pub fn config(ca: &Ca, certificate: Arc<ServerCertificate>) -> Result<ServerConfig, CaError> {
+pub fn config(
+    ca: &CertificateDer<'static>,
+    certificate: Arc<ServerCertificate>,
+) -> Result<ServerConfig, CaError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(ca.certificate().clone())?;
+    roots.add(ca.clone())?;
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .allow_unauthenticated()

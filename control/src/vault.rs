@@ -114,6 +114,17 @@ impl Vault {
         Ok(vault)
     }
 
+    /// A vault without a store: of the key in `file`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn of_file(file: &Path, rng: &mut dyn CryptoRng) -> Result<Self, VaultError> {
+        if !file.exists() {
+            make(file, rng)?;
+        }
+        Ok(Self::from_master(&*read(file)?))
+    }
+
     fn from_master(master: &[u8; 32]) -> Self {
         let mut key = Zeroizing::new([0; 32]);
         Prk::extract(master).expand(&[b"sealcast store secrets"], key.as_mut());

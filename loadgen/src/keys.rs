@@ -13,7 +13,9 @@ use sealcast_crypto::{SigningKey, VerifyingKey};
 use sealcast_dataplane::link::{ChannelLink, KeyEvent, KeyLink, LinkEvent};
 use sealcast_net::clock;
 use sealcast_net::mailbox::{Receiver, SendError, Sender, mailbox};
-use sealcast_proto::authority::{Authority, ChannelConfig, Config, ConnId, Keys, Output, Stored};
+use sealcast_proto::authority::{
+    Authority, ChannelConfig, Config, ConnId, Keys, Output, SlaveQuorum, Stored,
+};
 use sealcast_proto::door::{Served, Update};
 use sealcast_proto::ids::{ChannelId, Remaining, Time};
 use sealcast_proto::timing::Timing;
@@ -76,6 +78,7 @@ impl LocalKeys {
                 .collect(),
             start_wait: Duration::ZERO,
             known_servers: Vec::new(),
+            slaves: SlaveQuorum::default(),
         };
         let (joins, mut joining) = mailbox(JOINS);
         let stop = Arc::new(AtomicBool::new(false));
@@ -224,7 +227,7 @@ impl Keeper {
                     self.served.insert(served.channel, *served);
                 }
                 // Nothing outlives this process, and alarms show in what channels say of themselves.
-                Output::Store | Output::Door(_) | Output::Event(_) => {}
+                Output::Store | Output::Door(_) | Output::Leads(_) | Output::Event(_) => {}
             }
         }
         self.part_with(|connection| gone.contains(&connection.channel));

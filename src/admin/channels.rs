@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use sealcast_objects::api::{Channel, KeyMode, Lead, Status, Times};
+use sealcast_objects::api::{Channel, KeyMode, Lead, SlaveStatus, Status, Times};
 use sealcast_proto::timing::Timing;
 
 use super::{Api, Done};
@@ -211,6 +211,21 @@ fn show_epochs(status: &Status) -> String {
                 .to_owned(),
             ]);
         }
+        for slave in &channel.slaves {
+            let status = status
+                .slaves
+                .iter()
+                .find(|known| known.slave == slave.slave);
+            let held = |epoch: u64| slave.epoch.filter(|held| *held == epoch);
+            rows.push([
+                String::new(),
+                format!("slave {}", slave.slave),
+                or_dash(slave.epoch.filter(|held| channel.next != Some(*held))),
+                or_dash(channel.next.and_then(held)),
+                String::new(),
+                link(status).to_owned(),
+            ]);
+        }
     }
     table(
         [
@@ -223,6 +238,14 @@ fn show_epochs(status: &Status) -> String {
         ],
         &rows,
     )
+}
+
+fn link(slave: Option<&SlaveStatus>) -> &'static str {
+    match slave {
+        Some(slave) if slave.leased => "leased",
+        Some(slave) if slave.linked => "NO LEASE",
+        _ => "NOT LINKED",
+    }
 }
 
 pub(super) fn status(api: &Api) -> Done {

@@ -1,9 +1,10 @@
-//! `sealcast admin`: channels, delivery servers, accounts, devices, rights, epochs and the authority's keys, through the API.
+//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs and the authority's keys, through the API.
 
 mod channels;
 mod devices;
 mod keys;
 mod nodes;
+mod slaves;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Delivery servers
     #[command(subcommand)]
     Node(nodes::NodeCommand),
+    /// Slave key servers
+    #[command(subcommand)]
+    Slave(slaves::SlaveCommand),
     /// Accounts
     #[command(subcommand)]
     Account(devices::AccountCommand),
@@ -134,6 +138,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Channel(command) => channels::run(&api, command),
         Command::Epoch(command) => channels::epochs(&api, command),
         Command::Node(command) => nodes::run(&api, command),
+        Command::Slave(command) => slaves::run(&api, command),
         Command::Account(command) => devices::accounts(&api, command),
         Command::Device(command) => devices::run(&api, command),
         Command::Right(command) => devices::rights(&api, command),

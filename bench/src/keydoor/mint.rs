@@ -57,6 +57,7 @@ impl Mint {
             successor: None,
             in_use: Some(key(4, 3600)),
             next: Some(key(5, 7200)),
+            prepared: None,
             others: Vec::new(),
             expected: Vec::new(),
         };

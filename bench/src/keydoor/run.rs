@@ -75,7 +75,7 @@ fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
     )?;
     mint.updates()
         .into_iter()
-        .for_each(|update| doors.feed().tell(update));
+        .for_each(|update| doors.teller().tell(update));
     std::thread::sleep(SETTLE);
     let (door, sockets) = (doors.addrs()[0], options.sockets);
     let thread = thread_named(DOOR)?;

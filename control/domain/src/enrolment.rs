@@ -97,7 +97,7 @@ pub fn admit(
         .into());
     }
     let role: String = row.get(0)?;
-    let role = [Role::Admin, Role::Node, Role::Device]
+    let role = Role::ALL
         .into_iter()
         .find(|known| known.name() == role)
         .ok_or_else(|| StoreError::Damaged(format!("role {role:?}")))?;
@@ -142,6 +142,16 @@ pub fn enrolled(
             let changed = tx.execute(
                 "UPDATE node SET public_key = $1, standing = $2 WHERE server = $3 AND standing IN ('new', 'active')",
                 params![public_key, active, server],
+            )?;
+            (changed, None)
+        }
+        Role::Slave => {
+            let slave: u32 = subject
+                .parse()
+                .map_err(|_| StoreError::Damaged(format!("slave {subject:?}")))?;
+            let changed = tx.execute(
+                "UPDATE slave SET public_key = $1, standing = $2 WHERE slave = $3 AND standing IN ('new', 'active')",
+                params![public_key, active, slave],
             )?;
             (changed, None)
         }

@@ -8,6 +8,7 @@
 //! | [`store`] | what a driver offers: transactions, rows, values |
 //! | [`schema`] | the tables, as migrations that only go forward |
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
+//! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
@@ -26,6 +27,7 @@ pub mod nodes;
 pub mod operators;
 pub mod rights;
 pub mod schema;
+pub mod slaves;
 pub mod store;
 #[cfg(test)]
 mod tests;

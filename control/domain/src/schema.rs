@@ -10,7 +10,13 @@ pub struct Migration {
 }
 
 /// All steps, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    name: "V1__key_server",
-    sql: include_str!("../migrations/V1__key_server.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "V1__key_server",
+        sql: include_str!("../migrations/V1__key_server.sql"),
+    },
+    Migration {
+        name: "V3__slaves",
+        sql: include_str!("../migrations/V3__slaves.sql"),
+    },
+];

@@ -20,9 +20,14 @@ pub enum Role {
     Node,
     /// A device.
     Device,
+    /// A slave key server.
+    Slave,
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Node, Self::Device, Self::Slave];
+
     /// As in a certificate and in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -30,6 +35,7 @@ impl Role {
             Self::Admin => "admin",
             Self::Node => "node",
             Self::Device => "device",
+            Self::Slave => "slave",
         }
     }
 }
@@ -297,6 +303,32 @@ pub struct NewNode {
     pub channels: Option<Vec<u16>>,
 }
 
+/// A slave key server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Slave {
+    /// Its number.
+    pub slave: u32,
+    /// For people.
+    pub name: String,
+    /// Whether it may be fed.
+    pub standing: Standing,
+    /// Names and addresses under which others reach it.
+    pub hosts: Vec<String>,
+}
+
+/// `POST /v1/slaves`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSlave {
+    /// Its number, from 1 on.
+    pub slave: u32,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Names and addresses under which others reach it: its certificate holds for them.
+    pub hosts: Vec<String>,
+}
+
 /// A new enrolment code; shown once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewCode {
@@ -403,6 +435,33 @@ pub struct EpochStatus {
     pub lanes: u8,
     /// Its delivery servers.
     pub servers: Vec<ServerStatus>,
+    /// The slaves, and the highest epoch that each holds.
+    #[serde(default)]
+    pub slaves: Vec<SlaveHeld>,
+}
+
+/// What one slave holds of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SlaveHeld {
+    /// Which.
+    pub slave: u32,
+    /// The highest epoch that it holds; `None`: nothing of the channel.
+    pub epoch: Option<u64>,
+}
+
+/// Where a slave stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SlaveStatus {
+    /// Which.
+    pub slave: u32,
+    /// Whether it is linked, to the master or over others.
+    pub linked: bool,
+    /// The slave that feeds it; `None`: the master.
+    pub parent: Option<u32>,
+    /// Whether it holds a lease.
+    pub leased: bool,
+    /// Where its key doors are.
+    pub doors: Vec<SocketAddr>,
 }
 
 /// What one delivery server holds.
@@ -429,6 +488,9 @@ pub struct Status {
     pub lead: Lead,
     /// Its channels.
     pub channels: Vec<EpochStatus>,
+    /// Its slaves: those that are active.
+    #[serde(default)]
+    pub slaves: Vec<SlaveStatus>,
     /// The store was last written before this start at that time.
     pub store_written: Option<Timestamp>,
     /// The server's clock.

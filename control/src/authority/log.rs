@@ -16,21 +16,26 @@ pub(super) fn tell(event: &Event, store: &Store, health: &Health) {
             channel,
             epoch,
             missing,
-        } if missing.is_empty() => {
+            slaves,
+        } if missing.is_empty() && slaves.is_empty() => {
             tracing::info!(channel = channel.0, epoch = epoch.0, "announced");
         }
         Event::Announced {
             channel,
             epoch,
             missing,
+            slaves,
         } => {
             alarm();
-            let missing: Vec<_> = missing.iter().map(|server| server.0).collect();
+            let servers: Vec<_> = missing.iter().map(|server| server.0).collect();
+            let slaves: Vec<_> = slaves.iter().map(|slave| slave.0).collect();
             tracing::warn!(
                 channel = channel.0,
                 epoch = epoch.0,
-                ?missing,
-                "ALARM: announced, though these delivery servers have not acknowledged the next key; they will hold"
+                ?servers,
+                ?slaves,
+                "ALARM: announced, though these delivery servers (they will hold) and slaves (they will not answer for it) have not \
+                 acknowledged the next key"
             );
         }
         Event::OldCopy { stored, seen } => {

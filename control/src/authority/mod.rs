@@ -15,14 +15,15 @@ use sealcast_domain::Error;
 use sealcast_net::clock;
 use sealcast_objects::api::Node;
 use sealcast_proto::authority::{
-    Authority, ChannelConfig, Config, ConnId, Keys, NotEarly, Output, Status, Stored,
+    Authority, ChannelConfig, Config, ConnId, Keys, NotEarly, Output, SlaveQuorum, Status, Stored,
 };
+use sealcast_proto::feed::Up;
 use sealcast_proto::ids::{ChannelId, ServerId, Time};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::door::Feed;
+use crate::feed::Publisher;
 use crate::store::Store;
 use crate::vault::{NotOurs, Vault};
 
@@ -59,6 +60,8 @@ enum Event {
     Nodes(Vec<Node>),
     Channels(Vec<ChannelConfig>),
     Keys(Box<Keys>),
+    Slaves(SlaveQuorum),
+    Slave(Up),
     Early(ChannelId, oneshot::Sender<Result<(), NotEarly>>),
     Status(oneshot::Sender<Status>),
 }
@@ -89,7 +92,7 @@ pub struct Driver {
     kept: Stored,
     store: Arc<Store>,
     vault: Arc<Vault>,
-    doors: Feed,
+    publisher: Publisher,
     rng: Box<dyn CryptoRng + Send>,
     events: mpsc::Receiver<Event>,
     health: Arc<Health>,
@@ -123,7 +126,7 @@ impl Driver {
         config: Config,
         store: Arc<Store>,
         vault: Arc<Vault>,
-        doors: Feed,
+        publisher: Publisher,
         rng: Box<dyn CryptoRng + Send>,
     ) -> Result<(Self, Handle), LoadError> {
         let kept = rows::load(&store, &vault)?;
@@ -139,7 +142,7 @@ impl Driver {
             kept,
             store,
             vault,
-            doors,
+            publisher,
             rng,
             events,
             health,
@@ -201,6 +204,12 @@ impl Driver {
             Event::Nodes(nodes) => self.admit(&nodes),
             Event::Channels(channels) => self.authority.set_channels(now, channels, rng, out),
             Event::Keys(keys) => self.authority.set_keys(*keys, out),
+            Event::Slaves(slaves) => self.authority.set_slaves(now, slaves, rng, out),
+            Event::Slave(Up::Seen(term)) => self.authority.slave_seen(now, term, out),
+            Event::Slave(Up::Report(report)) => {
+                self.authority.slave_report(now, &report, rng, out);
+            }
+            Event::Slave(Up::Gone(slave)) => self.authority.slave_gone(slave),
             Event::Early(channel, answer) => {
                 let _ = answer.send(self.authority.early(now, channel, rng, out));
             }
@@ -281,7 +290,8 @@ impl Driver {
         match output {
             Output::Store => self.keep().await,
             Output::Event(event) => log::tell(&event, &self.store, &self.health),
-            Output::Door(update) => self.doors.tell(update),
+            Output::Door(update) => self.publisher.tell(update),
+            Output::Leads(term) => self.publisher.lead(term),
             Output::Send(conn, message) => {
                 let Some(link) = self.links.get(&conn) else {
                     return;
@@ -415,6 +425,22 @@ impl Handle {
     /// [`Stopping`].
     pub async fn set_keys(&self, keys: Keys) -> Result<(), Stopping> {
         self.send(Event::Keys(Box::new(keys))).await
+    }
+
+    /// These are the slaves from here on.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_slaves(&self, slaves: SlaveQuorum) -> Result<(), Stopping> {
+        self.send(Event::Slaves(slaves)).await
+    }
+
+    /// What is heard of a slave.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn slave(&self, up: Up) -> Result<(), Stopping> {
+        self.send(Event::Slave(up)).await
     }
 
     /// The epoch in use of a channel ends before its time.

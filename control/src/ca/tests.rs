@@ -44,7 +44,7 @@ impl Bench {
     fn sign(&mut self, ca: &Ca, request: &str) -> CertificateDer<'static> {
         let request = SigningRequest::parse(request).unwrap();
         let role = Role::Device;
-        let pem = ca.sign(&request, role, "dev_1", NOW, LIFE, &mut self.rng);
+        let pem = ca.sign(&request, (role, "dev_1"), &[], NOW, LIFE, &mut self.rng);
         CertificateDer::from_pem_slice(pem.unwrap().as_bytes()).unwrap()
     }
 }
@@ -171,7 +171,7 @@ fn sec_02_peer_of_reads_role_subject_and_key() {
         let key = key();
         let parsed = SigningRequest::parse(&request(CertificateParams::default(), &key)).unwrap();
         let pem = ca
-            .sign(&parsed, role, subject, NOW, LIFE, &mut bench.rng)
+            .sign(&parsed, (role, subject), &[], NOW, LIFE, &mut bench.rng)
             .unwrap();
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         check_client(&ca, &certificate, NOW).unwrap();

@@ -21,6 +21,7 @@ use sealcast_proto::ids::ChannelId;
 use serde::Deserialize;
 
 use super::error::{ApiError, Json, Path, Query};
+use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
 use crate::ca::Peer;
 
@@ -50,7 +51,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// An operator in good standing; every handler here takes one.
-struct Operator(String);
+pub(super) struct Operator(pub(super) String);
 
 impl FromRequestParts<App> for Operator {
     type Rejection = ApiError;
@@ -125,7 +126,7 @@ async fn end_epoch(
 /// How long a new code counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CodeLife {
+pub(super) struct CodeLife {
     #[serde(default)]
     valid_ms: Option<u64>,
 }
@@ -159,7 +160,7 @@ impl App {
 }
 
 impl CodeLife {
-    fn life(&self) -> Duration {
+    pub(super) fn life(&self) -> Duration {
         self.valid_ms
             .map_or(enrolment::CODE_LIFE, Duration::from_millis)
     }
@@ -440,20 +441,26 @@ impl App {
     /// It is stopping.
     pub async fn status(&self) -> Result<Status, Problem> {
         let status = self.authority().status().await.map_err(internal)?;
+        let slaves = self.slave_states().await?;
         Ok(Status {
             lead: match status.lead {
                 authority::Lead::Starting => Lead::Starting,
                 authority::Lead::Leading(term) => Lead::Leading { term: term.number },
                 authority::Lead::Deposed => Lead::Deposed,
             },
-            channels: status.channels.iter().map(epoch_status).collect(),
+            channels: status
+                .channels
+                .iter()
+                .map(|channel| epoch_status(channel, &slaves))
+                .collect(),
+            slaves: slaves.status(),
             store_written: self.store().written_before(),
             now: now(),
         })
     }
 }
 
-fn epoch_status(channel: &ChannelStatus) -> EpochStatus {
+fn epoch_status(channel: &ChannelStatus, slaves: &Slaves) -> EpochStatus {
     let server = |server: &authority::ServerStatus| ServerStatus {
         server: server.server.0,
         linked: server.linked,
@@ -471,5 +478,6 @@ fn epoch_status(channel: &ChannelStatus) -> EpochStatus {
         announced: channel.announced,
         lanes: channel.lanes,
         servers: channel.servers.iter().map(server).collect(),
+        slaves: slaves.holding(channel.channel),
     }
 }

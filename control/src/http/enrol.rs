@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
-use sealcast_domain::{Error, enrolment, keys};
+use sealcast_domain::{Error, Read, enrolment, keys, slaves};
 use sealcast_objects::ServerId;
 use sealcast_objects::api::{EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
 use sealcast_objects::code::sha256;
@@ -34,12 +34,13 @@ async fn enrol(
             let (certificate, admitted) = (certificate.clone(), admitted.clone());
             return Ok((admitted, certificate, None));
         }
+        let hosts = hosts(tx, admitted.role, &admitted.subject)?;
         let certificate = ours
             .ca()
             .sign(
                 &csr,
-                admitted.role,
-                &admitted.subject,
+                (admitted.role, &admitted.subject),
+                &hosts,
                 now,
                 CLIENT_LIFE,
                 &mut rng,
@@ -59,6 +60,10 @@ async fn enrol(
             unlinked.map_err(internal)?;
         }
         app.nodes_changed().await?;
+    }
+    if admitted.role == Role::Slave {
+        // A link of the former key ends by this (SEC-04).
+        app.slaves_changed().await?;
     }
     tracing::info!(
         role = admitted.role.name(),
@@ -103,6 +108,7 @@ async fn renew(
         Role::Device => drop(app.authenticate_device(&peer).await?),
         Role::Node => drop(app.authenticate_node(&peer).await?),
         Role::Admin => drop(app.authenticate_operator(&Some(peer.clone())).await?),
+        Role::Slave => drop(app.authenticate_slave(&peer).await?),
     }
     let csr = SigningRequest::parse(&request.csr)?;
     if csr.public_key() != peer.public_key {
@@ -112,13 +118,14 @@ async fn renew(
         )
         .into());
     }
-    let now = now();
+    let (now, role, subject) = (now(), peer.role, peer.subject.clone());
+    let hosts = app.read(move |store| hosts(store, role, &subject)).await?;
     let certificate = app
         .ca()
         .sign(
             &csr,
-            peer.role,
-            &peer.subject,
+            (peer.role, &peer.subject),
+            &hosts,
             now,
             CLIENT_LIFE,
             &mut app.fork_rng(),
@@ -132,6 +139,14 @@ async fn renew(
     Ok(Json(
         enrolled(&app, peer.role, peer.subject, certificate, now).await?,
     ))
+}
+
+/// What the certificate of a slave holds for: other roles serve nobody.
+fn hosts(store: &mut dyn Read, role: Role, subject: &str) -> sealcast_domain::Result<Vec<String>> {
+    match (role, subject.parse()) {
+        (Role::Slave, Ok(slave)) => Ok(slaves::get(store, slave)?.hosts),
+        _ => Ok(Vec::new()),
+    }
 }
 
 impl App {

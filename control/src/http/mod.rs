@@ -3,9 +3,11 @@
 
 mod accept;
 mod admin;
+mod door;
 mod enrol;
 mod error;
 mod session;
+mod slaves;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -28,10 +30,12 @@ use sealcast_proto::timing::Timing;
 
 pub use accept::{Acceptor, serve};
 pub(crate) use error::{internal, problem};
+pub(crate) use slaves::roster;
 
 use crate::authority::Handle;
 use crate::ca::{Ca, Peer};
-use crate::door::{DoorCounters, Feed, HttpsDoor};
+use crate::door::{DoorCounters, HttpsDoor};
+use crate::feed::{self, Publisher, SlaveHandle};
 use crate::node::{Service, pb};
 use crate::store::Store;
 use crate::vault::{NotOurs, Vault};
@@ -49,13 +53,14 @@ struct Inner {
     vault: Arc<Vault>,
     ca: Ca,
     authority: Handle,
-    doors: Feed,
+    publisher: Publisher,
     https_door: Arc<HttpsDoor>,
     door_counters: DoorCounters,
     door_addrs: Vec<std::net::SocketAddr>,
     /// The ticket keys in force, and when the current one was made.
     tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
+    slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
@@ -72,8 +77,8 @@ pub struct Parts {
     pub ca: Ca,
     /// The authority.
     pub authority: Handle,
-    /// The key doors.
-    pub doors: Feed,
+    /// The way to key doors and slaves.
+    pub publisher: Publisher,
     /// The door behind HTTPS.
     pub https_door: Arc<HttpsDoor>,
     /// Their totals.
@@ -84,6 +89,8 @@ pub struct Parts {
     pub tickets: (Tickets, Timestamp),
     /// How long a ticket key seals.
     pub ticket_period: Duration,
+    /// How many slaves must hold a key before it is announced; `None`: more than half.
+    pub slaves_needed: Option<usize>,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -102,12 +109,13 @@ impl App {
             vault: parts.vault,
             ca: parts.ca,
             authority: parts.authority,
-            doors: parts.doors,
+            publisher: parts.publisher,
             https_door: parts.https_door,
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
+            slaves_needed: parts.slaves_needed,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -121,11 +129,17 @@ impl App {
             .merge(enrol::routes())
             .merge(session::routes())
             .merge(admin::routes())
+            .merge(slaves::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
-            .layer(DefaultBodyLimit::max(BODY_MAX))
             .with_state(self.clone())
+            .merge(door::routes(Arc::clone(&self.0.https_door)))
+            .layer(DefaultBodyLimit::max(BODY_MAX))
             .route_service("/sealcast.node.v1.NodeLink/{method}", link)
+            .route_service(
+                "/sealcast.feed.v1.Feed/{method}",
+                feed::service(self.clone()),
+            )
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -142,8 +156,17 @@ impl App {
         &self.0.authority
     }
 
-    pub(crate) fn https_door(&self) -> &HttpsDoor {
-        &self.0.https_door
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.0.publisher
+    }
+
+    pub(crate) fn slaves_needed(&self) -> Option<usize> {
+        self.0.slaves_needed
+    }
+
+    /// What the authority hears of the store's rows reaches it in the order of their commits.
+    async fn in_order(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.nodes_order.lock().await
     }
 
     pub(crate) fn door_counters(&self) -> &DoorCounters {
@@ -172,7 +195,7 @@ impl App {
     pub(crate) fn set_tickets(&self, tickets: &Tickets, made: Timestamp) {
         let kept = self.0.tickets.write();
         *kept.unwrap_or_else(PoisonError::into_inner) = (tickets.clone(), made);
-        self.0.doors.tell(Update::Tickets(tickets.clone()));
+        self.0.publisher.tell(Update::Tickets(tickets.clone()));
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -181,7 +204,7 @@ impl App {
 
     /// Sessions from before `floor` count no more.
     pub(crate) fn tell_floor(&self, floor: Floor) {
-        self.0.doors.tell(Update::RightsFloor {
+        self.0.publisher.tell(Update::RightsFloor {
             account: floor.account,
             version: floor.version,
         });
@@ -189,7 +212,7 @@ impl App {
 
     /// The authority hears of all nodes as they are.
     pub(crate) async fn nodes_changed(&self) -> Result<(), Problem> {
-        let _in_order = self.0.nodes_order.lock().await;
+        let _in_order = self.in_order().await;
         let nodes = self.store().read(|store| nodes::list(store)).await;
         let nodes = nodes.map_err(problem)?;
         self.authority().set_nodes(nodes).await.map_err(internal)
@@ -197,7 +220,7 @@ impl App {
 
     /// The authority hears of all channels as they are.
     pub(crate) async fn channels_changed(&self) -> Result<(), Problem> {
-        let _in_order = self.0.nodes_order.lock().await;
+        let _in_order = self.in_order().await;
         let channels = self.store().read(|store| channels::list(store)).await;
         let channels = configs(&channels.map_err(problem)?);
         self.authority()
@@ -208,7 +231,7 @@ impl App {
 
     /// The authority hears of its keys as they are.
     pub(crate) async fn keys_changed(&self) -> Result<(), Problem> {
-        let _in_order = self.0.nodes_order.lock().await;
+        let _in_order = self.in_order().await;
         let rows = self.store().read(|store| keys::authority_keys(store)).await;
         let keys = authority_keys(&rows.map_err(problem)?, self.vault()).map_err(internal)?;
         self.authority().set_keys(keys).await.map_err(internal)
@@ -266,6 +289,16 @@ impl App {
             .map_err(problem)?;
         Ok(operator)
     }
+}
+
+/// What a slave serves: the key door behind HTTPS, the clock, and the feed.
+pub(crate) fn slave_router(https_door: Arc<HttpsDoor>, slave: SlaveHandle) -> Router {
+    Router::new()
+        .merge(door::routes(https_door))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .route_service("/sealcast.feed.v1.Feed/{method}", feed::service(slave))
 }
 
 /// Channels as the authority knows them.

@@ -1,30 +1,27 @@
-//! Sessions of devices with the key doors, and the key door's fallback over HTTPS.
+//! Sessions of devices with the key doors.
 
-use axum::body::Bytes;
+use std::net::SocketAddr;
+
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Extension, Router};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use rand_core::Rng as _;
 use sealcast_domain::rights;
 use sealcast_objects::api::{Role, SessionReply, SessionRequest};
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_proto::door::{SessionGrant, SessionKey, Ticket};
 use sealcast_proto::ids::{ChannelId, SessionId};
-use sealcast_proto::limits::{CONTROL_MAX, COOKIES_MAX};
+use sealcast_proto::limits::COOKIES_MAX;
 use sealcast_proto::wire::Wire as _;
 
-use super::accept::Source;
 use super::error::{ApiError, Json};
 use super::{App, now};
 use crate::ca::Peer;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/session", post(session))
-        .route("/v1/door", post(door))
-        .route("/v1/time", get(time))
+    Router::new().route("/v1/session", post(session))
 }
 
 /// INT-01: a session is for what the device may have now, or is refused with the reasons.
@@ -101,7 +98,7 @@ async fn session(
         grant,
         channels: entitled.channels,
         refused: entitled.refused,
-        doors: app.door_addrs().to_vec(),
+        doors: doors(&app, &mut rng),
         authority,
         successor,
         renew_after_ms: ms(renew_after),
@@ -110,29 +107,14 @@ async fn session(
     }))
 }
 
-/// The same bytes as over UDP, for devices behind firewalls. No answer is an empty one.
-async fn door(
-    State(app): State<App>,
-    Extension(Source(source)): Extension<Source>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, ApiError> {
-    let body = body?;
-    if body.len() > CONTROL_MAX {
-        let detail = format!("a key request has at most {CONTROL_MAX} bytes");
-        return Err(Problem::new(Kind::Invalid, detail).into());
-    }
-    let reply = app.https_door().answer(source, &body);
-    if reply.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    Ok((headers, reply).into_response())
-}
-
-/// This server's clock; anybody may ask, to tell which clock is wrong when certificates do not hold.
-async fn time() -> Json<sealcast_objects::time::Timestamp> {
-    Json(now())
+/// Where the device finds key doors: at the slaves and here, in an order of its own, so that the load spreads; whoever does not
+/// answer is followed by the next.
+fn doors(app: &App, rng: &mut StdRng) -> Vec<SocketAddr> {
+    let slaves = app.publisher().slaves().into_iter();
+    let slaves = slaves
+        .filter(|(_, state)| state.leased)
+        .map(|(_, state)| state.doors);
+    let mut servers: Vec<_> = slaves.chain([app.door_addrs().to_vec()]).collect();
+    servers.shuffle(rng);
+    servers.concat()
 }

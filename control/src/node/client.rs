@@ -4,28 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use rand::RngExt as _;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use sealcast_net::mailbox::Receiver;
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::Uri;
 
 use super::{convert, pb};
+use crate::dial::{CONNECT, address, connect};
 
 /// First pause before connecting again; doubled up to [`PAUSE_MAX`]. Delivery servers are few, and keys wait for them.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// A connection that takes longer is given up.
-const CONNECT: Duration = Duration::from_secs(5);
-/// A silent peer is asked whether it is there this often.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// What is under way at the end gets this long.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Messages that may wait for the connection.
@@ -71,10 +64,7 @@ pub async fn run(
     mut events: impl FnMut(NodeEvent),
     failed: impl AsyncFn(&LinkError),
 ) -> Result<(), LinkError> {
-    let uri: Uri = url.parse().map_err(|_| LinkError::Url(url.to_owned()))?;
-    if uri.scheme_str() != Some("https") || uri.host().is_none() {
-        return Err(LinkError::Url(url.to_owned()));
-    }
+    let uri = address(url).ok_or_else(|| LinkError::Url(url.to_owned()))?;
     let mut pause = PAUSE;
     let mut told = false;
     let mut rng = crate::rng();
@@ -117,7 +107,7 @@ async fn link(
     events: &mut impl FnMut(NodeEvent),
     up: impl FnOnce(),
 ) -> Result<Ended, LinkError> {
-    let channel = connect(uri, tls).await?;
+    let channel = connect(uri, tls).await.map_err(LinkError::Connect)?;
     let mut client = pb::node_link_client::NodeLinkClient::new(channel);
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
     let refused = |status: tonic::Status| LinkError::Refused(Box::new(status));
@@ -157,54 +147,4 @@ async fn link(
             }
         }
     }
-}
-
-async fn connect(
-    uri: &Uri,
-    tls: Arc<ClientConfig>,
-) -> Result<tonic::transport::Channel, LinkError> {
-    let connector = tower::service_fn(move |uri: Uri| {
-        let tls = TlsConnector::from(Arc::clone(&tls));
-        async move {
-            let host = uri
-                .host()
-                .unwrap_or_default()
-                .trim_matches(['[', ']'])
-                .to_owned();
-            let port = uri.port_u16().unwrap_or(443);
-            let tcp = TcpStream::connect((host.as_str(), port)).await?;
-            tcp.set_nodelay(true)?;
-            let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
-            tls.connect(name, tcp).await.map(TokioIo::new)
-        }
-    });
-    // The connector speaks TLS itself; to the endpoint it is a plain stream.
-    let plain = format!(
-        "http://{}",
-        uri.authority().map_or("", |authority| authority.as_str())
-    );
-    let endpoint = Endpoint::from_shared(plain)
-        .map_err(|error| LinkError::Connect(error.to_string()))?
-        .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| LinkError::Connect(causes(&error)))
-}
-
-/// An error with all that lies behind it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        at = cause.source();
-    }
-    text
 }

@@ -110,6 +110,7 @@ fn command(role: Role) -> &'static str {
         Role::Admin => "operator",
         Role::Node => "node",
         Role::Device => "device",
+        Role::Slave => "slave",
     }
 }
 

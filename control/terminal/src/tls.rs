@@ -7,6 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -39,6 +40,20 @@ impl Identity {
             .with_client_auth_cert(vec![certificate], key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+}
+
+impl Identity {
+    /// For a role that serves, too: key and certificate, and the CA's certificate, by which peers are admitted.
+    ///
+    /// # Errors
+    /// When key or certificates in the file cannot be.
+    pub fn serving(&self) -> Result<(CertifiedKey, CertificateDer<'static>), Error> {
+        let ca = pem(CertificateDer::from_pem_slice(self.ca.as_bytes()))?;
+        let certificate = pem(CertificateDer::from_pem_slice(self.certificate.as_bytes()))?;
+        let key = pem(PrivateKeyDer::from_pem_slice(self.key.as_bytes()))?;
+        let key = aws_lc_rs::sign::any_supported_type(&key)?;
+        Ok((CertifiedKey::new(vec![certificate, ca.clone()], key), ca))
     }
 }
 

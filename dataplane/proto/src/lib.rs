@@ -13,6 +13,7 @@
 //! | [`tally`] | packets and bytes by epoch and lane, for usage files |
 //! | [`records`] | traces and usage files: fixed-layout records, chained |
 //! | [`sender`], [`receiver`], [`authority`], [`door`] | the parties: who seals, who opens, who owns the keys, who hands them out |
+//! | [`feed`] | how slaves come to know what a key door must know |
 //!
 //! Hostile bytes end in a [`discard::Discard`] that is counted, never in a panic or an allocation of their size.
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@
 pub mod authority;
 pub mod discard;
 pub mod door;
+pub mod feed;
 pub mod ids;
 pub mod limits;
 mod notice;

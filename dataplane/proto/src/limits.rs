@@ -50,6 +50,20 @@ pub const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(250);
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a node pings its parent to learn the clock offset.
 pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a slave asks its parent for a lease.
+pub const FEED_PING: Duration = Duration::from_millis(500);
+/// A lease: how long a slave may take it that it knows of every revocation.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// A slave that is linked to a parent without a lease this long looks for another parent.
+pub const PARENT_PATIENCE: Duration = Duration::from_secs(5);
+/// Slaves between a slave and the master, at most; more are a circle.
+pub const FEED_DEPTH_MAX: u8 = 8;
+/// Changes that a parent remembers, for slaves that link up again; who is farther behind gets a snapshot.
+pub const FEED_LOG: usize = 4096;
+/// Changes in one part of a snapshot.
+pub const FEED_PART: usize = 512;
+/// A slave without contact keeps ticket keys this long at most.
+pub const TICKETS_WITHOUT_CONTACT: Duration = Duration::from_secs(24 * 3600);
 /// How long a starting master collects reports.
 pub const START_WAIT: Duration = Duration::from_secs(2);
 /// Times a key's life that a sender may go on past its end, unless the channel says otherwise.
@@ -124,4 +138,8 @@ const _: () = {
     assert!(SKEW_DEFAULT.as_millis() <= SKEW_MAX.as_millis());
     assert!(REPLAY_WINDOW.is_power_of_two());
     assert!(COOKIE_MAX < CONTROL_MAX);
+    assert!(
+        3 * FEED_PING.as_millis() < LEASE.as_millis()
+            && LEASE.as_millis() < PARENT_PATIENCE.as_millis()
+    );
 };

@@ -70,6 +70,7 @@ impl Server {
                 end: Time(u64::MAX / 2),
             }),
             next: None,
+            prepared: None,
             others: Vec::new(),
             expected: vec![Epoch(4)],
         };

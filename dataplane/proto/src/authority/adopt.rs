@@ -24,15 +24,17 @@ struct Evidence {
 
 impl Channel {
     /// The channel as the reports show it. Numbers go on above everything stored or reported; nothing that this function
-    /// brings back has lanes to hand out, because its root is of a former term.
+    /// brings back has lanes to hand out, because its root is of a former term. `slaves`: the highest epoch that one of them holds.
     pub(super) fn adopt(
         config: &ChannelConfig,
         stored: StoredChannel,
         reports: &[&Collected],
+        slaves: Option<Epoch>,
         ctx: &mut Ctx<'_>,
     ) -> Self {
         let evidence = Evidence::new(config, &stored, reports, ctx);
-        let seen = evidence.highest();
+        let slaves = slaves.filter(|held| is_near(*held, stored.highest));
+        let seen = slaves.max(Some(evidence.highest())).unwrap_or(Epoch(0));
         if seen > stored.highest {
             ctx.event(AuthorityEvent::OldChannel {
                 channel: config.channel,

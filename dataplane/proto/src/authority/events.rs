@@ -1,6 +1,6 @@
 //! What the authority tells people. Alarms that a condition would raise again and again come once per epoch.
 
-use crate::ids::{ChannelId, Epoch, ServerId, Term};
+use crate::ids::{ChannelId, Epoch, ServerId, SlaveId, Term};
 use crate::wire::link::Early;
 
 /// Something worth a line in the log.
@@ -74,6 +74,8 @@ pub enum AuthorityEvent {
         epoch: Epoch,
         /// Delivery servers that did not acknowledge in time.
         missing: Vec<ServerId>,
+        /// Slaves without it, if they were too many.
+        slaves: Vec<SlaveId>,
     },
     /// The announced epoch is the current one.
     Switched {

@@ -7,7 +7,7 @@ use super::channel::{Announcement, Channel, EpochKey, Server};
 use super::events::{AuthorityEvent, Cause};
 use super::offer::Slot;
 use super::{ConnId, Ctx, random_root};
-use crate::ids::{Epoch, Remaining, RunId, ServerId, Term, Time};
+use crate::ids::{Epoch, Remaining, RunId, ServerId, SlaveId, Term, Time};
 use crate::limits::NOTICE_INTERVAL;
 use crate::wire::control::{Notice, sign};
 use crate::wire::link::{FromAuthority, Held, Mode, NoticeRelay};
@@ -99,8 +99,8 @@ impl Channel {
         self.prepare(ctx);
     }
 
-    /// Announces when every server heard of lately acknowledged, or the deadline passed and at least one did; never before the
-    /// first preset.
+    /// Announces when every server heard of lately acknowledged and enough slaves hold it, or the deadline passed and at least one
+    /// server did; never before the first preset.
     fn try_announce(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let (Some(current), Some(next)) = (&self.current, &self.next) else {
             return false;
@@ -110,6 +110,7 @@ impl Channel {
             return false;
         }
         let late = ctx.now >= current.end.before(timing.deadline());
+        let slaves = ctx.slaves.missing(self.config.channel, next.epoch);
         let missing = match self.config.mode {
             // Whoever deposited it holds it.
             Mode::DeliveryServer => Vec::new(),
@@ -128,10 +129,10 @@ impl Channel {
             }
             return false;
         }
-        if !missing.is_empty() && !late {
+        if (!missing.is_empty() || !slaves.is_empty()) && !late {
             return false;
         }
-        self.announce(ctx, missing);
+        self.announce(ctx, missing, slaves);
         true
     }
 
@@ -172,7 +173,7 @@ impl Channel {
     }
 
     /// Commits the change: durable, then announced until the boundary (MD-26).
-    fn announce(&mut self, ctx: &mut Ctx<'_>, missing: Vec<ServerId>) {
+    fn announce(&mut self, ctx: &mut Ctx<'_>, missing: Vec<ServerId>, slaves: Vec<SlaveId>) {
         let Some(epoch) = self.next.as_ref().map(|next| next.epoch) else {
             return;
         };
@@ -184,6 +185,7 @@ impl Channel {
             channel: self.config.channel,
             epoch,
             missing,
+            slaves,
         });
     }
 

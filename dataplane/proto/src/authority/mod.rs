@@ -11,6 +11,7 @@
 //! | `channel`, `lockstep` | what a channel is; prepare, acknowledge, announce, switch |
 //! | `grants`, `offer` | lanes and stripe groups; cipher halves |
 //! | `serve` | what devices may have, for the key doors |
+//! | `slaves` | which slaves must hold a key before it is announced |
 //! | `settings` | channels that come, change and go; the authority's own keys |
 //! | `stored` | what must be durable |
 //! | `events`, `status` | what people are told |
@@ -29,6 +30,7 @@ mod offer;
 mod report;
 mod serve;
 mod settings;
+mod slaves;
 mod start;
 mod status;
 mod stored;
@@ -43,19 +45,18 @@ use sealcast_crypto::EpochRoot;
 use zeroize::Zeroizing;
 
 use crate::door::Update;
+pub use crate::ids::ConnId;
 use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::timing::Timing;
 use crate::wire::link::{Early, FromAuthority, Hello, Mode, ToAuthority};
 use channel::Channel;
 pub use events::{AuthorityEvent, Cause, Fault};
 pub use settings::Keys;
+pub use slaves::SlaveQuorum;
+use slaves::Slaves;
 use start::Collection;
 pub use status::{ChannelStatus, Lead, ServerStatus, Status};
 pub use stored::{Depositor, Stored, StoredChannel, StoredEpoch};
-
-/// A link to a node, numbered by the driver. No number is used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ConnId(pub u64);
 
 /// Settings of one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +80,8 @@ pub struct Config {
     pub start_wait: Duration,
     /// Delivery servers that are known to exist, besides those that are stored.
     pub known_servers: Vec<ServerId>,
+    /// Its slave key servers.
+    pub slaves: SlaveQuorum,
 }
 
 /// What the driver has to do, in this order.
@@ -88,8 +91,10 @@ pub enum Output {
     Store,
     /// Send this over that link; the driver stamps it with the time of the call that it comes from.
     Send(ConnId, FromAuthority),
-    /// Tell every key door.
+    /// Tell every key door and every slave.
     Door(Update),
+    /// It leads under this term from here on, or leads no more: tell every key door and every slave.
+    Leads(Option<Term>),
     /// Tell people.
     Event(AuthorityEvent),
 }
@@ -122,6 +127,7 @@ pub struct Authority {
     channels: BTreeMap<ChannelId, Channel>,
     /// People know that a deposed master waits.
     waiting_told: bool,
+    slaves: Slaves,
 }
 
 #[derive(Debug)]
@@ -135,6 +141,7 @@ struct Ctx<'a> {
     now: Time,
     term: Term,
     keys: &'a Keys,
+    slaves: &'a Slaves,
     rng: &'a mut dyn CryptoRng,
     out: &'a mut Vec<Output>,
     /// [`Output::Store`] is among the outputs of this call.
@@ -165,6 +172,7 @@ impl Authority {
         let collection = Collection::new(now.after(config.start_wait), false, stored.term.number);
         let phase = Phase::Collecting(collection);
         Self {
+            slaves: Slaves::new(config.slaves.clone()),
             config,
             stored,
             phase,
@@ -231,6 +239,7 @@ impl Authority {
                     now,
                     term,
                     keys: &self.config.keys,
+                    slaves: &self.slaves,
                     rng,
                     out,
                     stored: false,
@@ -289,6 +298,7 @@ impl Authority {
             now,
             term,
             keys: &self.config.keys,
+            slaves: &self.slaves,
             rng,
             out,
             stored: false,

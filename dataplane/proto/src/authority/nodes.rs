@@ -108,6 +108,7 @@ impl Authority {
             now,
             term,
             keys: &self.config.keys,
+            slaves: &self.slaves,
             rng,
             out,
             stored: false,

@@ -1,4 +1,5 @@
-//! What devices may have of a channel, for the key doors (MD-05, MD-21, MD-25). Nothing that is only prepared is among it.
+//! What devices may have of a channel, for the key doors (MD-05, MD-21, MD-25), and what slaves must hold besides: the epoch that
+//! is only prepared.
 
 use super::Keys;
 use super::channel::{Channel, EpochKey};
@@ -16,7 +17,11 @@ impl Channel {
             return None;
         }
         self.served = Some(fingerprint);
-        let announced = self.next.iter().filter(|_| self.announcement.is_some());
+        let next = self.next.as_ref().and_then(served);
+        let (next, prepared) = match self.announcement {
+            Some(_) => (next, None),
+            None => (None, next),
+        };
         let known = [&self.current, &self.next];
         Some(Served {
             channel: self.config.channel,
@@ -24,7 +29,8 @@ impl Channel {
             authority: keys.authority,
             successor: keys.successor,
             in_use: self.current.as_ref().and_then(served),
-            next: announced.into_iter().find_map(served),
+            next,
+            prepared,
             others: self
                 .others
                 .iter()

@@ -103,6 +103,7 @@ impl Authority {
             now,
             term,
             keys: &self.config.keys,
+            slaves: &self.slaves,
             rng,
             out,
             stored: false,
@@ -112,7 +113,7 @@ impl Authority {
                 Some(channel) => channel.reconfigure(&mut ctx, config),
                 None => {
                     let stored = self.stored.channels.get(&id).cloned().unwrap_or_default();
-                    let mut channel = Channel::adopt(&config, stored, &[], &mut ctx);
+                    let mut channel = Channel::adopt(&config, stored, &[], None, &mut ctx);
                     channel.advance(&mut ctx);
                     ctx.store();
                     self.channels.insert(id, channel);

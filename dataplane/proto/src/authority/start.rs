@@ -6,7 +6,8 @@ use super::channel::{Channel, Link};
 use super::events::AuthorityEvent;
 use super::{Authority, ConnId, Ctx, Output, Phase, random_id};
 use crate::door::Update;
-use crate::ids::{ChannelId, ServerId, Term, Time};
+use crate::ids::{ChannelId, Epoch, ServerId, Term, Time};
+use crate::wire::feed::SlaveReport;
 use crate::wire::link::{Deposit, Hello, Report, ToAuthority};
 use rand_core::CryptoRng;
 
@@ -34,6 +35,8 @@ pub(super) struct Collection {
     number: u64,
     reports: BTreeMap<(ChannelId, ServerId), Collected>,
     deposits: Vec<(ConnId, Deposit)>,
+    /// The highest epoch of each channel that a slave holds.
+    slaves: BTreeMap<ChannelId, Epoch>,
 }
 
 impl Collection {
@@ -44,6 +47,7 @@ impl Collection {
             number,
             reports: BTreeMap::new(),
             deposits: Vec::new(),
+            slaves: BTreeMap::new(),
         }
     }
 
@@ -58,6 +62,13 @@ impl Collection {
         self.saw(terms_of(&collected.report));
         self.reports
             .insert((collected.report.channel, id), collected);
+    }
+
+    pub(super) fn slave(&mut self, report: &SlaveReport) {
+        for (channel, epoch) in &report.held {
+            let known = self.slaves.entry(*channel).or_insert(Epoch(0));
+            *known = (*known).max(epoch.unwrap_or(Epoch(0)));
+        }
     }
 
     pub(super) fn deposit(&mut self, conn: ConnId, deposit: Deposit) {
@@ -140,11 +151,13 @@ impl Authority {
         out: &mut Vec<Output>,
     ) {
         self.waiting_told = false;
+        self.slaves.forget();
         let former = std::mem::replace(&mut self.stored.term, term);
         let mut ctx = Ctx {
             now,
             term,
             keys: &self.config.keys,
+            slaves: &self.slaves,
             rng,
             out,
             stored: false,
@@ -169,8 +182,9 @@ impl Authority {
                 .map(|(_, collected)| collected)
                 .collect();
             let stored = self.stored.channels.get(&id).cloned().unwrap_or_default();
-            self.channels
-                .insert(id, Channel::adopt(config, stored, &reports, &mut ctx));
+            let held = collection.slaves.get(&id).copied();
+            let channel = Channel::adopt(config, stored, &reports, held, &mut ctx);
+            self.channels.insert(id, channel);
         }
         for ((channel, server), Collected { link, at, report }) in collection.reports {
             if let Some(channel) = self.channels.get_mut(&channel) {
@@ -182,7 +196,7 @@ impl Authority {
         }
         // What the channels are comes first.
         self.settle(out);
-        out.push(Output::Door(Update::Leads(true)));
+        out.push(Output::Leads(Some(term)));
         for (conn, deposit) in collection.deposits {
             self.handle(now, conn, ToAuthority::Deposit(deposit), rng, out);
         }
@@ -204,7 +218,7 @@ impl Authority {
     /// Stops leading: the lanes handed out are forgotten with the channels, and what follows is like a start.
     pub(super) fn depose(&mut self, now: Time, (own, seen): (Term, Term), out: &mut Vec<Output>) {
         out.push(Output::Event(AuthorityEvent::Deposed { own, seen }));
-        out.push(Output::Door(Update::Leads(false)));
+        out.push(Output::Leads(None));
         for id in std::mem::take(&mut self.channels).into_keys() {
             out.push(Output::Door(Update::ChannelGone(id)));
         }

@@ -5,6 +5,7 @@ mod mode_a;
 mod random;
 mod restart;
 mod settings;
+mod slaves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,6 +159,7 @@ pub(super) fn config(mode: Mode, known: &[u32]) -> Config {
         channels: vec![channel_config(CHANNEL, mode)],
         start_wait: ms(2000),
         known_servers: known.iter().copied().map(ServerId).collect(),
+        slaves: SlaveQuorum::default(),
     }
 }
 
@@ -307,32 +309,31 @@ impl World {
         conns.into_iter().for_each(|conn| self.report(conn));
     }
 
-    pub(super) fn say(&mut self, conn: ConnId, message: ToAuthority) {
+    /// Does something to the authority, and carries out what comes of it.
+    pub(super) fn act(
+        &mut self,
+        act: impl FnOnce(&mut Authority, Time, &mut ChaCha8Rng, &mut Vec<Output>),
+    ) {
         let mut out = Vec::new();
-        self.authority
-            .handle(self.now, conn, message, &mut self.rng, &mut out);
+        act(&mut self.authority, self.now, &mut self.rng, &mut out);
         self.carry_out(out);
+    }
+
+    pub(super) fn say(&mut self, conn: ConnId, message: ToAuthority) {
+        self.act(|authority, now, rng, out| authority.handle(now, conn, message, rng, out));
     }
 
     pub(super) fn set_channels(&mut self, channels: Vec<ChannelConfig>) {
-        let mut out = Vec::new();
-        self.authority
-            .set_channels(self.now, channels, &mut self.rng, &mut out);
-        self.carry_out(out);
+        self.act(|authority, now, rng, out| authority.set_channels(now, channels, rng, out));
     }
 
     pub(super) fn set_keys(&mut self, keys: Keys) {
-        let mut out = Vec::new();
-        self.authority.set_keys(keys, &mut out);
-        self.carry_out(out);
+        self.act(|authority, _, _, out| authority.set_keys(keys, out));
     }
 
     pub(super) fn early(&mut self) -> Result<(), NotEarly> {
-        let mut out = Vec::new();
-        let early = self
-            .authority
-            .early(self.now, CHANNEL, &mut self.rng, &mut out);
-        self.carry_out(out);
+        let mut early = Ok(());
+        self.act(|authority, now, rng, out| early = authority.early(now, CHANNEL, rng, out));
         early
     }
 
@@ -376,6 +377,12 @@ impl World {
                 Output::Store => self.disk = self.authority.stored().clone(),
                 Output::Event(event) => self.events.push(event),
                 Output::Door(update) => self.update_doors(update),
+                Output::Leads(term) => {
+                    let known: Vec<_> = self.served.keys().collect();
+                    let led: Vec<_> = self.authority.channels.keys().collect();
+                    assert!(term.is_none() || known == led, "what is served, first");
+                    self.leads = term.is_some();
+                }
                 Output::Send(conn, message) => {
                     self.check_durable(conn, &message);
                     self.deliver(conn, message);
@@ -393,34 +400,31 @@ impl World {
 
     fn update_doors(&mut self, update: Update) {
         match update {
-            Update::Leads(leads) => {
-                let known: Vec<_> = self.served.keys().collect();
-                let led: Vec<_> = self.authority.channels.keys().collect();
-                assert!(!leads || known == led, "what is served, first");
-                self.leads = leads;
-            }
             Update::Channel(served) => {
                 let keys = [&served.in_use, &served.next].into_iter().flatten();
                 keys.chain(&served.others)
-                    .for_each(|key| self.check_served(served.channel, key));
+                    .for_each(|key| self.check_served(served.channel, key, true));
+                served
+                    .prepared
+                    .iter()
+                    .for_each(|key| self.check_served(served.channel, key, false));
                 self.served.insert(served.channel, *served);
             }
             Update::ChannelGone(channel) => {
                 self.served.remove(&channel);
             }
-            Update::Tickets(_) | Update::RightsFloor { .. } => {
-                unreachable!("no business of an authority")
-            }
+            other => unreachable!("no business of an authority: {other:?}"),
         }
     }
 
     /// What devices may have is durable, and stored as opened: a restarted master knows that they may have it.
-    fn check_served(&self, channel: ChannelId, key: &ServedKey) {
+    fn check_served(&self, channel: ChannelId, key: &ServedKey, opened: bool) {
         let disk = self.disk.channels.get(&channel);
         let durable = disk.is_some_and(|disk| {
-            disk.epochs
-                .iter()
-                .any(|stored| stored.epoch == key.epoch && stored.root == key.root && stored.opened)
+            disk.epochs.iter().any(|stored| {
+                let same = stored.epoch == key.epoch && stored.root == key.root;
+                same && stored.opened == opened
+            })
         });
         assert!(durable, "{:?} is served before it is durable", key.epoch);
     }

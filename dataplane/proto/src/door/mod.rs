@@ -7,6 +7,7 @@
 //! | room | what |
 //! |---|---|
 //! | `ticket` | what a cookie holds, and the keys that seal it |
+//! | `known` | what a door must know |
 //! | `served` | what the devices of a channel may have (MD-05, MD-21, MD-25, MD-37) |
 //! | `guard` | bounds in fixed memory: replays, requests per session, hints per source |
 //! | `session` | the device's half |
@@ -14,13 +15,13 @@
 //! An answer is never longer than what asked for it, and nothing is asked of memory by what is not authenticated.
 
 mod guard;
+mod known;
 mod served;
 mod session;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -34,7 +35,9 @@ use crate::wire::door::{
     AnswerWriter, DoorMessage as _, Granted, KeyRequestView, NONCE_LEN, Reason, Refusal, Refused,
     Wanted,
 };
+use crate::wire::feed::SlaveKey;
 use guard::Guard;
+pub use known::Known;
 pub use served::{Served, ServedKey};
 pub use session::{Answer, Session, SessionGrant};
 pub use ticket::{SessionKey, Ticket, TicketKey, Tickets};
@@ -42,7 +45,7 @@ pub use ticket::{SessionKey, Ticket, TicketKey, Tickets};
 /// Something that changes what a door answers.
 #[derive(Clone, Debug)]
 pub enum Update {
-    /// The master leads, or does not: then every request is refused as busy.
+    /// The master leads, or a slave may answer; or not: then every request is refused as busy.
     Leads(bool),
     /// What the devices of a channel may have from here on.
     Channel(Box<Served>),
@@ -57,6 +60,8 @@ pub enum Update {
         /// The lowest version that counts.
         version: u64,
     },
+    /// The slaves that may be fed.
+    Roster(Vec<SlaveKey>),
 }
 
 /// What became of a datagram; indexes a counter.
@@ -162,10 +167,7 @@ impl Outcomes {
 #[derive(Debug)]
 pub struct Door {
     leads: bool,
-    tickets: Option<Tickets>,
-    channels: BTreeMap<ChannelId, Served>,
-    /// With the ticket period in which each was set: two periods later no cookie is below it.
-    floors: BTreeMap<AccountId, (u64, u32)>,
+    known: Known,
     guard: Guard,
     outcomes: Outcomes,
     space: Space,
@@ -250,9 +252,7 @@ impl Door {
     pub fn new(rng: &mut dyn CryptoRng) -> Self {
         Self {
             leads: false,
-            tickets: None,
-            channels: BTreeMap::new(),
-            floors: BTreeMap::new(),
+            known: Known::default(),
             guard: Guard::new(rng),
             outcomes: Outcomes::default(),
             space: Space::default(),
@@ -263,26 +263,7 @@ impl Door {
     pub fn update(&mut self, update: Update) {
         match update {
             Update::Leads(leads) => self.leads = leads,
-            Update::Channel(served) => {
-                self.channels.insert(served.channel, *served);
-            }
-            Update::ChannelGone(channel) => {
-                self.channels.remove(&channel);
-            }
-            Update::Tickets(tickets) => {
-                let (oldest, current) = (tickets.oldest(), tickets.period());
-                self.floors.retain(|_, (_, period)| {
-                    // One that came before any ticket key counts from now.
-                    *period = (*period).min(current);
-                    *period >= oldest
-                });
-                self.tickets = Some(tickets);
-            }
-            Update::RightsFloor { account, version } => {
-                let period = self.tickets.as_ref().map_or(u32::MAX, Tickets::period);
-                let floor = self.floors.entry(account).or_insert((version, period));
-                *floor = (floor.0.max(version), period);
-            }
+            news => self.known.update(news),
         }
     }
 
@@ -323,7 +304,8 @@ impl Door {
             return Outcome::Malformed;
         };
         // Lent for the time of the answer.
-        let (tickets, mut space) = (self.tickets.take(), std::mem::take(&mut self.space));
+        let tickets = self.known.lend_tickets();
+        let mut space = std::mem::take(&mut self.space);
         let asked = match &tickets {
             Some(tickets) => Asked::open(tickets, &request, datagram.len(), &mut space),
             None => Err(Outcome::CookieUnknown),
@@ -333,7 +315,8 @@ impl Door {
             Err(Outcome::CookieUnknown) => self.hint(now, source, request.nonce, reply),
             Err(outcome) => outcome,
         };
-        (self.tickets, self.space) = (tickets, space);
+        self.known.give_back(tickets);
+        self.space = space;
         outcome
     }
 
@@ -412,14 +395,13 @@ impl Door {
         if !self.leads {
             return Err((Reason::Busy, Remaining::from(NOTICE_INTERVAL)).into());
         }
-        let floor = self.floors.get(&ticket.account);
-        if floor.is_some_and(|&(version, _)| ticket.rights_version < version) {
+        if self.known.is_below_floor(ticket) {
             return Err((Reason::RightsChanged, Remaining::from(REPORT_INTERVAL)).into());
         }
         if !ticket.channels.contains(&wanted.channel) {
             return Err((Reason::NotEntitled, Remaining::from(10 * REPORT_INTERVAL)).into());
         }
-        let served = self.channels.get(&wanted.channel);
+        let served = self.known.channel(wanted.channel);
         let unknown = (Reason::ChannelUnknown, Remaining::from(REPORT_INTERVAL));
         Ok(served.ok_or(unknown)?.grant(now, wanted, rng)?)
     }

@@ -40,6 +40,8 @@ pub struct Served {
     pub in_use: Option<ServedKey>,
     /// The epoch after it; never before it is announced.
     pub next: Option<ServedKey>,
+    /// The epoch after it before it is announced: never given, but held by slaves, so that the announcement finds them ready.
+    pub prepared: Option<ServedKey>,
     /// Epochs that somebody may still send under.
     pub others: Vec<ServedKey>,
     /// Epochs that are known, but cannot be given (yet).
@@ -47,7 +49,8 @@ pub struct Served {
 }
 
 impl Served {
-    fn all(&self) -> impl Iterator<Item = &ServedKey> {
+    /// Every root that may be given.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ServedKey> {
         self.others.iter().chain(&self.in_use).chain(&self.next)
     }
 

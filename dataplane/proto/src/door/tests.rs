@@ -59,6 +59,7 @@ fn served(now: Time) -> Served {
         successor: Some(SigningKey::from_seed(&[2; 32]).verifying_key()),
         in_use: Some(served_key(4, now.after(ms(8_000)))),
         next: Some(served_key(5, now.after(ms(68_000)))),
+        prepared: None,
         others: vec![served_key(3, now)],
         expected: vec![Epoch(4), Epoch(5)],
     }

@@ -144,6 +144,18 @@ impl Tickets {
         self.current.period
     }
 
+    /// The key that seals.
+    #[must_use]
+    pub fn current(&self) -> &TicketKey {
+        &self.current
+    }
+
+    /// The key of the period before.
+    #[must_use]
+    pub fn previous(&self) -> Option<&TicketKey> {
+        self.previous.as_ref()
+    }
+
     pub(super) fn oldest(&self) -> u32 {
         self.previous
             .as_ref()

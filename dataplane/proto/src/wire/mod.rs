@@ -3,6 +3,7 @@
 pub(crate) mod codec;
 pub mod control;
 pub mod door;
+pub mod feed;
 pub mod header;
 pub mod link;
 

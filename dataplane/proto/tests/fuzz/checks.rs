@@ -14,7 +14,9 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, SealKey, SigningKey, Span};
-use sealcast_proto::authority::{Authority, ChannelConfig, Config, ConnId, Keys, Output, Stored};
+use sealcast_proto::authority::{
+    Authority, ChannelConfig, Config, ConnId, Keys, Output, SlaveQuorum, Stored,
+};
 use sealcast_proto::door::{Served, ServedKey, SessionGrant, Update};
 use sealcast_proto::ids::{
     ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId, Term, Time,
@@ -361,6 +363,7 @@ impl Master {
             channels: vec![channel],
             start_wait: START_WAIT,
             known_servers: Vec::new(),
+            slaves: SlaveQuorum::default(),
         };
         Self {
             authority: Authority::start(config, Stored::default(), Time(0)),
@@ -381,7 +384,7 @@ impl Master {
                 Output::Store => self.stored = self.authority.stored().clone(),
                 Output::Send(_, message) => self.sent(&message),
                 Output::Door(Update::Channel(served)) => self.serves(&served),
-                Output::Door(_) => {}
+                Output::Door(_) | Output::Leads(_) => {}
                 Output::Event(_) => {}
             }
         }

@@ -159,6 +159,8 @@ impl Doors {
             successor: (next.is_multiple_of(2)).then(|| key_of(next)),
             in_use: (current > 0).then(|| key(current)),
             next: (next > current).then(|| key(next)),
+            // Never to be given, whatever is asked.
+            prepared: Some(key(next.wrapping_add(1))),
             others: (1..current % 4).map(key).collect(),
             expected: vec![Epoch(next.into())],
         };

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_crypto::{SigningKey, Span};
 use sealcast_proto::authority::{self, Authority, ConnId, Stored};
-use sealcast_proto::door::{Door, Session};
+use sealcast_proto::door::{Door, Session, Update};
 use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
@@ -217,6 +217,7 @@ impl World {
             }],
             start_wait: Duration::from_secs(2),
             known_servers: (1..).map(ServerId).take(self.scenario.senders).collect(),
+            slaves: authority::SlaveQuorum::default(),
         };
         let authority = Authority::start(config, stored, self.authority_time());
         self.authority = Some(authority);
@@ -328,6 +329,7 @@ impl World {
                 }
                 authority::Output::Event(_) => {}
                 authority::Output::Door(update) => self.tell_door(update),
+                authority::Output::Leads(term) => self.tell_door(Update::Leads(term.is_some())),
                 authority::Output::Send(conn, message) => {
                     let frame = Frame {
                         sent: self.authority_time(),

@@ -137,7 +137,8 @@ fn int_17_a_change_is_announced_when_everybody_acknowledged() {
     assert!(world.said(AuthorityEvent::Announced {
         channel: CHANNEL,
         epoch: Epoch(2),
-        missing: vec![]
+        missing: vec![],
+        slaves: Vec::new(),
     }));
     assert!(world.disk.channels[&CHANNEL].announced.is_some());
     world.pass(ms(20_000));
@@ -195,7 +196,8 @@ fn int_17_the_deadline_passes_with_an_alarm_that_names_who_is_missing() {
     assert!(world.said(AuthorityEvent::Announced {
         channel: CHANNEL,
         epoch: Epoch(2),
-        missing: vec![ServerId(2)]
+        missing: vec![ServerId(2)],
+        slaves: Vec::new(),
     }));
     assert_eq!(world.channel().remaining.duration(), ms(15_000));
 }

@@ -70,6 +70,7 @@ fn md_11_12_the_next_deposit_is_announced_and_switched_to() {
         channel: CHANNEL,
         epoch,
         missing: vec![],
+        slaves: Vec::new(),
     };
     assert!(world.said(announced), "whoever deposited it holds it");
     assert_eq!(world.ask(None).unwrap().next.unwrap().root, root(51));

@@ -162,9 +162,9 @@ fn sec_11_floors_are_forgotten_two_periods_later_and_not_before() {
     let mut old = bench.session_of(&Bench::ticket(1, 4, 1, vec![CHANNEL]), 4);
     let refused = bench.refused(&mut old, &wanted(1, None));
     assert_eq!(refused.reason, Reason::RightsChanged);
-    assert_eq!(bench.door.floors.len(), 1);
+    assert_eq!(bench.door.known.floors(), 1);
     bench.door.update(Update::Tickets(tickets(3)));
-    assert_eq!(bench.door.floors.len(), 0);
+    assert_eq!(bench.door.known.floors(), 0);
     assert_eq!(
         bench.ask(&mut old, &wanted(2, None)),
         Answer::CookieUnknown,
@@ -175,14 +175,14 @@ fn sec_11_floors_are_forgotten_two_periods_later_and_not_before() {
     bench.door.update(Update::Tickets(tickets(4)));
     bench.door.update(floor(6));
     bench.door.update(Update::Tickets(tickets(5)));
-    assert_eq!(bench.door.floors.len(), 1);
+    assert_eq!(bench.door.known.floors(), 1);
     bench.door.update(Update::Tickets(tickets(6)));
-    assert_eq!(bench.door.floors.len(), 0);
+    assert_eq!(bench.door.known.floors(), 0);
     // A door that starts may hear of a floor before it hears of any ticket key.
     let mut bench = Bench::starting();
     bench.door.update(floor(5));
     for (period, known) in [(1, 1), (2, 1), (3, 0)] {
         bench.door.update(Update::Tickets(tickets(period)));
-        assert_eq!(bench.door.floors.len(), known);
+        assert_eq!(bench.door.known.floors(), known);
     }
 }

@@ -1,0 +1,181 @@
+//! Slaves: administration, where they stand, and the master as their parent.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, patch};
+use sealcast_domain::slaves;
+use sealcast_objects::api::{NewCode, NewSlave, Role, SetStanding, Slave, SlaveHeld, SlaveStatus};
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_proto::authority::SlaveQuorum;
+use sealcast_proto::door::Update;
+use sealcast_proto::feed::SlaveState;
+use sealcast_proto::ids::{ChannelId, ConnId, SlaveId};
+use sealcast_proto::wire::feed::{FromParent, SlaveKey, ToParent};
+use sealcast_proto::wire::link::Frame;
+use tokio::sync::mpsc;
+
+use super::admin::{CodeLife, Operator};
+use super::error::{ApiError, Json, Path, Query};
+use super::{App, internal, problem};
+use crate::ca::Peer;
+use crate::feed::Parent;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/slaves", get(list).post(put))
+        .route("/v1/slaves/{slave}", patch(set))
+}
+
+async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Slave>>, ApiError> {
+    Ok(Json(app.read(|store| slaves::list(store)).await?))
+}
+
+async fn put(
+    Operator(by): Operator,
+    State(app): State<App>,
+    Query(life): Query<CodeLife>,
+    Json(new): Json<NewSlave>,
+) -> Result<(StatusCode, Json<NewCode>), ApiError> {
+    let slave = new.slave;
+    app.write(move |tx| slaves::put(tx, &new)).await?;
+    let subject = slave.to_string();
+    let code = app.new_code(Role::Slave, &subject, life.life()).await?;
+    tracing::info!(by, slave, "slave added or changed; it may enrol");
+    Ok((StatusCode::CREATED, Json(code)))
+}
+
+async fn set(
+    Operator(by): Operator,
+    State(app): State<App>,
+    Path(slave): Path<u32>,
+    Json(SetStanding { standing }): Json<SetStanding>,
+) -> Result<Json<Slave>, ApiError> {
+    let known = app
+        .write(move |tx| {
+            slaves::set_standing(tx, slave, standing)?;
+            slaves::get(tx, slave)
+        })
+        .await?;
+    app.slaves_changed().await?;
+    tracing::info!(by, slave, standing = standing.name(), "slave");
+    Ok(Json(known))
+}
+
+/// Where the slaves stand.
+pub(super) struct Slaves(Vec<(u32, Option<SlaveState>)>);
+
+impl Slaves {
+    pub(super) fn status(&self) -> Vec<SlaveStatus> {
+        let status = |(slave, state): &(u32, Option<SlaveState>)| SlaveStatus {
+            slave: *slave,
+            linked: state.is_some(),
+            parent: state
+                .as_ref()
+                .and_then(|state| state.parent)
+                .map(|parent| parent.0),
+            leased: state.as_ref().is_some_and(|state| state.leased),
+            doors: state
+                .as_ref()
+                .map_or_else(Vec::new, |state| state.doors.clone()),
+        };
+        self.0.iter().map(status).collect()
+    }
+
+    pub(super) fn holding(&self, channel: ChannelId) -> Vec<SlaveHeld> {
+        let held = |(slave, state): &(u32, Option<SlaveState>)| SlaveHeld {
+            slave: *slave,
+            epoch: state
+                .as_ref()
+                .and_then(|state| state.held.get(&channel))
+                .map(|epoch| epoch.0),
+        };
+        self.0.iter().map(held).collect()
+    }
+}
+
+impl App {
+    pub(super) async fn slave_states(&self) -> Result<Slaves, Problem> {
+        let active = self.read(|store| slaves::roster(store)).await?;
+        let linked = self.publisher().slaves();
+        let state = |slave: u32| {
+            let mut linked = linked.iter();
+            let found = linked.find(|(id, _)| *id == SlaveId(slave));
+            (slave, found.map(|(_, state)| state.clone()))
+        };
+        Ok(Slaves(
+            active.into_iter().map(|(slave, _)| state(slave)).collect(),
+        ))
+    }
+
+    /// The feed and the authority hear of all slaves as they are.
+    pub(crate) async fn slaves_changed(&self) -> Result<(), Problem> {
+        let _in_order = self.in_order().await;
+        let active = self.store().read(|store| slaves::roster(store)).await;
+        let active = active.map_err(problem)?;
+        self.publisher().tell(Update::Roster(roster(&active)));
+        let quorum = SlaveQuorum {
+            known: active.iter().map(|(slave, _)| SlaveId(*slave)).collect(),
+            needed: self.slaves_needed(),
+        };
+        self.authority().set_slaves(quorum).await.map_err(internal)
+    }
+
+    pub(crate) async fn authenticate_slave(&self, peer: &Peer) -> Result<Slave, Problem> {
+        let Ok(slave) = peer.subject.parse() else {
+            let detail = "the certificate names no slave";
+            return Err(Problem::new(Kind::Unauthenticated, detail));
+        };
+        let key = peer.public_key.clone();
+        self.store()
+            .read(move |store| slaves::authenticate(store, slave, &key))
+            .await
+            .map_err(problem)
+    }
+}
+
+/// Slaves as the feed knows them.
+pub(crate) fn roster(active: &[(u32, [u8; 32])]) -> Vec<SlaveKey> {
+    let key = |(slave, key): &(u32, [u8; 32])| SlaveKey {
+        slave: SlaveId(*slave),
+        key: *key,
+    };
+    active.iter().map(key).collect()
+}
+
+/// The master feeds slaves.
+impl Parent for App {
+    fn conn(&self) -> ConnId {
+        self.authority().conn()
+    }
+
+    async fn linked(
+        &self,
+        conn: ConnId,
+        peer: &Peer,
+        key: SlaveKey,
+        outbox: mpsc::Sender<Frame<FromParent>>,
+    ) -> Result<(), Problem> {
+        self.authenticate_slave(peer).await?;
+        // The roster may lag behind the store for a moment.
+        if self.publisher().linked(conn, key, outbox) {
+            Ok(())
+        } else {
+            let detail = "this slave is only just becoming known: try again";
+            Err(Problem::new(Kind::Forbidden, detail))
+        }
+    }
+
+    async fn message(&self, conn: ConnId, message: ToParent) -> bool {
+        match self.publisher().handle(conn, message) {
+            Some(up) => self.authority().slave(up).await.is_ok(),
+            None => true,
+        }
+    }
+
+    async fn gone(&self, conn: ConnId) {
+        for up in self.publisher().unlinked(conn) {
+            let _ = self.authority().slave(up).await;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the programs that run for long share: settings, systemd, signals, memory.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::signals::Signals;
+
+/// How often signals are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// How often systemd is told that the program works.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// The first list that says something.
+pub(crate) fn first<T: Clone>(
+    flags: &[T],
+    file: Vec<T>,
+    default: impl FnOnce() -> Vec<T>,
+) -> Vec<T> {
+    if !flags.is_empty() {
+        flags.to_vec()
+    } else if !file.is_empty() {
+        file
+    } else {
+        default()
+    }
+}
+
+/// Addresses of key doors, and what devices are told.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn check_doors(
+    door: &[SocketAddr],
+    advertise: &[SocketAddr],
+    most: usize,
+) -> Result<()> {
+    ensure!(
+        door.len() <= most,
+        "{} addresses for key doors: at most {most}",
+        door.len()
+    );
+    if let Some(any) = door.iter().find(|door| door.ip().is_unspecified()) {
+        ensure!(
+            !advertise.is_empty(),
+            "door = {any}: devices cannot be sent there; name an address of this host, or give advertise = [\"ADDR:PORT\"] \
+             besides"
+        );
+    }
+    Ok(())
+}
+
+/// systemd's credential of this name, if there is one.
+pub(crate) fn credential(name: &str) -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+    file.exists().then_some(file)
+}
+
+/// Tells systemd that the program is ready, then that it works for as long as `is_alive` says so, until INT or TERM.
+pub(crate) async fn run(signals: &Signals, is_alive: impl AsyncFn() -> bool) {
+    notify(&[sd_notify::NotifyState::Ready]);
+    let mut alive = Instant::now();
+    while !signals.stop() {
+        tokio::time::sleep(TICK).await;
+        if alive.elapsed() >= ALIVE && is_alive().await {
+            alive = Instant::now();
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(state);
+}
+
+/// Keys stay out of core dumps, and out of the swap file where the system allows it (SEC-14).
+pub(crate) fn protect_memory() {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core dumps cannot be switched off: they would hold keys");
+    }
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let locked = unlimited
+        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+            .is_ok();
+    if !locked {
+        tracing::info!(
+            "memory is not locked: keys may be swapped out; allow it with LimitMEMLOCK=infinity, or use no swap"
+        );
+    }
+}

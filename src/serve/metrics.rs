@@ -1,0 +1,219 @@
+//! What a key server says of itself in metrics.
+
+use sealcast_control::door::DoorStats;
+use sealcast_control::server::{Health, Monitor};
+use sealcast_objects::api::{Lead, Status};
+
+use crate::live::{Metric, counter, gauge};
+use crate::ops::{Report, Reporter, Sample};
+
+impl Reporter for Monitor {
+    async fn report(&self) -> Report {
+        let health = self.health().await;
+        Report {
+            not_ready: health.not_ready().map(str::to_owned),
+            samples: samples(&health),
+        }
+    }
+}
+
+fn samples(health: &Health) -> Vec<Sample> {
+    let (leading, term) = match health.status.as_ref().map(|status| status.lead) {
+        Some(Lead::Leading { term }) => (1, term),
+        _ => (0, 0),
+    };
+    let mut samples = vec![
+        plain(gauge("leading", "Whether this master leads", leading)),
+        plain(gauge("term", "Number of its term", term)),
+        plain(gauge(
+            "store_fails",
+            "Whether keys cannot be made durable: an alarm",
+            health.store_fails.into(),
+        )),
+        plain(gauge(
+            "store_old_copy",
+            "Whether the store was an old copy when it was opened: an alarm",
+            health.old_copy.into(),
+        )),
+        plain(counter("alarms", "Alarms raised", health.alarms)),
+        plain(counter(
+            "store_commits",
+            "Transactions of the store",
+            health.writes.commits,
+        )),
+        plain(counter(
+            "store_commands",
+            "Commands in them",
+            health.writes.commands,
+        )),
+        plain(counter(
+            "store_failures",
+            "Transactions of which nothing was written",
+            health.writes.failures,
+        )),
+    ];
+    samples.extend(doors(&health.doors));
+    samples.extend(health.status.iter().flat_map(slaves));
+    for channel in health.status.iter().flat_map(|status| &status.channels) {
+        let id = channel.channel.to_string();
+        let of = |metric| Sample {
+            metric,
+            labels: vec![("channel", id.clone())],
+        };
+        samples.extend([
+            of(gauge(
+                "epoch",
+                "The epoch in use",
+                channel.current.unwrap_or(0),
+            )),
+            of(gauge(
+                "remaining_ms",
+                "What remains of it",
+                channel.remaining_ms.into(),
+            )),
+            of(gauge(
+                "root_held",
+                "Whether devices can be served",
+                channel.root_held.into(),
+            )),
+            of(gauge(
+                "announced",
+                "Whether the change to the next epoch is announced",
+                channel.announced.into(),
+            )),
+        ]);
+        for server in &channel.servers {
+            let of = |metric| Sample {
+                metric,
+                labels: vec![
+                    ("channel", id.clone()),
+                    ("server", server.server.to_string()),
+                ],
+            };
+            samples.extend([
+                of(gauge(
+                    "server_linked",
+                    "Whether a delivery server's link is up",
+                    server.linked.into(),
+                )),
+                of(gauge(
+                    "server_holds_next",
+                    "Whether it has acknowledged the next key",
+                    u64::from(server.next.is_some() && server.next == channel.next),
+                )),
+                of(gauge(
+                    "server_sent_packets",
+                    "Packets that its run has sealed, as it reports",
+                    server.packets,
+                )),
+                of(gauge(
+                    "server_sent_bytes",
+                    "Bytes of payload that its run has sealed",
+                    server.bytes,
+                )),
+            ]);
+        }
+    }
+    samples
+}
+
+pub(crate) fn plain(metric: Metric) -> Sample {
+    Sample {
+        metric,
+        labels: Vec::new(),
+    }
+}
+
+/// Totals of key doors.
+pub(crate) fn doors(stats: &DoorStats) -> Vec<Sample> {
+    let mut samples = vec![
+        plain(counter(
+            "door_bytes_in",
+            "Bytes of key requests",
+            stats.bytes_in,
+        )),
+        plain(counter(
+            "door_bytes_out",
+            "Bytes of answers to them",
+            stats.bytes_out,
+        )),
+        plain(counter(
+            "door_unsent",
+            "Answers that could not be sent",
+            stats.unsent,
+        )),
+        plain(counter(
+            "door_kernel_drops",
+            "Key requests dropped by the kernel",
+            stats.kernel_drops,
+        )),
+    ];
+    samples.extend(stats.outcomes.iter().map(|(outcome, count)| Sample {
+        metric: counter("door_requests", "Key requests by outcome", *count),
+        labels: vec![("outcome", outcome.name().to_owned())],
+    }));
+    samples
+}
+
+/// The slaves as the master sees them, and how ready each is for the next epoch.
+fn slaves(status: &Status) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for slave in &status.slaves {
+        let of = |metric| Sample {
+            metric,
+            labels: vec![("slave", slave.slave.to_string())],
+        };
+        samples.extend([
+            of(gauge(
+                "slave_linked",
+                "Whether a slave is linked, to the master or over others",
+                slave.linked.into(),
+            )),
+            of(gauge(
+                "slave_leased",
+                "Whether it holds a lease",
+                slave.leased.into(),
+            )),
+        ]);
+    }
+    for channel in &status.channels {
+        let of = |metric, who: Vec<(&'static str, String)>| {
+            let mut labels = vec![("channel", channel.channel.to_string())];
+            labels.extend(who);
+            Sample { metric, labels }
+        };
+        let ready = |epoch: Option<u64>| u64::from(channel.next.is_some() && epoch >= channel.next);
+        for slave in &channel.slaves {
+            samples.push(of(
+                gauge(
+                    "slave_holds_next",
+                    "Whether it holds the next key",
+                    ready(slave.epoch),
+                ),
+                vec![("slave", slave.slave.to_string())],
+            ));
+        }
+        let servers = channel.servers.iter().map(|server| ready(server.next));
+        let slaves = channel.slaves.iter().map(|slave| ready(slave.epoch));
+        let all = channel.servers.len() + channel.slaves.len();
+        samples.extend([
+            of(
+                gauge(
+                    "ready_for_next",
+                    "Delivery servers and slaves that hold the next key",
+                    servers.chain(slaves).sum(),
+                ),
+                Vec::new(),
+            ),
+            of(
+                gauge(
+                    "ready_of",
+                    "Delivery servers and slaves that there are",
+                    all as u64,
+                ),
+                Vec::new(),
+            ),
+        ]);
+    }
+    samples
+}
