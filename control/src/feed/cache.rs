@@ -27,7 +27,7 @@ const LONGEST: u64 = 1 << 30;
 pub struct Cache {
     file: PathBuf,
     vault: Vault,
-    boot: Vec<u8>,
+    pub(super) boot: Vec<u8>,
 }
 
 impl Cache {

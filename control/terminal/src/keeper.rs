@@ -17,7 +17,8 @@ use sealcast_proto::ids::Time;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 
-/// Rounds of requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS.
+/// Rounds of requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS. Each
+/// round after the first asks the next door.
 const UNANSWERED: u32 = 3;
 /// Requests of many channels within this are one round.
 const ROUND: Duration = Duration::from_millis(200);
@@ -201,9 +202,12 @@ impl Keeper {
             self.unanswered = self.unanswered.saturating_add(1);
             self.unheard = self.unheard.saturating_add(1);
         }
-        if self.unanswered > UNANSWERED {
-            // Another door may answer, and HTTPS passes where UDP does not.
+        if self.unanswered > 1 {
+            // Another door may answer.
             self.door += usize::from(new_round);
+        }
+        if self.unanswered > UNANSWERED {
+            // HTTPS passes where UDP does not.
             self.out.push_back(Output::Https(datagram.clone()));
         }
         if !self.doors.is_empty() {
@@ -252,7 +256,11 @@ impl Keeper {
                 match refused.reason {
                     Reason::RightsChanged => self.renew_soon(now, RIGHTS_SPREAD, rng),
                     Reason::NotEntitled => self.renew_soon(now, RENEWAL_MIN, rng),
-                    _ => {}
+                    // A slave that is behind, or without contact: another one may have it.
+                    Reason::Busy | Reason::EpochUnavailable | Reason::ChannelUnknown => {
+                        self.door += 1
+                    }
+                    Reason::CookieUnknown => {}
                 }
                 self.out.push_back(Output::Event(Event::Refused(refused)));
             }

@@ -100,6 +100,14 @@ impl Link {
         }));
     }
 
+    /// Waits for the next link, and says there what a new run says.
+    pub(crate) async fn again(&mut self, server: u32, channel: u16) {
+        self.wait(|told| matches!(told, Told::Up).then_some(()))
+            .await;
+        self.hello(server);
+        self.report(channel);
+    }
+
     pub(crate) fn report(&self, channel: u16) {
         self.say(ToAuthority::Report(Report {
             channel: ChannelId(channel),

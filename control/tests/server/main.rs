@@ -8,4 +8,5 @@ mod devices;
 mod link;
 mod restart;
 mod routes;
+mod slaves;
 mod transport;

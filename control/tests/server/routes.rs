@@ -5,6 +5,7 @@ use sealcast_objects::problem::Kind;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, channel, problem, raw};
+use crate::slaves::Slave;
 
 /// What only an operator may do, as requests that would do something.
 fn administration(device: &str) -> Vec<(Method, String, Value)> {
@@ -19,6 +20,13 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, "/v1/nodes", json!(null)),
         (Method::POST, "/v1/nodes", json!({"server": 77})),
         (Method::PATCH, "/v1/nodes/5", set.clone()),
+        (Method::GET, "/v1/slaves", json!(null)),
+        (
+            Method::POST,
+            "/v1/slaves",
+            json!({"slave": 77, "hosts": ["a"]}),
+        ),
+        (Method::PATCH, "/v1/slaves/6", set.clone()),
         (Method::GET, "/v1/accounts", json!(null)),
         (Method::POST, "/v1/accounts", json!({"name": "x"})),
         (Method::GET, "/v1/devices", json!(null)),
@@ -53,6 +61,7 @@ async fn state(bench: &Bench) -> Vec<Value> {
     for what in [
         "channels",
         "nodes",
+        "slaves",
         "accounts",
         "devices",
         "rights",
@@ -69,11 +78,13 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     bench.channel(1).await;
     let device = bench.entitled(&[1]).await;
     let node = bench.node(5, None).await;
+    let slave = Slave::enrol(&bench, 6).await.identity;
     let before = state(&bench).await;
     let asking = [
         (None, Kind::Unauthenticated),
         (Some(&device), Kind::Forbidden),
         (Some(&node), Kind::Forbidden),
+        (Some(&slave), Kind::Forbidden),
     ];
     for (identity, kind) in asking {
         let client = raw(&bench.ada, identity);
@@ -109,8 +120,10 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
 fn the_walk_over_all_paths_leaves_none_out() {
     let sources = [
         include_str!("../../src/http/admin.rs"),
+        include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
         include_str!("../../src/http/session.rs"),
+        include_str!("../../src/http/slaves.rs"),
     ];
     let known: Vec<String> = administration("{id}")
         .into_iter()
@@ -124,6 +137,7 @@ fn the_walk_over_all_paths_leaves_none_out() {
                 .replace("{device}/{channel}", "{id}/1")
                 .replace("channels/{id}", "channels/1")
                 .replace("{server}", "5")
+                .replace("{slave}", "6")
                 .replace("{name}", "eve");
             assert!(known.contains(&path), "{text} is not walked");
             count += 1;

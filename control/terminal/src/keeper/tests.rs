@@ -373,12 +373,16 @@ fn an_answer_that_cannot_be_read_counts_as_failed_and_the_session_stays() {
 fn without_answers_requests_take_another_door_and_https_besides() {
     let mut bench = Bench::settled();
     assert_eq!(bench.exchange().reachable, [true]);
+    let mut doors = Vec::new();
     for _ in 0..UNANSWERED {
         let out = bench.want();
-        assert_eq!((out.udp.len(), out.https.len()), (1, 0));
-        assert_eq!(out.udp[0].0, door_addr(0), "as long as it may be chance");
+        assert_eq!(
+            (out.udp.len(), out.https.len()),
+            (1, 0),
+            "as long as it may be chance"
+        );
+        doors.push(out.udp[0].0);
     }
-    let mut doors = Vec::new();
     let mut reachable = Vec::new();
     for _ in 0..4 {
         let out = bench.want();
@@ -387,8 +391,25 @@ fn without_answers_requests_take_another_door_and_https_besides() {
         reachable.extend(out.reachable);
     }
     let (one, two) = (door_addr(0), door_addr(1));
-    assert_eq!(doors, [two, one, two, one], "all are tried");
+    assert_eq!(doors, [one, two, one, two, one, two, one], "all are tried");
     assert_eq!(reachable, [false], "said once");
+}
+
+#[test]
+fn md_31_a_door_that_cannot_answer_for_an_epoch_is_followed_by_the_next() {
+    let mut bench = Bench::settled();
+    bench.exchange();
+    // A slave without contact, and one that does not know of the channel (yet).
+    for update in [Update::Leads(false), Update::ChannelGone(CHANNEL)] {
+        bench.server.doors[0].update(update);
+        let refused = bench.exchange();
+        assert_eq!((refused.granted.len(), refused.refused.len()), (0, 1));
+        let out = bench.want();
+        assert_eq!(out.udp[0].0, door_addr(1));
+        assert_eq!(bench.answer(1, &out.udp[0].1).granted.len(), 1);
+        bench.server.doors[0].update(Update::Leads(true));
+        bench.keeper.door = 0;
+    }
 }
 
 #[test]
