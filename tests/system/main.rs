@@ -28,6 +28,7 @@ mod rights;
 mod sample;
 mod servers;
 mod services;
+mod slaves;
 mod streams;
 mod traces;
 mod usage;
