@@ -88,6 +88,9 @@ pub(super) enum EpochCommand {
     End {
         /// The channel
         channel: u16,
+        /// A change that is announced already gives way to another one, if there is time: what was announced is never used
+        #[arg(long)]
+        immediate: bool,
     },
 }
 
@@ -171,8 +174,8 @@ pub(super) fn epochs(api: &Api, command: &EpochCommand) -> Done {
             let status: Status = api.get("/v1/status")?;
             api.show(&status, show_epochs);
         }
-        EpochCommand::End { channel } => {
-            let path = format!("/v1/channels/{channel}/end-epoch");
+        EpochCommand::End { channel, immediate } => {
+            let path = format!("/v1/channels/{channel}/end-epoch?immediate={immediate}");
             api.call::<()>(Method::POST, &path, None::<&()>)?;
             api.show(&(), |()| {
                 format!("the epoch of channel {channel} ends early; `sealcast admin epoch list` shows when")

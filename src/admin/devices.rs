@@ -54,6 +54,9 @@ pub(super) enum DeviceCommand {
         /// Which
         #[arg(value_parser = parse_id::<DeviceId>)]
         device: Text<DeviceId>,
+        /// Keys change at once: what was announced before gives way, if there is time, so that the next key is one it never had
+        #[arg(long)]
+        immediate: bool,
     },
     /// Gives it keys again
     Resume {
@@ -66,6 +69,9 @@ pub(super) enum DeviceCommand {
         /// Which
         #[arg(value_parser = parse_id::<DeviceId>)]
         device: Text<DeviceId>,
+        /// Keys change at once: what was announced before gives way, if there is time, so that the next key is one it never had
+        #[arg(long)]
+        immediate: bool,
     },
 }
 
@@ -92,11 +98,21 @@ pub(super) enum RightCommand {
         until: Option<Timestamp>,
     },
     /// Suspends a right
-    Suspend(Which),
+    Suspend(Gone),
     /// Lets a suspended right count again
     Resume(Which),
     /// Revokes a right
-    Revoke(Which),
+    Revoke(Gone),
+}
+
+/// A right that is taken away.
+#[derive(Debug, clap::Args)]
+pub(super) struct Gone {
+    #[command(flatten)]
+    which: Which,
+    /// Keys change at once: what was announced before gives way, if there is time, so that the next key is one it never had
+    #[arg(long)]
+    immediate: bool,
 }
 
 /// A right.
@@ -140,8 +156,8 @@ pub(super) fn accounts(api: &Api, command: &AccountCommand) -> Done {
 }
 
 pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
-    let set = |device: &Text<DeviceId>, standing| {
-        let path = format!("/v1/devices/{device}");
+    let set = |device: &Text<DeviceId>, standing, immediate: bool| {
+        let path = format!("/v1/devices/{device}?immediate={immediate}");
         let device: Device = api.call(Method::PATCH, &path, Some(&SetStanding { standing }))?;
         api.show(&device, |device| show(std::slice::from_ref(device)));
         Ok(())
@@ -172,9 +188,11 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
             api.show_code("device", "device", &code);
             Ok(())
         }
-        DeviceCommand::Suspend { device } => set(device, Standing::Suspended),
-        DeviceCommand::Resume { device } => set(device, Standing::Active),
-        DeviceCommand::Revoke { device } => set(device, Standing::Revoked),
+        DeviceCommand::Suspend { device, immediate } => {
+            set(device, Standing::Suspended, *immediate)
+        }
+        DeviceCommand::Resume { device } => set(device, Standing::Active, false),
+        DeviceCommand::Revoke { device, immediate } => set(device, Standing::Revoked, *immediate),
     }
 }
 
@@ -192,8 +210,9 @@ fn show(devices: &[Device]) -> String {
 }
 
 pub(super) fn rights(api: &Api, command: &RightCommand) -> Done {
-    let set = |which: &Which, standing| {
-        let path = format!("/v1/rights/{}/{}", which.device, which.channel);
+    let set = |which: &Which, standing, immediate: bool| {
+        let Which { device, channel } = which;
+        let path = format!("/v1/rights/{device}/{channel}?immediate={immediate}");
         let right: Right = api.call(Method::PATCH, &path, Some(&SetStanding { standing }))?;
         api.show(&right, |right| show_rights(std::slice::from_ref(right)));
         Ok(())
@@ -223,9 +242,9 @@ pub(super) fn rights(api: &Api, command: &RightCommand) -> Done {
             api.show(&right, |right| show_rights(std::slice::from_ref(right)));
             Ok(())
         }
-        RightCommand::Suspend(which) => set(which, Standing::Suspended),
-        RightCommand::Resume(which) => set(which, Standing::Active),
-        RightCommand::Revoke(which) => set(which, Standing::Revoked),
+        RightCommand::Suspend(gone) => set(&gone.which, Standing::Suspended, gone.immediate),
+        RightCommand::Resume(which) => set(which, Standing::Active, false),
+        RightCommand::Revoke(gone) => set(&gone.which, Standing::Revoked, gone.immediate),
     }
 }
 

@@ -244,6 +244,60 @@ fn each_part_is_lost_in_turn_and_no_packet_is() {
     assert_eq!(sender.channel(1)["not_sent"], 0, "{}", sender.channel(1));
 }
 
+/// SEC-11: a device that has the announced key already loses the stream at the next change all the same.
+#[test]
+fn sec_11_an_immediate_revocation_replaces_what_was_announced() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let (lan, folder) = (Lan::new(5), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let server = KeyServer::start(Some((&lan, 1)), folder, &["--start-wait", "300ms"]);
+    server.admin(&[&["channel", "add", "1"], &ROOM_FOR_RETRIES[..]].concat());
+    let slave = Slave::start(&lan, folder, &server, (1, 2), &[1]);
+    slave.until(&lan, "sealcast_slave_leased", 1);
+    let device = server.device("lost", &[1]);
+    let mut lost = crate::keyserver::receiver_as(&lan, 3, folder, "lost", &device, &GROUP, &[]);
+    let mut stays = receiver(&lan, 5, folder, "stays", &server, &GROUP, &[]);
+    let input = ts(24).display().to_string();
+    let more = ["--input", &input, "--start-delay", "1500ms"];
+    let mut sender = sender(&lan, 4, folder, "s", (&server, 1), &GROUP, &more);
+    let holds = |receiver: &Program, what: &str| {
+        receiver.wait_until(1, Duration::from_secs(15), what, |channel| {
+            channel["keys"]["epoch"] == 1 && channel["keys"]["next_epoch"] == 2
+        });
+    };
+    holds(&lost, "the announced key");
+    holds(&stays, "the announced key");
+    server.admin(&["right", "revoke", &device.id, "1", "--immediate"]);
+    stays.wait_until(
+        1,
+        Duration::from_secs(15),
+        "the change to the other key",
+        |channel| channel["keys"]["epoch"].as_u64() >= Some(3),
+    );
+    sleep(Duration::from_secs(2));
+    let channel = lost.channel(1);
+    assert!(channel["keys"]["epoch"].as_u64() < Some(3), "{channel}");
+    assert!(
+        channel["discards"]["unknown_key"].as_u64() > Some(0),
+        "{channel}"
+    );
+    let status = sender.wait(Duration::from_secs(60));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    lost.stop();
+    stays.stop();
+    assert_clean("stays", &stays.channel(1));
+    let (sent, got) = (fs::read(ts(24)).unwrap(), folder.join("stays.ts"));
+    assert_same("stays", &sent, &fs::read(got).unwrap());
+    assert!(
+        server.program.errors().contains("Replaced"),
+        "{}",
+        server.program.errors()
+    );
+}
+
 /// INT-05, SEC-11: a right that is revoked counts no more at a slave, within the bound that the docs give.
 #[test]
 fn int_05_a_revoked_device_gets_no_key_from_any_slave() {

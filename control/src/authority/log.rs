@@ -74,6 +74,7 @@ pub(super) fn tell(event: &Event, store: &Store, health: &Health) {
         | Event::Adopted { .. }
         | Event::Opened { .. }
         | Event::Prepared { .. }
+        | Event::Replaced { .. }
         | Event::Switched { .. }
         | Event::EndsEarly { .. }
         | Event::Silent { .. } => tracing::info!(?event, "keys"),

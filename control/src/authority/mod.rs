@@ -48,6 +48,15 @@ pub enum LoadError {
     Damaged(u16),
 }
 
+/// How an epoch ends before its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Haste {
+    /// A change that is announced already stands.
+    Early,
+    /// Another one takes its place, if there is time: whoever lost a right may have the announced key.
+    Immediate,
+}
+
 enum Event {
     Connected {
         conn: ConnId,
@@ -62,7 +71,7 @@ enum Event {
     Keys(Box<Keys>),
     Slaves(SlaveQuorum),
     Slave(Up),
-    Early(ChannelId, oneshot::Sender<Result<(), NotEarly>>),
+    Early(ChannelId, Haste, oneshot::Sender<Result<(), NotEarly>>),
     Status(oneshot::Sender<Status>),
 }
 
@@ -210,8 +219,11 @@ impl Driver {
                 self.authority.slave_report(now, &report, rng, out);
             }
             Event::Slave(Up::Gone(slave)) => self.authority.slave_gone(slave),
-            Event::Early(channel, answer) => {
+            Event::Early(channel, Haste::Early, answer) => {
                 let _ = answer.send(self.authority.early(now, channel, rng, out));
+            }
+            Event::Early(channel, Haste::Immediate, answer) => {
+                let _ = answer.send(self.authority.immediate(now, channel, rng, out));
             }
             Event::Status(answer) => {
                 let _ = answer.send(self.authority.status(now));
@@ -447,9 +459,13 @@ impl Handle {
     ///
     /// # Errors
     /// [`Stopping`], and inside it why there is nothing to end.
-    pub async fn early(&self, channel: ChannelId) -> Result<Result<(), NotEarly>, Stopping> {
+    pub async fn early(
+        &self,
+        channel: ChannelId,
+        haste: Haste,
+    ) -> Result<Result<(), NotEarly>, Stopping> {
         let (answer, answered) = oneshot::channel();
-        self.send(Event::Early(channel, answer)).await?;
+        self.send(Event::Early(channel, haste, answer)).await?;
         answered.await.map_err(|_| Stopping)
     }
 

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use super::error::{ApiError, Json, Path, Query};
 use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
+use crate::authority::Haste;
 use crate::ca::Peer;
 
 pub(super) fn routes() -> Router<App> {
@@ -114,13 +115,43 @@ async fn end_epoch(
     Operator(by): Operator,
     State(app): State<App>,
     Path(id): Path<u16>,
+    Query(Immediate { immediate }): Query<Immediate>,
 ) -> Result<StatusCode, ApiError> {
-    let ended = app.authority().early(ChannelId(id)).await;
+    let haste = if immediate {
+        Haste::Immediate
+    } else {
+        Haste::Early
+    };
+    let ended = app.authority().early(ChannelId(id), haste).await;
     ended
         .map_err(internal)?
         .map_err(|error| Problem::new(Kind::Conflict, error.to_string()))?;
-    tracing::info!(by, channel = id, "epoch ended early");
+    tracing::info!(by, channel = id, immediate, "epoch ended early");
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Whether keys change at once, so that what was announced is of no use to whoever lost a right.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Immediate {
+    #[serde(default)]
+    immediate: bool,
+}
+
+impl App {
+    /// Another key than devices have, as soon as lockstep allows. Where nothing is in use there is nothing to change.
+    async fn change_at_once(&self, channels: &[u16]) -> Result<(), Problem> {
+        for channel in channels {
+            let changed = self
+                .authority()
+                .early(ChannelId(*channel), Haste::Immediate)
+                .await;
+            if let Err(why) = changed.map_err(internal)? {
+                tracing::warn!(channel, %why, "no immediate change of keys");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How long a new code counts.
@@ -259,17 +290,23 @@ async fn set_device(
     Operator(by): Operator,
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
+    Query(Immediate { immediate }): Query<Immediate>,
     Json(SetStanding { standing }): Json<SetStanding>,
 ) -> Reply<Device> {
     let now = now();
-    let (floor, device) = app
+    let (floor, device, channels) = app
         .write(move |tx| {
             let floor = devices::set_standing(tx, now, id, standing)?;
-            Ok((floor, devices::get(tx, id)?))
+            let rights = rights::list(tx, Some(id))?;
+            let channels: Vec<_> = rights.iter().map(|right| right.channel).collect();
+            Ok((floor, devices::get(tx, id)?, channels))
         })
         .await?;
     app.tell_floor(floor);
-    tracing::info!(by, device = %device.id, standing = standing.name(), "device");
+    if immediate {
+        app.change_at_once(&channels).await?;
+    }
+    tracing::info!(by, device = %device.id, standing = standing.name(), immediate, "device");
     Ok(Json(device))
 }
 
@@ -334,6 +371,7 @@ async fn set_right(
     Operator(by): Operator,
     State(app): State<App>,
     Path((Text(device), channel)): Path<(Text<DeviceId>, u16)>,
+    Query(Immediate { immediate }): Query<Immediate>,
     Json(SetStanding { standing }): Json<SetStanding>,
 ) -> Reply<Right> {
     let now = now();
@@ -344,7 +382,10 @@ async fn set_right(
         })
         .await?;
     app.tell_floor(floor);
-    tracing::info!(by, device = %right.device, channel, standing = standing.name(), "right");
+    if immediate {
+        app.change_at_once(&[channel]).await?;
+    }
+    tracing::info!(by, device = %right.device, channel, standing = standing.name(), immediate, "right");
     Ok(Json(right))
 }
 

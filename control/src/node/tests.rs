@@ -40,6 +40,7 @@ fn report() -> Report {
         lanes: 255,
         current: Some(held(7)),
         next: Some(held(8)),
+        spare: Some(held(9)),
         notice: Some(vec![1, 2, 3]),
         wants_next: true,
         early: Some(Early::Numbers),
@@ -55,6 +56,7 @@ fn to_authority() -> Vec<ToAuthority> {
     let empty = Report {
         current: None,
         next: None,
+        spare: None,
         notice: None,
         early: None,
         ..report()

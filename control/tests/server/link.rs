@@ -116,6 +116,7 @@ impl Link {
             lanes: 2,
             current: None,
             next: None,
+            spare: None,
             notice: None,
             wants_next: false,
             early: None,

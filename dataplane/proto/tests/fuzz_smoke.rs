@@ -84,6 +84,7 @@ fn to_authority() -> Vec<ToAuthority> {
         lanes: 1,
         current: Some(held),
         next: None,
+        spare: None,
         notice: Some(notice()),
         wants_next: true,
         early: Some(Early::Limit),

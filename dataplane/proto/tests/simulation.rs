@@ -11,13 +11,16 @@
 mod flood;
 #[path = "sim/scenario.rs"]
 mod scenario;
+#[path = "sim/totals.rs"]
+mod totals;
 #[path = "sim/witness.rs"]
 mod witness;
 #[path = "sim/world.rs"]
 mod world;
 
 use scenario::Scenario;
-use world::{Totals, World};
+use totals::Totals;
+use world::World;
 
 /// So many failing seeds are enough to look at.
 const FAILED_MAX: usize = 10;
@@ -53,4 +56,8 @@ fn key_changes_lose_nothing_repeat_nothing_and_leak_nothing() {
     }
     println!("{totals}");
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    assert!(
+        only.is_some() || totals.replaced > 0,
+        "SEC-11: no announced change was replaced"
+    );
 }

@@ -18,6 +18,8 @@ struct Evidence {
     current: Vec<(Held, Time)>,
     /// Every epoch held for after it.
     next: Vec<(Held, Time)>,
+    /// What should have taken the place of next.
+    spares: Vec<Epoch>,
     /// What former masters of this authority key announced.
     notices: Vec<Notice>,
 }
@@ -150,6 +152,10 @@ impl Evidence {
             next: reports()
                 .filter_map(|collected| Some((collected.report.next?, collected.at)))
                 .collect(),
+            spares: reports()
+                .filter_map(|collected| collected.report.spare)
+                .map(|held| held.epoch)
+                .collect(),
             notices: notices.chain(stored.announced.clone()).collect(),
         }
     }
@@ -159,7 +165,8 @@ impl Evidence {
             .current
             .iter()
             .chain(&self.next)
-            .map(|(held, _)| held.epoch);
+            .map(|(held, _)| held.epoch)
+            .chain(self.spares.iter().copied());
         held.chain(self.notices.iter().map(|notice| notice.next))
             .max()
             .unwrap_or(Epoch(0))

@@ -138,6 +138,8 @@ pub(super) struct Channel {
     pub(super) current: Option<EpochKey>,
     pub(super) next: Option<EpochKey>,
     pub(super) announcement: Option<Announcement>,
+    /// What takes the place of the announced next, or follows it at once.
+    pub(super) replacement: Option<EpochKey>,
     pub(super) others: Vec<Served>,
     pub(super) servers: BTreeMap<ServerId, Server>,
     pub(super) groups: Groups,
@@ -161,6 +163,7 @@ impl Channel {
             current: None,
             next: None,
             announcement: None,
+            replacement: None,
             others: Vec::new(),
             servers: BTreeMap::new(),
             groups: Groups::default(),
@@ -184,7 +187,13 @@ impl Channel {
             .filter_map(|served| served.key.to_stored(true));
         let current = self.current.iter().filter_map(|key| key.to_stored(true));
         let next = self.next.iter().filter_map(|key| key.to_stored(announced));
-        let mut epochs: Vec<_> = others.chain(current).chain(next).collect();
+        let replacement = self.replacement.iter();
+        let replacement = replacement.filter_map(|key| key.to_stored(false));
+        let mut epochs: Vec<_> = others
+            .chain(current)
+            .chain(next)
+            .chain(replacement)
+            .collect();
         epochs.sort_by_key(|stored| stored.epoch);
         Some(StoredChannel {
             highest: self.highest,

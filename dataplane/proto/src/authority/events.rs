@@ -100,6 +100,15 @@ pub enum AuthorityEvent {
         /// The next epoch.
         epoch: Epoch,
     },
+    /// Another epoch is announced in the place of one that was.
+    Replaced {
+        /// The channel.
+        channel: ChannelId,
+        /// The epoch that comes.
+        epoch: Epoch,
+        /// The one that does not.
+        instead: Epoch,
+    },
     /// An alarm: the lanes of this epoch are used up.
     LanesExhausted {
         /// The channel.

@@ -10,7 +10,7 @@ use super::{ConnId, Ctx, random_root};
 use crate::ids::{Epoch, Remaining, RunId, ServerId, SlaveId, Term, Time};
 use crate::limits::NOTICE_INTERVAL;
 use crate::wire::control::{Notice, sign};
-use crate::wire::link::{FromAuthority, Held, Mode, NoticeRelay};
+use crate::wire::link::{FromAuthority, Held, Mode, NoticeRelay, Report};
 
 impl Channel {
     /// One step of the lockstep that is due; false when none is.
@@ -34,6 +34,10 @@ impl Channel {
             None => self.try_announce(ctx),
             Some(_) if ctx.now >= current.end => {
                 self.switch(ctx);
+                true
+            }
+            Some(_) if self.may_replace(ctx) => {
+                self.replace(ctx);
                 true
             }
             Some(announcement) if ctx.now >= announcement.sign_at => {
@@ -151,6 +155,13 @@ impl Channel {
             .filter(|(id, server)| !holds(**id, server))
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// Whether a server has acknowledged `key`, as next or in its place.
+    pub(super) fn holds(&self, key: &EpochKey, own: Term, id: ServerId, report: &Report) -> bool {
+        let held = [report.next, report.spare].into_iter().flatten();
+        held.into_iter()
+            .any(|held| self.is_held(key, own, id, report.run, &held))
     }
 
     /// Whether what a run reports is what it was given of `key`. What a former term gave cannot be compared.
@@ -285,6 +296,7 @@ impl Channel {
             channel: self.config.channel,
             epoch,
         });
+        self.replacement_follows(ctx);
     }
 
     /// A new epoch with a root of this term, in use from now (MD-16).
@@ -313,6 +325,8 @@ impl Channel {
     /// A prepared next is dropped for good; an announced one is served on, because somebody out of reach may switch to it.
     pub(super) fn drop_next(&mut self, now: Time) {
         let announced = self.announcement.take().is_some();
+        // Nobody but delivery servers and slaves was given it.
+        self.replacement = None;
         if let Some(next) = self.next.take().filter(|_| announced) {
             self.serve_on(next, now);
         }

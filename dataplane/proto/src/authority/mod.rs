@@ -9,6 +9,7 @@
 //! | `report` | what a delivery server lacks, mode B |
 //! | `deposit` | numbers and deposits, mode A |
 //! | `channel`, `lockstep` | what a channel is; prepare, acknowledge, announce, switch |
+//! | `immediate` | another key in the place of an announced one |
 //! | `grants`, `offer` | lanes and stripe groups; cipher halves |
 //! | `serve` | what devices may have, for the key doors |
 //! | `slaves` | which slaves must hold a key before it is announced |
@@ -24,6 +25,7 @@ mod channel;
 mod deposit;
 mod events;
 mod grants;
+mod immediate;
 mod lockstep;
 mod nodes;
 mod offer;

@@ -17,6 +17,8 @@ use crate::wire::link::{CipherHalf, FromAuthority};
 pub(super) enum Slot {
     Current,
     Next,
+    /// What may take the place of the announced next.
+    Replacement,
 }
 
 impl Channel {
@@ -37,6 +39,7 @@ impl Channel {
         let key = match slot {
             Slot::Current => &mut self.current,
             Slot::Next => &mut self.next,
+            Slot::Replacement => &mut self.replacement,
         };
         // Lanes of a former term's root may be in use by runs this term knows nothing of.
         let Some(key) = key.as_mut().filter(|key| key.hands_out(ctx.term)) else {

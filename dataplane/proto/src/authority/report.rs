@@ -76,7 +76,7 @@ impl Channel {
         if let Some(held) = report.current {
             self.groups.learn(id, report.run, held.group);
         }
-        let reported = [report.current, report.next]
+        let reported = [report.current, report.next, report.spare]
             .into_iter()
             .flatten()
             .map(|held| held.epoch)
@@ -137,6 +137,10 @@ impl Channel {
         };
         if self.next.as_ref().is_some_and(lacks) {
             self.offer(ctx, id, Slot::Next, false);
+        }
+        let replaces = |key: &EpochKey| !self.holds(key, ctx.term, id, report);
+        if self.announcement.is_some() && self.replacement.as_ref().is_some_and(replaces) {
+            self.offer(ctx, id, Slot::Replacement, false);
         }
     }
 
@@ -288,7 +292,7 @@ pub(super) fn held_end(at: Time, held: Held, channel: &Channel) -> Time {
 /// Whether a report can be: lanes, and numbers that receivers could still resolve from `highest`.
 pub(super) fn is_plausible(report: &Report, highest: Epoch) -> bool {
     let epochs = || {
-        [report.current, report.next]
+        [report.current, report.next, report.spare]
             .into_iter()
             .flatten()
             .map(|held| held.epoch)

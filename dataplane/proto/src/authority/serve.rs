@@ -19,10 +19,10 @@ impl Channel {
         self.served = Some(fingerprint);
         let next = self.next.as_ref().and_then(served);
         let (next, prepared) = match self.announcement {
-            Some(_) => (next, None),
+            Some(_) => (next, self.replacement.as_ref().and_then(served)),
             None => (None, next),
         };
-        let known = [&self.current, &self.next];
+        let known = [&self.current, &self.next, &self.replacement];
         Some(Served {
             channel: self.config.channel,
             timing: self.config.timing,
@@ -48,6 +48,7 @@ impl Channel {
             .next
             .iter()
             .map(|key| entry(key, self.announcement.is_some()));
+        let replacement = self.replacement.iter().map(|key| entry(key, false));
         // One in use and one among the others are not the same.
         let mark = (Epoch(0), Time(0), false);
         others
@@ -55,6 +56,8 @@ impl Channel {
             .chain(current)
             .chain([mark])
             .chain(next)
+            .chain([mark])
+            .chain(replacement)
             .collect()
     }
 }

@@ -1,7 +1,9 @@
 //! A world of one authority and simple delivery servers, which do what the link's messages say and nothing else.
 
+mod immediate;
 mod lockstep;
 mod mode_a;
+mod peer;
 mod random;
 mod restart;
 mod settings;
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use sealcast_crypto::{LaneSecret, SigningKey};
+
+use peer::Peer;
 
 use super::*;
 use crate::door::{Served, ServedKey};
@@ -35,83 +39,6 @@ pub(super) fn ms(ms: u64) -> Duration {
 /// 60 s, 20 s, 10 s, as by default.
 pub(super) fn timing() -> Timing {
     Timing::default()
-}
-
-/// A delivery server's run on [`CHANNEL`], as its reports show it.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) conn: ConnId,
-    pub(super) id: ServerId,
-    pub(super) report: Report,
-    pub(super) current_end: Time,
-    pub(super) next_end: Time,
-    /// Every lane's secret with the key id that goes with it.
-    pub(super) secrets: Vec<(Epoch, Lane, LaneSecret)>,
-    pub(super) notices: Vec<(Time, Notice)>,
-    pub(super) deposited: Vec<Deposited>,
-    pub(super) certificates: Vec<LaneCertificate>,
-}
-
-impl Peer {
-    /// Takes a cipher half as a sender does.
-    fn take(&mut self, now: Time, half: CipherHalf, certificate: LaneCertificate) {
-        assert_eq!((half.channel, half.run), (CHANNEL, self.report.run));
-        assert_eq!(usize::from(certificate.lanes), half.lanes.len());
-        assert_eq!(certificate.lanes, self.report.lanes);
-        assert_eq!(certificate.server, self.id);
-        assert!(certificate.covers(certificate.first_lane, half.epoch));
-        for (index, secret) in half.lanes.into_iter().enumerate() {
-            let number = usize::from(certificate.first_lane.number()) + index;
-            let lane = Lane::new(u8::try_from(number).unwrap()).unwrap();
-            self.secrets.push((half.epoch, lane, secret));
-        }
-        let held = Held {
-            epoch: half.epoch,
-            term: certificate.term,
-            group: certificate.group,
-            first_lane: certificate.first_lane,
-            remaining: half.remaining,
-        };
-        self.certificates.push(certificate);
-        let end = now.after(half.remaining.duration());
-        if half.at_once {
-            (self.report.current, self.report.next) = (Some(held), None);
-            self.current_end = end;
-        } else {
-            self.report.next = Some(held);
-            self.next_end = end;
-        }
-    }
-
-    fn take_notice(&mut self, now: Time, datagram: Vec<u8>, notice: Notice) {
-        self.report.notice = Some(datagram);
-        self.current_end = now.after(notice.remaining.duration());
-        self.notices.push((now, notice));
-    }
-
-    /// Switches if it may: it has next and the Notice, and its time has come.
-    pub(super) fn tick(&mut self, now: Time) {
-        let announced = self.notices.last().map(|(_, notice)| notice.next);
-        if now >= self.current_end
-            && self
-                .report
-                .next
-                .is_some_and(|next| Some(next.epoch) == announced)
-        {
-            self.report.current = self.report.next.take();
-            self.current_end = self.next_end;
-            (self.report.early, self.report.wants_next) = (None, false);
-        }
-    }
-
-    pub(super) fn epochs(&self) -> (Option<u64>, Option<u64>) {
-        let epoch = |held: Option<Held>| held.map(|held| held.epoch.0);
-        (epoch(self.report.current), epoch(self.report.next))
-    }
-
-    pub(super) fn group(&self) -> crate::ids::GroupId {
-        self.report.current.unwrap().group
-    }
 }
 
 /// Content that the authority of [`SEED`] signed.
@@ -247,6 +174,7 @@ impl World {
             lanes,
             current: None,
             next: None,
+            spare: None,
             notice: None,
             wants_next: false,
             early: None,

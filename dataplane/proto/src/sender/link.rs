@@ -62,6 +62,7 @@ impl Sender {
                 .next()
                 .or(self.generation.waiting.as_ref())
                 .map(held),
+            spare: self.spare.as_ref().map(held),
             notice: self.notice.clone(),
             wants_next: self.wants_next(now),
             early: self.early,
@@ -192,6 +193,12 @@ impl Sender {
         }
         let (current, next) = (notice.current, notice.next);
         self.announcement.accept(notice, boundary);
+        // A change away from what is in use: the spare takes the place of next. Else it is still to come after next.
+        let in_use = self.schedule.current().map(|slot| slot.epoch);
+        let replaces = in_use == Some(current);
+        if let Some(spare) = self.spare.take_if(|spare| replaces && spare.epoch == next) {
+            self.schedule.install(spare);
+        }
         let lifetime = self.config.timing.lifetime();
         self.schedule.put_off_next(next, boundary, lifetime);
         if let Some(slot) = self

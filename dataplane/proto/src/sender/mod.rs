@@ -151,6 +151,8 @@ pub struct Sender {
     notice: Option<Vec<u8>>,
     offset: ClockOffset,
     schedule: Schedule<LaneSet>,
+    /// Held for the epoch that may take the place of the announced next.
+    spare: Option<crate::schedule::Slot<LaneSet>>,
     numbers: GroupNumbers,
     generation: Generation,
     early: Option<Early>,
@@ -188,6 +190,7 @@ impl Sender {
             notice: None,
             offset: ClockOffset::default(),
             schedule: Schedule::default(),
+            spare: None,
             generation: Generation::default(),
             early: None,
             linked: false,
@@ -273,6 +276,10 @@ impl Sender {
         (self.early, self.holding, self.stopped) = (None, false, false);
         self.stats.switches += 1;
         self.due.report = now;
+        // What should have taken its place follows it.
+        if let Some(spare) = self.spare.take() {
+            self.schedule.install(spare);
+        }
         self.out.push_back(Output::Event(Event::Switched { epoch }));
     }
 
@@ -291,7 +298,11 @@ impl Sender {
 
     /// Puts a set of lanes in as current (`at_once`) or next, and makes its certificate known.
     fn install(&mut self, now: Time, epoch: Epoch, set: LaneSet, end: Time, at_once: bool) {
-        if self.schedule.get(epoch).is_some() {
+        let is_spare = self
+            .spare
+            .as_ref()
+            .is_some_and(|spare| spare.epoch == epoch);
+        if self.schedule.get(epoch).is_some() || is_spare {
             return;
         }
         self.log_lanes(&set);
@@ -300,7 +311,10 @@ impl Sender {
             key: set,
             end,
         };
-        if !at_once && self.schedule.current().is_some() {
+        if !at_once && self.next_is_announced(epoch) {
+            self.spare = Some(slot);
+            self.out.push_back(Output::Event(Event::NextHeld { epoch }));
+        } else if !at_once && self.schedule.current().is_some() {
             if self.schedule.install(slot) {
                 self.out.push_back(Output::Event(Event::NextHeld { epoch }));
             }
@@ -313,7 +327,7 @@ impl Sender {
             // Whatever was held is given up: the schedule starts anew at this epoch.
             self.schedule = Schedule::default();
             self.schedule.install(slot);
-            self.generation.waiting = None;
+            (self.generation.waiting, self.spare) = (None, None);
             (self.early, self.holding, self.stopped) = (None, false, false);
             self.out.push_back(Output::Event(Event::Started { epoch }));
         } else if !at_once {
@@ -321,6 +335,17 @@ impl Sender {
         }
         self.due.certificate = now;
         self.due.report = now;
+    }
+
+    /// Whether the change to the next that is held is announced, and is no change to `epoch`, which comes later: the announced
+    /// one stands until another Notice says otherwise.
+    fn next_is_announced(&self, epoch: Epoch) -> bool {
+        let announced = self
+            .announcement
+            .get()
+            .map(|announced| announced.notice.next);
+        let next = self.schedule.next().map(|next| next.epoch);
+        next.is_some_and(|next| announced == Some(next) && next < epoch)
     }
 
     /// A first set that begins only at the next boundary: an older term's root has no lanes for this run.
@@ -346,6 +371,7 @@ impl Sender {
             .current()
             .into_iter()
             .chain(self.schedule.next())
+            .chain(&self.spare)
             .chain(waiting)
         {
             self.out

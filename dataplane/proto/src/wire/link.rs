@@ -82,6 +82,8 @@ pub struct Report {
     pub current: Option<Held>,
     /// What it holds for the next epoch: an acknowledgement.
     pub next: Option<Held>,
+    /// What it holds for the epoch that may take the place of the announced next: an acknowledgement.
+    pub spare: Option<Held>,
     /// Datagram of the last Notice that verified, whole; it proves what a former master announced.
     pub notice: Option<Vec<u8>>,
     /// The first preset is reached, or the epoch should end early: a request for the next key (MD-19, MD-23).

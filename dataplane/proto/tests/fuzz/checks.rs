@@ -450,6 +450,7 @@ impl Master {
             lanes: 1 + (flags >> 4),
             current: held(current),
             next: held(next),
+            spare: None,
             notice: None,
             wants_next: flags & 1 != 0,
             early: None,

@@ -117,6 +117,7 @@ fields!(Sent { packets, bytes });
 fields!(Report {
     channel,
     run,
+    spare,
     mode,
     lanes,
     current,

@@ -4,7 +4,7 @@ use sealcast_crypto::SigningKey;
 use sealcast_proto::authority::Keys;
 
 use super::super::scenario::Fault;
-use super::{TICK, World};
+use super::{CHANNEL, TICK, World};
 
 impl World {
     /// The authority's keys: what signs, what is named, by the steps of the succession that are taken.
@@ -33,6 +33,14 @@ impl World {
                 (self.authority, self.door) = (None, None);
                 self.authority_back = Some((self.tick + ticks, old_copy));
                 (0..self.links.len()).for_each(|node| self.unlink(node));
+            }
+            Fault::Immediate => {
+                let (now, mut out) = (self.authority_time(), Vec::new());
+                if let Some(authority) = &mut self.authority {
+                    // Refused where there is nothing to change.
+                    let _ = authority.immediate(now, CHANNEL, &mut self.rng, &mut out);
+                }
+                self.carry_out(out);
             }
             Fault::KeySucceeds => {
                 self.succession += 1;

@@ -16,6 +16,8 @@ pub enum Fault {
     AuthorityGone { ticks: u64, old_copy: bool },
     /// A step of the succession of the authority key: the successor is named, then signs, then is named alone.
     KeySucceeds,
+    /// The operator wants another key than devices have or will have, at once.
+    Immediate,
     /// A sender process is killed and started anew.
     SenderRestarts(usize),
     /// A node's link breaks for so many ticks: senders first, then receivers.
@@ -126,6 +128,10 @@ impl Scenario {
             let steps = [at, at + SUCCESSION_PAUSE, at + 2 * SUCCESSION_PAUSE];
             let steps = steps.map(|at| (at, Fault::KeySucceeds));
             scenario.faults.extend(steps);
+        }
+        for _ in 0..below(4) {
+            let at = 800 + below(scenario.ticks - 3_000);
+            scenario.faults.push((at, Fault::Immediate));
         }
         scenario.faults.sort_by_key(|(at, _)| *at);
         scenario

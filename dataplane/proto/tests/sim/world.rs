@@ -1,7 +1,6 @@
 //! The world: one authority with its key door, senders, receivers, links that are reliable while they hold, and a multicast network that is not. Time goes in ticks of 5 ms; every node has a clock of its own.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ mod faults;
 mod finish;
 
 use super::scenario::Scenario;
+use super::totals::Totals;
 use super::witness::{Delivery, Wire, payload, read};
 
 pub const CHANNEL: ChannelId = ChannelId(7);
@@ -36,50 +36,6 @@ const PACE: u64 = 4;
 pub fn timing() -> Timing {
     let ms = Duration::from_millis;
     Timing::new(ms(600), ms(400), ms(250), ms(100)).expect("fitting times")
-}
-
-/// What was simulated.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub seeds: u64,
-    pub switches: u64,
-    pub packets: u64,
-    pub unknown_key: u64,
-    pub parked: u64,
-    pub holds: u64,
-    pub terms: u64,
-    pub forged: u64,
-}
-
-impl Totals {
-    pub fn add(&mut self, other: &Self) {
-        self.seeds += 1;
-        self.switches += other.switches;
-        self.packets += other.packets;
-        self.unknown_key += other.unknown_key;
-        self.parked += other.parked;
-        self.holds += other.holds;
-        self.terms += other.terms;
-        self.forged += other.forged;
-    }
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "simulated: seeds 1..={}, {} key changes at senders, {} packets delivered, {} dropped for want of a key and counted, \
-             {} waited for their key, {} holds, {} terms, {} forged datagrams",
-            self.seeds,
-            self.switches,
-            self.packets,
-            self.unknown_key,
-            self.parked,
-            self.holds,
-            self.terms,
-            self.forged
-        )
-    }
 }
 
 struct SenderNode {
@@ -326,6 +282,9 @@ impl World {
                 }
                 authority::Output::Event(authority::AuthorityEvent::TermStarted { .. }) => {
                     self.totals.terms += 1
+                }
+                authority::Output::Event(authority::AuthorityEvent::Replaced { .. }) => {
+                    self.totals.replaced += 1
                 }
                 authority::Output::Event(_) => {}
                 authority::Output::Door(update) => self.tell_door(update),

@@ -1,0 +1,50 @@
+//! What was simulated, in numbers.
+
+use std::fmt;
+
+/// What was simulated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub seeds: u64,
+    pub switches: u64,
+    pub packets: u64,
+    pub unknown_key: u64,
+    pub parked: u64,
+    pub holds: u64,
+    pub terms: u64,
+    pub forged: u64,
+    pub replaced: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += 1;
+        self.switches += other.switches;
+        self.replaced += other.replaced;
+        self.packets += other.packets;
+        self.unknown_key += other.unknown_key;
+        self.parked += other.parked;
+        self.holds += other.holds;
+        self.terms += other.terms;
+        self.forged += other.forged;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "simulated: seeds 1..={}, {} key changes at senders, {} packets delivered, {} dropped for want of a key and counted, \
+             {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams",
+            self.seeds,
+            self.switches,
+            self.packets,
+            self.unknown_key,
+            self.parked,
+            self.holds,
+            self.replaced,
+            self.terms,
+            self.forged
+        )
+    }
+}
