@@ -9,6 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::aead::{KEY_LEN, SALT_LEN};
 use crate::bytes::public_bytes;
+use crate::cenc::{CENC_KEY_LEN, CencKey};
 
 /// The cipher suite, AES_256_GCM_SHA512_128 (RFC 9605 8.1).
 pub const SUITE: u16 = 0x0005;
@@ -151,6 +152,15 @@ impl Prk {
         Commitment(commitment)
     }
 
+    /// The key that packagers of Common Encryption (ISO/IEC 23001-7) get under `kid`: it reveals neither the root nor the secret of
+    /// a lane (SEC-14).
+    #[must_use]
+    pub fn cenc_key(&self, kid: &[u8; CENC_KEY_LEN]) -> CencKey {
+        let mut key = CencKey([0; CENC_KEY_LEN]);
+        self.expand(&[b"cenc", kid], &mut key.0);
+        key
+    }
+
     /// HKDF-Expand: fills `out` from the parts of `label`, which are joined without separators. A label therefore begins
     /// with a constant text that no other label begins with, and goes on in fields of fixed length.
     ///
@@ -233,6 +243,20 @@ mod tests {
             ROOT.prk().commitment(0x1234, 9),
             Commitment::from_bytes(expected)
         );
+    }
+
+    /// What other software encrypted under a key id opens with that key for ever.
+    #[test]
+    fn sec_14_a_cenc_key_is_expanded_from_its_label_and_is_no_lane_key() {
+        let (kid, mut expected) = (*b"0123456789abcdef", [0; 16]);
+        ROOT.prk().expand(&[b"cenc0123456789abcdef"], &mut expected);
+        assert_eq!(ROOT.prk().cenc_key(&kid).as_bytes(), &expected);
+        let mut other = kid;
+        other[15] ^= 1;
+        assert_ne!(ROOT.prk().cenc_key(&other).as_bytes(), &expected);
+        let lane = ROOT.prk().lane_secret(0);
+        assert!(!lane.key().windows(16).any(|part| part == expected));
+        assert!(!ROOT.as_bytes().windows(16).any(|part| part == expected));
     }
 
     #[test]

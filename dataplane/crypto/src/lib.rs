@@ -13,6 +13,7 @@
 //! | `x86/vaes512/` | 512-bit vectors, four packets at a time | |
 //! | `x86/narrow.rs`, `x86/narrow_quad.rs` | the common parts of `x86/vaes256.rs` and `x86/aesni.rs`: one packet, four packets | |
 //! | `kdf.rs` | [`EpochRoot`], [`Prk`], [`LaneSecret`], [`Commitment`] | RFC 5869, RFC 9605 4.4.2 |
+//! | `cenc.rs` | [`CencKey`], [`RequestSigner`]: keys for packagers of Common Encryption, signatures of their requests | ISO/IEC 23001-7, Widevine common encryption API |
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
 //! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180 |
@@ -38,6 +39,7 @@ mod aead;
 mod backend;
 mod batch;
 mod bytes;
+mod cenc;
 mod digest;
 mod kdf;
 mod portable;
@@ -51,6 +53,7 @@ mod x86;
 pub use aead::{AesKey, KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
 pub use backend::{Backend, BackendError};
 pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
+pub use cenc::{CENC_KEY_LEN, CencKey, NoSigningKey, RequestSigner, SIGNER_IV_LEN};
 pub use digest::{DIGEST_LEN, sha256};
 pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
 pub use segment::{
