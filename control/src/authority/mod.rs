@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand_core::CryptoRng;
+use sealcast_crypto::{CENC_KEY_LEN, CencKey};
 use sealcast_domain::Error;
 use sealcast_net::clock;
 use sealcast_objects::api::Node;
 use sealcast_proto::authority::{
-    Authority, ChannelConfig, Config, ConnId, Keys, NotEarly, Output, SlaveQuorum, Status, Stored,
+    Authority, ChannelConfig, Config, ConnId, Keys, NoCencKeys, NotEarly, Output, SlaveQuorum,
+    Status, Stored,
 };
 use sealcast_proto::feed::Up;
-use sealcast_proto::ids::{ChannelId, ServerId, Time};
+use sealcast_proto::ids::{ChannelId, Epoch, ServerId, Time};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -72,8 +74,16 @@ enum Event {
     Slaves(SlaveQuorum),
     Slave(Up),
     Early(ChannelId, Haste, oneshot::Sender<Result<(), NotEarly>>),
+    CencKeys(
+        ChannelId,
+        Vec<[u8; CENC_KEY_LEN]>,
+        oneshot::Sender<CencKeys>,
+    ),
     Status(oneshot::Sender<Status>),
 }
+
+/// Keys for packagers, and the epoch of the root that they are from.
+pub type CencKeys = Result<(Epoch, Vec<CencKey>), NoCencKeys>;
 
 /// Totals and alarms, for display.
 #[derive(Debug, Default)]
@@ -224,6 +234,9 @@ impl Driver {
             }
             Event::Early(channel, Haste::Immediate, answer) => {
                 let _ = answer.send(self.authority.immediate(now, channel, rng, out));
+            }
+            Event::CencKeys(channel, kids, answer) => {
+                let _ = answer.send(self.authority.cenc_keys(channel, &kids));
             }
             Event::Status(answer) => {
                 let _ = answer.send(self.authority.status(now));
@@ -466,6 +479,20 @@ impl Handle {
     ) -> Result<Result<(), NotEarly>, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.send(Event::Early(channel, haste, answer)).await?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// A key for a packager under each of these ids, from the root in use.
+    ///
+    /// # Errors
+    /// [`Stopping`], and inside it why there are none.
+    pub async fn cenc_keys(
+        &self,
+        channel: ChannelId,
+        kids: Vec<[u8; CENC_KEY_LEN]>,
+    ) -> Result<CencKeys, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Event::CencKeys(channel, kids, answer)).await?;
         answered.await.map_err(|_| Stopping)
     }
 

@@ -13,6 +13,7 @@
 //! | `grants`, `offer` | lanes and stripe groups; cipher halves |
 //! | `serve` | what devices may have, for the key doors |
 //! | `slaves` | which slaves must hold a key before it is announced |
+//! | `cenc` | what packagers of Common Encryption may have |
 //! | `settings` | channels that come, change and go; the authority's own keys |
 //! | `stored` | what must be durable |
 //! | `events`, `status` | what people are told |
@@ -21,6 +22,7 @@
 //! memory, only by the term that generated the root.
 
 mod adopt;
+mod cenc;
 mod channel;
 mod deposit;
 mod events;
@@ -51,6 +53,7 @@ pub use crate::ids::ConnId;
 use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::timing::Timing;
 use crate::wire::link::{Early, FromAuthority, Hello, Mode, ToAuthority};
+pub use cenc::NoCencKeys;
 use channel::Channel;
 pub use events::{AuthorityEvent, Cause, Fault};
 pub use settings::Keys;

@@ -1,5 +1,6 @@
 //! A world of one authority and simple delivery servers, which do what the link's messages say and nothing else.
 
+mod cenc;
 mod immediate;
 mod lockstep;
 mod mode_a;
