@@ -12,12 +12,14 @@
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
+//! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
 //! | [`epochs`] | what the authority of the channels must not forget |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![deny(clippy::panic)]
 
 pub mod accounts;
+pub mod cenc;
 pub mod channels;
 pub mod devices;
 pub mod enrolment;
@@ -25,6 +27,7 @@ pub mod epochs;
 pub mod keys;
 pub mod nodes;
 pub mod operators;
+pub mod packagers;
 pub mod rights;
 pub mod schema;
 pub mod slaves;

@@ -16,6 +16,10 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/V1__key_server.sql"),
     },
     Migration {
+        name: "V2__interop",
+        sql: include_str!("../migrations/V2__interop.sql"),
+    },
+    Migration {
         name: "V3__slaves",
         sql: include_str!("../migrations/V3__slaves.sql"),
     },

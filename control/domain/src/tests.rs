@@ -4,6 +4,7 @@ mod authority;
 mod enrolling;
 mod entitlement;
 mod model;
+mod packagers;
 mod senders;
 
 use rand_chacha::ChaCha8Rng;

@@ -6,6 +6,7 @@
 //! | [`time`] | instants of the wall clock, for people and rights; never for keys |
 //! | [`code`] | one-time enrolment codes that carry the fingerprint of the CA key |
 //! | [`api`] | bodies of the HTTP API |
+//! | [`interop`] | what packagers of other software ask for |
 //! | [`problem`] | errors of the HTTP API (RFC 9457) |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -14,6 +15,7 @@ pub mod api;
 pub mod bytes;
 pub mod code;
 pub mod id;
+pub mod interop;
 pub mod problem;
 pub mod time;
 

@@ -37,6 +37,8 @@ pub enum Kind {
     CodeRefused,
     /// The device or account is suspended or revoked.
     Suspended,
+    /// Too many requests: try again later.
+    TooMany,
     /// The server is starting, draining, or cannot write: try again later.
     Unavailable,
     /// The server failed; its log says how.
@@ -53,6 +55,7 @@ impl Kind {
             Self::Forbidden | Self::CodeRefused | Self::Suspended => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
+            Self::TooMany => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
