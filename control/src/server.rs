@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::{channels, keys, nodes, rights, slaves};
+use sealcast_domain::{cenc, channels, keys, nodes, rights, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
 use sealcast_objects::problem::Problem;
@@ -26,7 +26,8 @@ use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, KeysError, Parts, authority_keys, configs, new_authority_key, now, roster, serve,
+    Acceptor, App, InteropConfig, KeysError, Parts, authority_keys, configs, new_authority_key,
+    now, roster, serve,
 };
 use crate::store::{OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub ticket_period: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
+    /// Doors for packagers of other software.
+    pub interop: InteropConfig,
 }
 
 impl ServerConfig {
@@ -75,6 +78,7 @@ impl ServerConfig {
             start_wait: START_WAIT,
             ticket_period: TICKET_PERIOD,
             slaves_needed: None,
+            interop: InteropConfig::default(),
         }
     }
 }
@@ -205,6 +209,7 @@ impl KeyServer {
             tickets,
             ticket_period: config.ticket_period,
             slaves_needed: config.slaves_needed,
+            interop: config.interop,
             rng: StdRng::from_rng(&mut rng),
         });
         let (stop, stopped) = watch::channel(false);
@@ -481,6 +486,7 @@ impl Housekeeping {
         self.end_periods(now).await?;
         self.renew_tickets(now).await?;
         self.retire_key(now).await?;
+        self.delete_cenc_keys(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
             let certificate =
                 self.app
@@ -506,6 +512,21 @@ impl Housekeeping {
         {
             self.app.tell_floor(floor);
         }
+        Ok(())
+    }
+
+    /// Keys of packagers whose crypto period has been over for long enough.
+    async fn delete_cenc_keys(&self, now: Timestamp) -> Result<(), Problem> {
+        let retention = self.app.interop_bounds().retention;
+        let next = self.app.read(|store| cenc::next_end(store)).await?;
+        if next.is_none_or(|end| end.after(retention) > now) {
+            return Ok(());
+        }
+        let deleted = self
+            .app
+            .write(move |tx| cenc::delete_over(tx, now, retention))
+            .await?;
+        tracing::info!(deleted, "keys of packagers are over and deleted");
         Ok(())
     }
 

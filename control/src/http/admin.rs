@@ -395,18 +395,25 @@ async fn operator_code(
     Path(name): Path<String>,
     Query(life): Query<CodeLife>,
 ) -> Result<(StatusCode, Json<NewCode>), ApiError> {
+    check_name("operator", &name)?;
+    let code = app.new_code(Role::Admin, &name, life.life()).await?;
+    tracing::info!(by, operator = name, "operator may enrol");
+    Ok((StatusCode::CREATED, Json(code)))
+}
+
+/// Names are for logs, addresses and certificates.
+pub(super) fn check_name(of: &str, name: &str) -> Result<(), Problem> {
     let fits = !name.is_empty()
         && name.len() <= 64
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if !fits {
-        let detail = "an operator's name has 1 to 64 letters, digits, dots, dashes and underscores";
-        return Err(Problem::new(Kind::Invalid, detail).into());
+    if fits {
+        return Ok(());
     }
-    let code = app.new_code(Role::Admin, &name, life.life()).await?;
-    tracing::info!(by, operator = name, "operator may enrol");
-    Ok((StatusCode::CREATED, Json(code)))
+    let detail =
+        format!("{of} {name:?}: a name has 1 to 64 letters, digits, dots, dashes and underscores");
+    Err(Problem::new(Kind::Invalid, detail))
 }
 
 async fn list_keys(_: Operator, State(app): State<App>) -> Reply<Vec<AuthorityKey>> {

@@ -6,6 +6,7 @@ mod admin;
 mod door;
 mod enrol;
 mod error;
+mod interop;
 mod session;
 mod slaves;
 
@@ -30,6 +31,7 @@ use sealcast_proto::timing::Timing;
 
 pub use accept::{Acceptor, serve};
 pub(crate) use error::{internal, problem};
+pub use interop::InteropConfig;
 pub(crate) use slaves::roster;
 
 use crate::authority::Handle;
@@ -62,6 +64,7 @@ struct Inner {
     ticket_period: Duration,
     slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
+    interop: interop::Interop,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -91,6 +94,8 @@ pub struct Parts {
     pub ticket_period: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
+    /// The doors for packagers of other software.
+    pub interop: InteropConfig,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -116,6 +121,7 @@ impl App {
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
             slaves_needed: parts.slaves_needed,
+            interop: interop::Interop::new(parts.interop),
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -130,6 +136,7 @@ impl App {
             .merge(session::routes())
             .merge(admin::routes())
             .merge(slaves::routes())
+            .merge(interop::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone())
@@ -200,6 +207,11 @@ impl App {
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
         &self.0.vault
+    }
+
+    /// What is given to packagers, and for how long it is kept.
+    pub(crate) fn interop_bounds(&self) -> sealcast_domain::cenc::Bounds {
+        self.0.interop.bounds()
     }
 
     /// Sessions from before `floor` count no more.

@@ -40,12 +40,18 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// As [`Bench::start`], with other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = ServerConfig::new(folder.path().join("data"));
         config.listen = vec![LOCAL.parse().unwrap()];
         config.door = vec![LOCAL.parse().unwrap()];
         config.names = vec!["127.0.0.1".to_owned()];
         config.start_wait = Duration::from_millis(200);
+        change(&mut config);
         let server = KeyServer::start(config.clone()).await.unwrap();
         // Where it listens stays the same over restarts.
         config.listen = server.listen().to_vec();

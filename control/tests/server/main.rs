@@ -5,6 +5,7 @@ mod admission;
 mod bench;
 mod bodies;
 mod devices;
+mod interop;
 mod link;
 mod restart;
 mod routes;

@@ -41,6 +41,13 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
         ),
         (Method::PATCH, "/v1/rights/{device}/1", set),
         (Method::POST, "/v1/operators/eve/code", json!(null)),
+        (Method::GET, "/v1/packagers", json!(null)),
+        (
+            Method::POST,
+            "/v1/packagers",
+            json!({"name": "eve", "channels": [1]}),
+        ),
+        (Method::DELETE, "/v1/packagers/eve", json!(null)),
         (Method::GET, "/v1/authority-keys", json!(null)),
         (Method::POST, "/v1/authority-keys", json!(null)),
         (
@@ -65,6 +72,7 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "accounts",
         "devices",
         "rights",
+        "packagers",
         "authority-keys",
     ] {
         state.push(bench.list(what).await);
@@ -122,6 +130,7 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/admin.rs"),
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
+        include_str!("../../src/http/interop/packagers.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
     ];

@@ -1,0 +1,87 @@
+//! Letting packagers in: tokens, shown once and kept as a hash, and what signs requests.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use data_encoding::HEXLOWER;
+use rand_core::Rng as _;
+use sealcast_crypto::SIGNER_IV_LEN;
+use sealcast_domain::packagers;
+use sealcast_objects::interop::{NewPackager, Packager, PackagerSecrets, SignerSecrets, new_token};
+use zeroize::Zeroizing;
+
+use super::super::admin::{Operator, check_name};
+use super::super::error::{ApiError, Json, Path};
+use super::super::now;
+use super::App;
+
+/// Bytes of a new signing key: AES-256.
+const SIGNING_KEY_LEN: usize = 32;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/packagers", get(list).post(add))
+        .route("/v1/packagers/{name}", delete(remove))
+}
+
+/// What a packager's signer is sealed as: its initialisation vector and key.
+pub(super) fn signer_name(packager: &str) -> String {
+    format!("signer of packager {packager}")
+}
+
+async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Packager>>, ApiError> {
+    Ok(Json(app.read(|store| packagers::list(store)).await?))
+}
+
+async fn add(
+    Operator(by): Operator,
+    State(app): State<App>,
+    Json(new): Json<NewPackager>,
+) -> Result<(StatusCode, Json<PackagerSecrets>), ApiError> {
+    check_name("packager", &new.name)?;
+    let mut rng = app.fork_rng();
+    let (token, hash) = new_token(&mut rng);
+    let mut sealed = None;
+    let mut signer = None;
+    if let Some(name) = &new.signer {
+        check_name("signer", name)?;
+        let mut secret = Zeroizing::new([0; SIGNER_IV_LEN + SIGNING_KEY_LEN]);
+        rng.fill_bytes(secret.as_mut());
+        sealed = Some(
+            app.vault()
+                .seal(&signer_name(&new.name), secret.as_ref(), &mut rng),
+        );
+        let (iv, key) = secret.split_at(SIGNER_IV_LEN);
+        signer = Some(SignerSecrets {
+            name: name.clone(),
+            key: HEXLOWER.encode(key),
+            iv: HEXLOWER.encode(iv),
+        });
+    }
+    let (name, channels, now) = (new.name.clone(), new.channels.clone(), now());
+    app.write(move |tx| packagers::add(tx, now, &new, hash, sealed.as_deref()))
+        .await?;
+    tracing::info!(by, packager = name, ?channels, "packager let in");
+    let secrets = PackagerSecrets {
+        name,
+        token,
+        signer,
+    };
+    Ok((StatusCode::CREATED, Json(secrets)))
+}
+
+async fn remove(
+    Operator(by): Operator,
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let gone = name.clone();
+    app.write(move |tx| packagers::remove(tx, &gone)).await?;
+    tracing::info!(
+        by,
+        packager = name,
+        "packager removed: its token counts no more"
+    );
+    Ok(StatusCode::NO_CONTENT)
+}
