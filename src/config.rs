@@ -1,6 +1,7 @@
 //! What a person may set: flags and TOML files, resolved into plans. Unknown keys are refused; every error says what, why,
 //! and what to do.
 
+mod interop;
 mod settings;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use interop::{InteropFile, InteropPlan};
 use settings::opt_as_text;
 pub use settings::{
     ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,

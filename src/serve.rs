@@ -16,7 +16,9 @@ use sealcast_terminal::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::config::{ExecutorArgs, ExecutorSetting, as_text, opt_duration, read};
+use crate::config::{
+    ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, as_text, opt_duration, read,
+};
 use crate::daemon::{self, first};
 use crate::ops::Ops;
 use crate::signals::Signals;
@@ -112,6 +114,8 @@ struct File {
     ticket_period: Option<Duration>,
     #[serde(default)]
     slaves_needed: Option<usize>,
+    #[serde(default)]
+    interop: InteropFile,
 }
 
 /// Flags, environment, file and defaults, resolved.
@@ -134,6 +138,7 @@ pub struct ServePlan {
     ticket_period: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     slaves_needed: Option<usize>,
+    interop: InteropPlan,
 }
 
 impl ServePlan {
@@ -187,6 +192,7 @@ impl ServePlan {
                 .unwrap_or(sealcast_proto::limits::START_WAIT),
             ticket_period,
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
+            interop: file.interop.resolve()?,
         })
     }
 
@@ -201,6 +207,7 @@ impl ServePlan {
             start_wait: self.start_wait,
             ticket_period: self.ticket_period,
             slaves_needed: self.slaves_needed,
+            interop: self.interop.into(),
             ..ServerConfig::new(self.data.clone())
         }
     }

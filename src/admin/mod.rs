@@ -1,7 +1,9 @@
-//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs and the authority's keys, through the API.
+//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers and the authority's keys, through
+//! the API.
 
 mod channels;
 mod devices;
+mod interop;
 mod keys;
 mod nodes;
 mod slaves;
@@ -64,6 +66,9 @@ enum Command {
     /// Operators
     #[command(subcommand)]
     Operator(nodes::OperatorCommand),
+    /// Packagers of other software: who may take keys through the JSON key server and CPIX
+    #[command(subcommand)]
+    Interop(interop::InteropCommand),
     /// Keys of the authority and their succession
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -75,6 +80,8 @@ struct Api {
     runtime: tokio::runtime::Runtime,
     /// As this operator reaches it; others may need another name.
     server: String,
+    /// The CA's certificate, PEM.
+    ca: String,
     json: bool,
 }
 
@@ -131,6 +138,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         client,
         runtime,
         server: identity.server.clone(),
+        ca: identity.ca.clone(),
         json: args.json,
     };
     let done = match &args.command {
@@ -143,6 +151,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Device(command) => devices::run(&api, command),
         Command::Right(command) => devices::rights(&api, command),
         Command::Operator(command) => nodes::operators(&api, command),
+        Command::Interop(command) => interop::run(&api, command),
         Command::Keys(command) => keys::run(&api, command),
     };
     done.map_err(|error| match error {
