@@ -14,6 +14,7 @@ mod doctor;
 mod endpoints;
 mod hostile;
 mod impaired;
+mod interop;
 mod keyserver;
 mod latency;
 mod load;
