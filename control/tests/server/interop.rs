@@ -106,8 +106,11 @@ async fn asked(bench: &Bench, token: &str, request: &Value) -> Value {
     told(bench, token, &body(request)).await
 }
 
-/// Period, track, key id and key of every track of an answer.
-fn keys(answer: &Value) -> Vec<(Option<u64>, String, Vec<u8>, Vec<u8>)> {
+/// Period, track, key id and key.
+type Key = (Option<u64>, String, Vec<u8>, Vec<u8>);
+
+/// Every key of an answer.
+fn keys(answer: &Value) -> Vec<Key> {
     assert_eq!(answer["status"], "OK", "{answer}");
     let bytes = |value: &Value| BASE64.decode(value.as_str().unwrap().as_bytes()).unwrap();
     let tracks = answer["tracks"].as_array().unwrap().iter();
