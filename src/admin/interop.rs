@@ -12,7 +12,7 @@ pub(super) enum InteropCommand {
     List,
     /// Lets a packager take keys of channels, and shows its token
     ///
-    /// The doors themselves are opened in [interop] of the key server's configuration. The token goes as `Authorization: Bearer TOKEN`, or
+    /// The doors themselves are opened in the section `interop` of the key server's configuration. The token goes as `Authorization: Bearer TOKEN`, or
     /// as the password in the address: https://NAME:TOKEN@HOST:PORT/v1/interop/keys/CHANNEL
     Add {
         /// What the packager is called, in logs and here
