@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
-use sealcast_control::server::{KeyServer, ServerConfig, StartError};
+use sealcast_control::server::{CANARY, KeyServer, ServerConfig, StartError};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::Role;
 use sealcast_terminal::enrol;
@@ -70,6 +70,9 @@ pub struct ServeArgs {
     /// Slaves that must hold a key before it is announced [default: more than half of those that there are]
     #[arg(long, value_name = "COUNT")]
     slaves_needed: Option<usize>,
+    /// How often it is measured how soon slaves know of a revocation; 0s: never [default: 60s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    canary: Option<Duration>,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -114,6 +117,8 @@ struct File {
     ticket_period: Option<Duration>,
     #[serde(default)]
     slaves_needed: Option<usize>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    canary: Option<Duration>,
     #[serde(default)]
     interop: InteropFile,
 }
@@ -138,6 +143,8 @@ pub struct ServePlan {
     ticket_period: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     slaves_needed: Option<usize>,
+    #[serde(serialize_with = "as_text")]
+    canary: Duration,
     interop: InteropPlan,
 }
 
@@ -192,6 +199,7 @@ impl ServePlan {
                 .unwrap_or(sealcast_proto::limits::START_WAIT),
             ticket_period,
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
+            canary: args.canary.or(file.canary).unwrap_or(CANARY),
             interop: file.interop.resolve()?,
         })
     }
@@ -207,6 +215,7 @@ impl ServePlan {
             start_wait: self.start_wait,
             ticket_period: self.ticket_period,
             slaves_needed: self.slaves_needed,
+            canary: self.canary,
             interop: self.interop.into(),
             ..ServerConfig::new(self.data.clone())
         }

@@ -8,6 +8,7 @@
 //! | [`authority`] | the thread that owns the channels' authority and makes it durable |
 //! | [`node`] | the node link: gRPC to delivery servers, and their end of it |
 //! | [`door`] | key doors on shards |
+//! | [`canary`] | measures how soon slaves know of a revocation |
 //! | [`feed`] | how slaves come to know what key doors must know: the master's side, the link, the slave |
 //! | [`http`] | enrolment, sessions, administration |
 //! | [`server`] | a master, everything together: start, housekeeping, drain |
@@ -17,6 +18,7 @@
 
 pub mod authority;
 pub mod ca;
+pub mod canary;
 mod dial;
 pub mod door;
 pub mod feed;

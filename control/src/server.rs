@@ -1,5 +1,8 @@
 //! The key server as a whole: what is opened in which order, what is done from time to time, how it ends.
 
+mod tickets;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::authority::{Config, SlaveQuorum};
-use sealcast_proto::door::{TicketKey, Tickets, Update};
+use sealcast_proto::door::{Tickets, Update};
 use sealcast_proto::ids::SlaveId;
 use sealcast_proto::limits::{START_WAIT, TICKET_PERIOD};
 use tokio::sync::watch;
@@ -23,6 +26,7 @@ use tokio::time::interval;
 
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
+use crate::canary::{Canary, Measured};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
@@ -32,7 +36,10 @@ use crate::http::{
 use crate::store::{OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::vault::{NotOurs, Vault, VaultError};
+use tickets::{is_over, new_ticket, open_tickets};
 
+/// How often the canary measures, unless a setting says otherwise.
+pub const CANARY: Duration = Duration::from_secs(60);
 /// How often recurring things are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -59,6 +66,8 @@ pub struct ServerConfig {
     pub ticket_period: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
+    /// How often the canary measures; zero: never.
+    pub canary: Duration,
     /// Doors for packagers of other software.
     pub interop: InteropConfig,
 }
@@ -78,6 +87,7 @@ impl ServerConfig {
             start_wait: START_WAIT,
             ticket_period: TICKET_PERIOD,
             slaves_needed: None,
+            canary: CANARY,
             interop: InteropConfig::default(),
         }
     }
@@ -122,6 +132,8 @@ pub struct KeyServer {
     serving: JoinHandle<()>,
     keeping: JoinHandle<()>,
     deciding: JoinHandle<()>,
+    canary: Canary,
+    measuring: Option<JoinHandle<()>>,
     doors: Doors,
     store: Arc<Store>,
 }
@@ -141,6 +153,8 @@ pub struct Health {
     pub doors: DoorStats,
     /// Totals of the store's writer.
     pub writes: WriteStats,
+    /// How soon slaves knew of a revocation.
+    pub canary: BTreeMap<SlaveId, Measured>,
 }
 
 impl Health {
@@ -214,6 +228,13 @@ impl KeyServer {
         });
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(acceptor, tls, app.router(), stopped.clone()));
+        let canary = Canary::default();
+        let measuring = (config.canary > Duration::ZERO).then(|| {
+            let run = canary
+                .clone()
+                .run(app.clone(), config.canary, stopped.clone());
+            tokio::spawn(run)
+        });
         let keeping = Housekeeping {
             app: app.clone(),
             certificate,
@@ -228,6 +249,8 @@ impl KeyServer {
             stop,
             serving,
             keeping,
+            measuring,
+            canary,
             deciding,
             doors,
             store,
@@ -260,6 +283,7 @@ impl KeyServer {
         Monitor {
             app: self.app.clone(),
             store: Arc::clone(&self.store),
+            canary: self.canary.clone(),
         }
     }
 
@@ -271,6 +295,9 @@ impl KeyServer {
         self.app.publisher().cut_all();
         let _ = self.serving.await;
         let _ = self.keeping.await;
+        if let Some(measuring) = self.measuring {
+            let _ = measuring.await;
+        }
         drop(self.app);
         // Links hold the way to the authority a moment longer; what it decides until then is durable, too.
         if tokio::time::timeout(Duration::from_secs(2), self.deciding)
@@ -371,6 +398,7 @@ impl Opened {
 pub struct Monitor {
     app: App,
     store: Arc<Store>,
+    canary: Canary,
 }
 
 impl Monitor {
@@ -386,6 +414,7 @@ impl Monitor {
             alarms: health.alarms.load(Relaxed),
             doors: self.app.door_counters().read(),
             writes: self.store.stats(),
+            canary: self.canary.measured(),
         }
     }
 }
@@ -404,60 +433,6 @@ fn first_keys(
         rows = read(store)?;
     }
     Ok(authority_keys(&rows, vault)?)
-}
-
-fn ticket_name(period: u32) -> String {
-    format!("ticket key {period}")
-}
-
-/// The ticket keys that are kept, with a new one if the last is over.
-fn open_tickets(
-    store: &Store,
-    vault: &Vault,
-    period: Duration,
-    rng: &mut StdRng,
-) -> Result<(Tickets, Timestamp), StartError> {
-    let kept = store.read_blocking(|store| keys::ticket_keys(store))?;
-    if kept
-        .first()
-        .is_none_or(|key| is_over(key.made_at, now(), period))
-    {
-        let next = kept.first().map_or(1, |key| key.period + 1);
-        let sealed = new_ticket(vault, next, rng);
-        store.write_blocking(move |tx| keys::add_ticket_key(tx, now(), next, &sealed))?;
-    }
-    let kept = store.read_blocking(|store| keys::ticket_keys(store))?;
-    tickets(&kept, vault, period)
-}
-
-/// By the wall clock: one that was set back by more than a minute makes a new key, too.
-fn is_over(made: Timestamp, now: Timestamp, period: Duration) -> bool {
-    now.since(made) >= period || made > now.after(Duration::from_secs(60))
-}
-
-fn new_ticket(vault: &Vault, period: u32, rng: &mut StdRng) -> Vec<u8> {
-    use rand_core::Rng as _;
-    let mut key = zeroize::Zeroizing::new([0; 32]);
-    rng.fill_bytes(key.as_mut());
-    vault.seal(&ticket_name(period), key.as_ref(), rng)
-}
-
-fn tickets(
-    kept: &[keys::TicketKey],
-    vault: &Vault,
-    period: Duration,
-) -> Result<(Tickets, Timestamp), StartError> {
-    let open = |key: &keys::TicketKey| -> Result<TicketKey, StartError> {
-        let bytes = vault.open_key(&ticket_name(key.period), &key.sealed)?;
-        Ok(TicketKey::new(key.period, *bytes))
-    };
-    let (current, rest) = kept.split_first().ok_or(KeysError::None)?;
-    // A server that was away long enough has ended the sessions of the former period.
-    let previous = rest
-        .iter()
-        .find(|key| key.period + 1 == current.period && now().since(key.made_at) < 2 * period);
-    let previous = previous.map(open).transpose()?;
-    Ok((Tickets::new(open(current)?, previous), current.made_at))
 }
 
 struct Housekeeping {
@@ -545,7 +520,7 @@ impl Housekeeping {
             })
             .await?;
         let (tickets, made) =
-            tickets(&kept, self.app.vault(), period).map_err(crate::http::internal)?;
+            tickets::tickets(&kept, self.app.vault(), period).map_err(crate::http::internal)?;
         self.app.set_tickets(&tickets, made);
         tracing::info!(period = next, "a new ticket key");
         Ok(())

@@ -54,6 +54,7 @@ fn samples(health: &Health) -> Vec<Sample> {
     ];
     samples.extend(doors(&health.doors));
     samples.extend(health.status.iter().flat_map(slaves));
+    samples.extend(canary(health));
     for channel in health.status.iter().flat_map(|status| &status.channels) {
         let id = channel.channel.to_string();
         let of = |metric| Sample {
@@ -152,6 +153,46 @@ pub(crate) fn doors(stats: &DoorStats) -> Vec<Sample> {
         metric: counter("door_requests", "Key requests by outcome", *count),
         labels: vec![("outcome", outcome.name().to_owned())],
     }));
+    samples
+}
+
+/// How soon slaves knew of a revocation.
+fn canary(health: &Health) -> Vec<Sample> {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let mut samples = Vec::new();
+    for (slave, measured) in &health.canary {
+        let of = |metric| Sample {
+            metric,
+            labels: vec![("slave", slave.0.to_string())],
+        };
+        samples.extend([
+            of(gauge(
+                "canary_ms",
+                "How soon a slave knew of the canary's last revocation",
+                ms(measured.last),
+            )),
+            of(gauge(
+                "canary_worst_ms",
+                "The longest that it took so far",
+                ms(measured.worst),
+            )),
+            of(counter(
+                "canary_revocations",
+                "Revocations of the canary that were measured",
+                measured.count,
+            )),
+            of(counter(
+                "canary_late",
+                "Those that took longer than a second: alarms",
+                measured.late,
+            )),
+            of(counter(
+                "canary_unanswered",
+                "Those of which the slave's door gave no answer",
+                measured.unanswered,
+            )),
+        ]);
+    }
     samples
 }
 

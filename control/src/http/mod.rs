@@ -32,6 +32,7 @@ use sealcast_proto::timing::Timing;
 pub use accept::{Acceptor, serve};
 pub(crate) use error::{internal, problem};
 pub use interop::InteropConfig;
+pub(crate) use session::{Holder, new_session};
 pub(crate) use slaves::roster;
 
 use crate::authority::Handle;

@@ -11,8 +11,8 @@ use rand_core::Rng as _;
 use sealcast_domain::rights;
 use sealcast_objects::api::{Role, SessionReply, SessionRequest};
 use sealcast_objects::problem::{Kind, Problem};
-use sealcast_proto::door::{SessionGrant, SessionKey, Ticket};
-use sealcast_proto::ids::{ChannelId, SessionId};
+use sealcast_proto::door::{SessionGrant, SessionKey, Ticket, Tickets};
+use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, SessionId};
 use sealcast_proto::limits::COOKIES_MAX;
 use sealcast_proto::wire::Wire as _;
 
@@ -58,35 +58,14 @@ async fn session(
     let (tickets, made, period) = app.tickets();
     let (authority, successor) = app.authority_key().await?;
     let mut rng = app.fork_rng();
-    let mut key = || {
-        let mut bytes = zeroize::Zeroizing::new([0; 32]);
-        rng.fill_bytes(bytes.as_mut());
-        SessionKey::from_bytes(*bytes)
-    };
-    let (request_key, reply_key) = (key(), key());
-    let mut id = [0; 16];
-    rng.fill_bytes(&mut id);
-    let ticket = Ticket {
-        session: SessionId(id),
-        request_key: request_key.clone(),
-        reply_key: reply_key.clone(),
+    let holder = Holder {
         account: entitled.account,
         device,
         rights_version: entitled.version,
-        period: tickets.period(),
         channels: entitled.channels.iter().copied().map(ChannelId).collect(),
     };
-    let cookies = (0..COOKIES_MAX)
-        .filter_map(|_| tickets.seal(&ticket, &mut rng))
-        .collect();
     let mut grant = Vec::new();
-    SessionGrant {
-        session: ticket.session,
-        request_key,
-        reply_key,
-        cookies,
-    }
-    .encode(&mut grant);
+    new_session(&tickets, holder, &mut rng).encode(&mut grant);
     // The ticket key is dropped two periods after it was made; renewal is spread over the middle half of the second.
     let age = now.since(made).min(period);
     let left = period - age;
@@ -105,6 +84,45 @@ async fn session(
         ends_after_ms: ms(left + period),
         now,
     }))
+}
+
+/// Who a session is for, and what for.
+pub(crate) struct Holder {
+    pub(crate) account: AccountId,
+    pub(crate) device: DeviceId,
+    pub(crate) rights_version: u64,
+    pub(crate) channels: Vec<ChannelId>,
+}
+
+/// A session that begins in the present ticket period.
+pub(crate) fn new_session(tickets: &Tickets, holder: Holder, rng: &mut StdRng) -> SessionGrant {
+    let mut key = || {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        rng.fill_bytes(bytes.as_mut());
+        SessionKey::from_bytes(*bytes)
+    };
+    let (request_key, reply_key) = (key(), key());
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let ticket = Ticket {
+        session: SessionId(id),
+        request_key: request_key.clone(),
+        reply_key: reply_key.clone(),
+        account: holder.account,
+        device: holder.device,
+        rights_version: holder.rights_version,
+        period: tickets.period(),
+        channels: holder.channels,
+    };
+    let cookies = (0..COOKIES_MAX)
+        .filter_map(|_| tickets.seal(&ticket, rng))
+        .collect();
+    SessionGrant {
+        session: ticket.session,
+        request_key,
+        reply_key,
+        cookies,
+    }
 }
 
 /// Where the device finds key doors: at the slaves and here, in an order of its own, so that the load spreads; whoever does not

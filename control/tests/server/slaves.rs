@@ -185,6 +185,31 @@ async fn sec_11_a_revocation_reaches_every_slave_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sec_11_a_canary_measures_how_soon_each_slave_knows() {
+    let (mut bench, mut one, mut two, _link) = chain().await;
+    bench.stop().await;
+    bench.config.canary = std::time::Duration::from_millis(200);
+    bench.start_again().await;
+    let monitor = bench.server().monitor();
+    until("both slaves are measured twice", async || {
+        let measured = monitor.health().await.canary;
+        measured.len() == 2 && measured.values().all(|slave| slave.count >= 2)
+    })
+    .await;
+    for measured in monitor.health().await.canary.values() {
+        assert!(measured.last <= measured.worst && !measured.worst.is_zero());
+        assert_eq!(measured.unanswered, 0, "{measured:?}");
+    }
+    // Who is not there is not measured.
+    two.stop().await;
+    one.stop().await;
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    let settled = monitor.health().await.canary;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(monitor.health().await.canary, settled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn md_40_slaves_answer_while_the_master_is_away_and_after_restarts_of_their_own() {
     let (mut bench, mut one, mut two, mut link) = chain().await;
     two.stop().await;
