@@ -113,6 +113,8 @@ struct File {
     )]
     usage_interval: Option<Duration>,
     #[serde(default)]
+    usage_ship: Option<bool>,
+    #[serde(default)]
     cores: Option<Vec<usize>>,
     #[serde(default)]
     executor: Option<ExecutorSetting>,
@@ -174,6 +176,8 @@ pub struct Plan {
     pub usage_dir: Option<PathBuf>,
     /// How often counts are written.
     pub usage_interval: Duration,
+    /// Whether usage files go to the key server.
+    pub usage_ship: bool,
     /// Cores to pin shards to; one unpinned shard if empty.
     pub cores: Vec<usize>,
     /// What shards wait in.
@@ -254,6 +258,8 @@ pub struct ChannelArgs {
     pub burst: Option<u16>,
     /// `send`.
     pub zero_copy: bool,
+    /// `send`.
+    pub usage_ship: bool,
     /// `receive`.
     pub merge: Option<MergeSetting>,
     /// `receive`.
@@ -317,12 +323,23 @@ impl Plan {
             (PUBLISH_INTERVAL..=USAGE_INTERVAL_MAX).contains(&usage_interval),
             "usage_interval = {usage_interval:?}: from {PUBLISH_INTERVAL:?} to {USAGE_INTERVAL_MAX:?}"
         );
+        let usage_dir = common.usage_dir.clone().or(file.usage_dir);
+        let usage_ship = args.usage_ship || file.usage_ship.unwrap_or(false);
+        ensure!(
+            !usage_ship || role == Role::Send,
+            "usage_ship = true: key servers take counts of delivery servers, not of devices; leave it out"
+        );
+        ensure!(
+            !usage_ship || usage_dir.is_some(),
+            "usage_ship = true needs usage_dir, the folder in which usage files wait: give --usage-dir FOLDER"
+        );
         Ok(Self {
             identity,
             metrics: common.metrics.or(file.metrics),
             keylog: common.keylog.clone().or(file.keylog),
-            usage_dir: common.usage_dir.clone().or(file.usage_dir),
+            usage_dir,
             usage_interval,
+            usage_ship,
             cores,
             executor: common.executor.or(file.executor),
             channels,
@@ -345,6 +362,7 @@ impl Plan {
             keylog: self.keylog.clone(),
             usage_dir: self.usage_dir.clone(),
             usage_interval: self.usage_dir.as_ref().map(|_| self.usage_interval),
+            usage_ship: self.usage_ship.then_some(true),
             cores: (!self.cores.is_empty()).then(|| self.cores.clone()),
             executor: Some(self.executor),
             channel: self

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use sealcast_control::usage;
 
 use crate::signals::Signals;
 
@@ -50,6 +51,19 @@ pub(crate) fn check_doors(
         );
     }
     Ok(())
+}
+
+/// How often a key server's usage is written.
+///
+/// # Errors
+/// It is too short or too long.
+pub(crate) fn usage_interval(setting: Option<Duration>) -> Result<Duration> {
+    let interval = setting.unwrap_or(usage::INTERVAL);
+    ensure!(
+        (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval),
+        "usage_interval = {interval:?}: from 1s to 1h"
+    );
+    Ok(interval)
 }
 
 /// systemd's credential of this name, if there is one.

@@ -36,6 +36,7 @@ mod serve;
 mod signals;
 mod slave;
 mod table;
+mod upstream;
 mod usage;
 
 use std::io::IsTerminal as _;

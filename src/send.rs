@@ -20,6 +20,7 @@ use crate::keylog::KeyLog;
 use crate::node_hub::NodeHub;
 use crate::rng;
 use crate::run::{self, Kind, Outcome, RunArgs};
+use crate::upstream::Shipping;
 use crate::usage;
 
 /// Flags of `sealcast send`.
@@ -51,6 +52,9 @@ pub struct SendArgs {
     /// Let the network card read packets where they were sealed; for cards with UDP segmentation offload
     #[arg(long)]
     zero_copy: bool,
+    /// Carry finished usage files to the key server, which charges by them; needs --usage-dir
+    #[arg(long)]
+    usage_ship: bool,
     /// With --rate: datagrams that may leave at once [default: 7]
     #[arg(long, value_name = "N")]
     burst: Option<u16>,
@@ -115,6 +119,7 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         rate: args.rate,
         burst: args.burst,
         zero_copy: args.zero_copy,
+        usage_ship: args.usage_ship,
         ..ChannelArgs::default()
     };
     let resolve = || Plan::resolve(Role::Send, &args.common, &flags);
@@ -130,6 +135,10 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     let id = u128::from(number).to_be_bytes();
     let label = format!("server-{number}");
     let meter = usage::start(&plan, SourceKind::DeliveryServer, id, label)?;
+    let ships = plan.usage_dir.as_deref().filter(|_| plan.usage_ship);
+    let shipping = ships
+        .map(|folder| Shipping::start(folder, &plan.identity))
+        .transpose()?;
     let sending = Sending {
         server: hub.server(),
         hub,
@@ -148,5 +157,6 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     );
     drop(sending);
     let counted = usage::finish(meter);
+    shipping.into_iter().for_each(Shipping::finish);
     ran.and(counted)
 }

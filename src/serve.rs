@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// How often it is measured how soon slaves know of a revocation; 0s: never [default: 60s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     canary: Option<Duration>,
+    /// How often what the key doors gave is written and counted [default: 60s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    usage_interval: Option<Duration>,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -121,6 +124,8 @@ struct File {
     canary: Option<Duration>,
     #[serde(default)]
     interop: InteropFile,
+    #[serde(default, deserialize_with = "opt_duration")]
+    usage_interval: Option<Duration>,
 }
 
 /// Flags, environment, file and defaults, resolved.
@@ -145,6 +150,8 @@ pub struct ServePlan {
     slaves_needed: Option<usize>,
     #[serde(serialize_with = "as_text")]
     canary: Duration,
+    #[serde(serialize_with = "as_text")]
+    usage_interval: Duration,
     interop: InteropPlan,
 }
 
@@ -200,6 +207,7 @@ impl ServePlan {
             ticket_period,
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
+            usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
             interop: file.interop.resolve()?,
         })
     }
@@ -217,6 +225,7 @@ impl ServePlan {
             slaves_needed: self.slaves_needed,
             canary: self.canary,
             interop: self.interop.into(),
+            usage_interval: self.usage_interval,
             ..ServerConfig::new(self.data.clone())
         }
     }

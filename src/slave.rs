@@ -19,13 +19,14 @@ use sealcast_terminal::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::config::{ExecutorArgs, ExecutorSetting, read};
+use crate::config::{ExecutorArgs, ExecutorSetting, as_text, opt_duration, read};
 use crate::daemon::{self, first};
 use crate::identities::{EnrolArgs, enrol_as};
 use crate::live::{counter, gauge};
 use crate::ops::{Ops, Report, Reporter, Sample};
-use crate::serve::metrics::{doors, plain};
+use crate::serve::metrics::{doors, metering, plain};
 use crate::signals::Signals;
+use crate::upstream::ToParent;
 
 /// How often the certificate's age is looked at.
 const RENEWAL: Duration = Duration::from_secs(3600);
@@ -96,6 +97,9 @@ pub struct SlaveArgs {
     /// Pin a key door to each of these cores [default: one, not pinned]
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     cores: Option<Vec<usize>>,
+    /// How often what the key doors gave is written and carried to the parent [default: 60s]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    usage_interval: Option<Duration>,
     #[command(flatten)]
     executor: ExecutorArgs,
     /// Check flags and configuration, open nothing
@@ -129,6 +133,8 @@ struct File {
     metrics: Option<SocketAddr>,
     cores: Option<Vec<usize>>,
     executor: Option<ExecutorSetting>,
+    #[serde(deserialize_with = "opt_duration")]
+    usage_interval: Option<Duration>,
 }
 
 /// Flags, environment, file and defaults, resolved.
@@ -148,6 +154,8 @@ pub struct SlavePlan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cores: Vec<usize>,
     executor: ExecutorSetting,
+    #[serde(serialize_with = "as_text")]
+    usage_interval: Duration,
 }
 
 impl SlavePlan {
@@ -194,6 +202,7 @@ impl SlavePlan {
             metrics: args.metrics.or(file.metrics),
             cores: args.cores.clone().or(file.cores).unwrap_or_default(),
             executor: args.executor.or(file.executor),
+            usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
         })
     }
 
@@ -213,6 +222,7 @@ impl SlavePlan {
             },
             placements: Placement::each(&self.cores, self.executor.into()),
             without_lease: self.without_lease.into(),
+            usage_interval: self.usage_interval,
         })
     }
 }
@@ -245,9 +255,10 @@ async fn serve(plan: &SlavePlan, signals: &Signals) -> Result<()> {
     let tls = Arc::new(Mutex::new(Arc::new(identity.tls().with_context(unusable)?)));
     let current = Arc::clone(&tls);
     let current = move || Arc::clone(&current.lock().unwrap_or_else(PoisonError::into_inner));
+    let upstream = ToParent(current.clone());
     let config = plan.server(&identity)?;
     let number = config.slave;
-    let server = SlaveServer::start(config, Arc::new(certified), &ca, current).await?;
+    let server = SlaveServer::start(config, Arc::new(certified), &ca, current, upstream).await?;
     let _ops = plan
         .metrics
         .map(|at| Ops::start(at, server.monitor()))
@@ -321,6 +332,7 @@ impl Reporter for SlaveMonitor {
         };
         let mut samples = doors(&stats);
         samples.extend(slave.iter().flat_map(samples_of));
+        samples.extend(metering(&self.usage()));
         Report {
             not_ready: not_ready.map(str::to_owned),
             samples,

@@ -1,16 +1,21 @@
 //! Usage files: the meter of `send` and `receive`, and `sealcast usage show`.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use rand_core::Rng as _;
-use sealcast_dataplane::meter::{Meter, MeterConfig, MeterEvent, Rotation, Source};
+use sealcast_dataplane::meter::{Meter, MeterConfig, MeterEvent};
 use sealcast_net::FileMap;
 use sealcast_objects::id::Id as _;
 use sealcast_proto::ids::DeviceId;
-use sealcast_proto::records::{End, RecordFile, SourceKind, Usage, UsageFile, UsageIdentity};
+use sealcast_proto::records::{
+    End, KeyUsageFile, Kind, KindNumber, RecordError, RecordFile, Rotation, Source, SourceKind,
+    Usage, UsageFile, UsageIdentity,
+};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -18,6 +23,8 @@ use crate::config::Plan;
 use crate::rng;
 use crate::table::table;
 
+/// Files that are shipped end at this age, so that bills are not behind.
+const SHIPPED_AGE: Duration = Duration::from_secs(60);
 /// The longest file that is read. Meters end theirs long before.
 const FILE_MAX: u64 = 1 << 30;
 
@@ -42,7 +49,14 @@ pub fn start(
             boot,
         },
         interval: plan.usage_interval,
-        rotation: Rotation::default(),
+        rotation: if plan.usage_ship {
+            Rotation {
+                age: plan.usage_interval.max(SHIPPED_AGE),
+                ..Rotation::default()
+            }
+        } else {
+            Rotation::default()
+        },
     };
     let told = folder.display().to_string();
     let meter = Meter::start(config, move |event| tell(&told, event));
@@ -96,15 +110,23 @@ pub struct ShowArgs {
 pub fn run(command: &UsageCommand) -> Result<(), Failure> {
     let UsageCommand::Show(args) = command;
     let map = open(&args.file)?;
-    let file = RecordFile::<UsageFile>::read(&map)
-        .with_context(|| args.file.display().to_string())
-        .map_err(Failure::NotAsItMustBe)?;
-    let shown = Shown::of(&file);
-    if args.json {
-        println!("{}", shown.json(&file));
-    } else {
-        print!("{}", shown.text(&file));
-    }
+    let shown = match RecordFile::<UsageFile>::read(&map) {
+        Ok(file) => Shown::of(&file).show(&file, args.json),
+        Err(RecordError::OtherKind {
+            found: KindNumber::KeyUsage,
+            ..
+        }) => {
+            let file = RecordFile::<KeyUsageFile>::read(&map);
+            file.map(|file| keys::show(&file, args.json))
+                .with_context(|| args.file.display().to_string())
+                .map_err(Failure::NotAsItMustBe)?
+        }
+        Err(error) => {
+            let error = anyhow::Error::new(error).context(args.file.display().to_string());
+            return Err(Failure::NotAsItMustBe(error));
+        }
+    };
+    print!("{shown}");
     Ok(())
 }
 
@@ -145,6 +167,14 @@ impl Shown {
         shown
     }
 
+    fn show(&self, file: &RecordFile<'_, UsageFile>, json: bool) -> String {
+        if json {
+            format!("{}\n", self.json(file))
+        } else {
+            self.text(file)
+        }
+    }
+
     fn text(&self, file: &RecordFile<'_, UsageFile>) -> String {
         let identity = file.identity();
         let rows: Vec<_> = self
@@ -156,11 +186,8 @@ impl Shown {
             "channel", "epoch", "lane", "packets", "bytes", "from", "until",
         ];
         format!(
-            "{}, run {}, file {}: {}\n{} packets, {} bytes in {} records; chain ends in {}\n\n{}",
-            source(identity),
-            hex(&identity.boot),
-            identity.sequence,
-            end(file.end()),
+            "{}\n{} packets, {} bytes in {} records; chain ends in {}\n\n{}",
+            title(file),
             self.packets,
             self.bytes,
             file.len(),
@@ -186,11 +213,7 @@ impl Shown {
             "source": source(identity),
             "boot": hex(&identity.boot),
             "sequence": identity.sequence,
-            "end": match file.end() {
-                End::Closed => "closed",
-                End::Open => "open",
-                End::Torn { .. } => "torn",
-            },
+            "end": end_name(file.end()),
             "records": file.len(),
             "packets": self.packets,
             "bytes": self.bytes,
@@ -216,6 +239,30 @@ fn source(identity: &UsageIdentity) -> String {
     match identity.kind {
         SourceKind::DeliveryServer => format!("server-{}", u128::from_be_bytes(identity.source)),
         SourceKind::Device => DeviceId(identity.source).text(),
+        SourceKind::KeyServer => match u128::from_be_bytes(identity.source) {
+            0 => "master".to_owned(),
+            slave => format!("slave-{slave}"),
+        },
+    }
+}
+
+/// Whose file it is and whether it is whole.
+fn title<K: Kind<Identity = UsageIdentity>>(file: &RecordFile<'_, K>) -> String {
+    let identity = file.identity();
+    format!(
+        "{}, run {}, file {}: {}",
+        source(identity),
+        hex(&identity.boot),
+        identity.sequence,
+        end(file.end()),
+    )
+}
+
+fn end_name(end: End) -> &'static str {
+    match end {
+        End::Closed => "closed",
+        End::Open => "open",
+        End::Torn { .. } => "torn",
     }
 }
 

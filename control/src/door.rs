@@ -13,6 +13,8 @@ use sealcast_net::{RecvBatch, ReplyBatch, UdpServer, clock};
 use sealcast_proto::door::{Door, Outcome, Update};
 use sealcast_proto::ids::Time;
 
+use crate::usage::Tap;
+
 /// Updates that may wait for a shard; whoever sends more waits.
 const UPDATES: usize = 4096;
 /// Requests of one receive call.
@@ -93,6 +95,8 @@ pub struct HttpsDoor(Mutex<HttpsState>);
 #[derive(Debug)]
 struct HttpsState {
     door: Door,
+    tap: Option<Tap>,
+    closed: bool,
     rng: StdRng,
     bytes_in: u64,
     bytes_out: u64,
@@ -107,9 +111,15 @@ impl HttpsDoor {
     #[must_use]
     pub fn answer(&self, source: SocketAddr, datagram: &[u8]) -> Vec<u8> {
         let mut state = self.lock();
-        let HttpsState { door, rng, .. } = &mut *state;
+        if state.closed {
+            return Vec::new();
+        }
+        let HttpsState { door, tap, rng, .. } = &mut *state;
         let mut reply = Vec::new();
         door.answer(now(), source.ip(), datagram, rng, &mut reply);
+        if let Some(tap) = tap {
+            tap.take_from(door, true);
+        }
         state.bytes_in += datagram.len() as u64;
         state.bytes_out += reply.len() as u64;
         reply
@@ -141,14 +151,28 @@ fn now() -> Time {
     Time(clock::boottime())
 }
 
+fn door(notes: bool) -> Door {
+    let mut door = Door::new(&mut crate::rng());
+    if notes {
+        door.note_given();
+    }
+    door
+}
+
 impl Doors {
-    /// Starts one shard for each of `placements`, each listening at every address of `listen`.
+    /// Starts one shard for each of `placements`, each listening at every address of `listen`. What they give goes to `tap`.
     ///
     /// # Errors
     /// When an address cannot be bound or a shard cannot run; the message says what to do.
-    pub fn start(listen: &[SocketAddr], placements: &[Placement]) -> std::io::Result<Self> {
+    pub fn start(
+        listen: &[SocketAddr],
+        placements: &[Placement],
+        tap: Option<Tap>,
+    ) -> std::io::Result<Self> {
         let https = Arc::new(HttpsDoor(Mutex::new(HttpsState {
-            door: Door::new(&mut crate::rng()),
+            door: door(tap.is_some()),
+            tap: tap.clone(),
+            closed: false,
             rng: crate::rng(),
             bytes_in: 0,
             bytes_out: 0,
@@ -166,12 +190,17 @@ impl Doors {
         };
         for (index, placement) in placements.iter().enumerate() {
             // Where the kernel chose ports, the next shard takes the same.
-            doors.start_shard(index, *placement)?;
+            doors.start_shard(index, *placement, tap.clone())?;
         }
         Ok(doors)
     }
 
-    fn start_shard(&mut self, index: usize, placement: Placement) -> std::io::Result<()> {
+    fn start_shard(
+        &mut self,
+        index: usize,
+        placement: Placement,
+        tap: Option<Tap>,
+    ) -> std::io::Result<()> {
         let (updates_in, updates) = mailbox(UPDATES);
         let (stop_in, stop) = mailbox(1);
         let (up, is_up) = std::sync::mpsc::sync_channel(1);
@@ -191,7 +220,7 @@ impl Doors {
             };
             let addrs = sockets.iter().map(UdpServer::local_addr).collect();
             let _ = up.send(addrs);
-            Shard::new(sockets, updates, publish).run(stop).await;
+            Shard::new(sockets, updates, publish, tap).run(stop).await;
         };
         let handle = shard::start(&format!("door-{index}"), placement, main)?;
         self.addrs = is_up
@@ -234,6 +263,8 @@ impl Doors {
 
 impl Drop for Doors {
     fn drop(&mut self) {
+        // What would be given from here on would be counted by nobody.
+        self.teller.https.lock().closed = true;
         self.stops.clear();
         for shard in self.shards.drain(..) {
             if let Err(error) = shard.join() {
@@ -283,6 +314,7 @@ struct Shard {
     reply: Vec<u8>,
     stats: DoorStats,
     publish: Arc<Mutex<DoorStats>>,
+    tap: Option<Tap>,
 }
 
 impl Shard {
@@ -290,18 +322,19 @@ impl Shard {
         sockets: Vec<UdpServer>,
         updates: Receiver<Update>,
         publish: Arc<Mutex<DoorStats>>,
+        tap: Option<Tap>,
     ) -> Self {
-        let mut rng = crate::rng();
         Self {
-            door: Door::new(&mut rng),
+            door: door(tap.is_some()),
             sockets,
             updates,
-            rng,
+            rng: crate::rng(),
             batch: RecvBatch::new(BATCH, 0),
             replies: ReplyBatch::default(),
             reply: Vec::new(),
             stats: DoorStats::default(),
             publish,
+            tap,
         }
     }
 
@@ -313,10 +346,12 @@ impl Shard {
             }
             let found = (0..self.sockets.len()).map(|socket| self.serve(socket));
             let found = found.max().unwrap_or(Found::Nothing);
-            if publish <= now() {
+            let must_publish = publish <= now();
+            if must_publish {
                 publish = now().after(PUBLISH);
                 self.publish();
             }
+            self.hand_over(must_publish);
             let goes_on = match found {
                 Found::Nothing => self.wait(&mut stop).await,
                 Found::Some => {
@@ -329,8 +364,15 @@ impl Shard {
                 }
             };
             if !goes_on {
+                self.hand_over(true);
                 return;
             }
+        }
+    }
+
+    fn hand_over(&mut self, must: bool) {
+        if let Some(tap) = &self.tap {
+            tap.take_from(&mut self.door, must);
         }
     }
 

@@ -13,6 +13,7 @@
 //! | [`http`] | enrolment, sessions, administration |
 //! | [`server`] | a master, everything together: start, housekeeping, drain |
 //! | [`slave`] | a slave, everything together |
+//! | [`usage`] | what key doors gave, on its way into the master's store |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -28,6 +29,7 @@ pub mod server;
 pub mod slave;
 pub mod store;
 pub mod tls;
+pub mod usage;
 pub mod vault;
 
 /// A generator seeded by the operating system.

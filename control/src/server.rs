@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::{cenc, channels, keys, nodes, rights, slaves};
+use sealcast_domain::{cenc, channels, keys, metering, nodes, rights, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
 use sealcast_objects::problem::Problem;
@@ -35,6 +35,7 @@ use crate::http::{
 };
 use crate::store::{OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
+use crate::usage::{self, Metering, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
 use tickets::{is_over, new_ticket, open_tickets};
 
@@ -42,6 +43,8 @@ use tickets::{is_over, new_ticket, open_tickets};
 pub const CANARY: Duration = Duration::from_secs(60);
 /// How often recurring things are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often it is forgotten which requests of old sessions were counted.
+const FORGET: Duration = Duration::from_secs(600);
 
 /// Settings of a key server.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ pub struct ServerConfig {
     pub canary: Duration,
     /// Doors for packagers of other software.
     pub interop: InteropConfig,
+    /// How often what key doors gave is written and counted.
+    pub usage_interval: Duration,
 }
 
 impl ServerConfig {
@@ -89,6 +94,7 @@ impl ServerConfig {
             slaves_needed: None,
             canary: CANARY,
             interop: InteropConfig::default(),
+            usage_interval: usage::INTERVAL,
         }
     }
 }
@@ -135,6 +141,8 @@ pub struct KeyServer {
     canary: Canary,
     measuring: Option<JoinHandle<()>>,
     doors: Doors,
+    metering: usage::Running,
+    metered: UsageMonitor,
     store: Arc<Store>,
 }
 
@@ -155,6 +163,8 @@ pub struct Health {
     pub writes: WriteStats,
     /// How soon slaves knew of a revocation.
     pub canary: BTreeMap<SlaveId, Measured>,
+    /// Totals of the meter.
+    pub usage: UsageStats,
 }
 
 impl Health {
@@ -196,6 +206,7 @@ impl KeyServer {
             vault,
             ca,
             doors,
+            metering,
             publisher,
             tickets,
             driver,
@@ -240,8 +251,11 @@ impl KeyServer {
             certificate,
             certified: now(),
             names: config.names,
+            forgot: now(),
         };
         let keeping = tokio::spawn(keeping.run(stopped));
+        let metered = metering.monitor();
+        let metering = metering.run(app.clone());
         Ok(Self {
             app,
             listen,
@@ -253,6 +267,8 @@ impl KeyServer {
             canary,
             deciding,
             doors,
+            metering,
+            metered,
             store,
         })
     }
@@ -284,6 +300,7 @@ impl KeyServer {
             app: self.app.clone(),
             store: Arc::clone(&self.store),
             canary: self.canary.clone(),
+            metered: self.metered.clone(),
         }
     }
 
@@ -298,6 +315,10 @@ impl KeyServer {
         if let Some(measuring) = self.measuring {
             let _ = measuring.await;
         }
+        // What the doors gave last is counted while there is a store.
+        let doors = self.doors;
+        let _ = tokio::task::spawn_blocking(move || drop(doors)).await;
+        self.metering.stop().await;
         drop(self.app);
         // Links hold the way to the authority a moment longer; what it decides until then is durable, too.
         if tokio::time::timeout(Duration::from_secs(2), self.deciding)
@@ -306,8 +327,6 @@ impl KeyServer {
         {
             tracing::debug!("the authority was stopped before its last link had ended");
         }
-        let doors = self.doors;
-        let _ = tokio::task::spawn_blocking(move || drop(doors)).await;
         drop(self.store);
     }
 }
@@ -318,6 +337,7 @@ struct Opened {
     vault: Arc<Vault>,
     ca: Ca,
     doors: Doors,
+    metering: Metering,
     publisher: Publisher,
     tickets: (Tickets, Timestamp),
     driver: Driver,
@@ -345,7 +365,8 @@ impl Opened {
             ))
         })?;
         let (channels, nodes, floors, slaves) = known;
-        let doors = Doors::start(&config.door, &config.placements)?;
+        let metering = Metering::start(&config.data, 0, config.usage_interval)?;
+        let doors = Doors::start(&config.door, &config.placements, Some(metering.tap()))?;
         let publisher = Publisher::new(doors.teller());
         publisher.tell(Update::Tickets(tickets.0.clone()));
         publisher.tell(Update::Roster(roster(&slaves)));
@@ -384,6 +405,7 @@ impl Opened {
             vault,
             ca,
             doors,
+            metering,
             publisher,
             tickets,
             driver,
@@ -399,6 +421,7 @@ pub struct Monitor {
     app: App,
     store: Arc<Store>,
     canary: Canary,
+    metered: UsageMonitor,
 }
 
 impl Monitor {
@@ -415,6 +438,7 @@ impl Monitor {
             doors: self.app.door_counters().read(),
             writes: self.store.stats(),
             canary: self.canary.measured(),
+            usage: self.metered.stats(),
         }
     }
 }
@@ -440,6 +464,7 @@ struct Housekeeping {
     certificate: Arc<ServerCertificate>,
     certified: Timestamp,
     names: Vec<String>,
+    forgot: Timestamp,
 }
 
 impl Housekeeping {
@@ -462,6 +487,7 @@ impl Housekeeping {
         self.renew_tickets(now).await?;
         self.retire_key(now).await?;
         self.delete_cenc_keys(now).await?;
+        self.forget_sessions(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
             let certificate =
                 self.app
@@ -502,6 +528,20 @@ impl Housekeeping {
             .write(move |tx| cenc::delete_over(tx, now, retention))
             .await?;
         tracing::info!(deleted, "keys of packagers are over and deleted");
+        Ok(())
+    }
+
+    /// Sessions that are long over.
+    async fn forget_sessions(&mut self, now: Timestamp) -> Result<(), Problem> {
+        if now.since(self.forgot) < FORGET {
+            return Ok(());
+        }
+        self.forgot = now;
+        let forgotten = self
+            .app
+            .write(move |tx| metering::forget_sessions(tx, now))
+            .await?;
+        tracing::debug!(forgotten, "counted requests of sessions that are over");
         Ok(())
     }
 

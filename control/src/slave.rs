@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -18,6 +19,7 @@ use crate::door::{DoorCounters, DoorStats, Doors};
 use crate::feed::{Cache, Parents, SlaveHandle, SlaveHealth, SlaveTask, WrongUrl};
 use crate::http::{Acceptor, serve, slave_router};
 use crate::tls::{self, ServerCertificate};
+use crate::usage::{self, Carrier, Metering, Undelivered, UsageMonitor, UsageStats};
 use crate::vault::VaultError;
 
 /// Settings of a slave key server.
@@ -41,6 +43,40 @@ pub struct SlaveServerConfig {
     pub placements: Vec<Placement>,
     /// What it does without a lease.
     pub without_lease: WithoutLease,
+    /// How often what its key doors gave is written and carried to the parent.
+    pub usage_interval: Duration,
+}
+
+/// Takes usage files to the parent that feeds a slave.
+pub trait Upstream: Send + Sync + 'static {
+    /// `POST /v1/usage` at `parent` (https://HOST:PORT).
+    ///
+    /// # Errors
+    /// [`Undelivered`].
+    fn bring(
+        &self,
+        parent: &str,
+        file: Vec<u8>,
+    ) -> impl Future<Output = Result<(), Undelivered>> + Send;
+}
+
+struct ToParent<U> {
+    slave: SlaveHandle,
+    upstream: U,
+}
+
+impl<U: Upstream> Carrier for ToParent<U> {
+    async fn carry(&self, file: Vec<u8>) -> Result<(), Undelivered> {
+        let health = self.slave.health().await;
+        // A leased slave's parents lead to the master: files never go in a circle.
+        let parent = health
+            .filter(|slave| slave.leased)
+            .and_then(|slave| slave.parent);
+        let Some(parent) = parent else {
+            return Err(Undelivered::Later("no contact with the master".to_owned()));
+        };
+        self.upstream.bring(&parent, file).await
+    }
 }
 
 /// Why a slave cannot start: what, why, what to do.
@@ -70,11 +106,13 @@ pub struct SlaveServer {
     slave: SlaveHandle,
     certificate: Arc<ServerCertificate>,
     doors: Doors,
+    metering: usage::Running,
+    metered: UsageMonitor,
 }
 
 impl SlaveServer {
     /// Starts with the certificate that it enrolled for and that of its CA; `tls` makes the configuration of links to parents,
-    /// anew each time. Inside a tokio runtime only.
+    /// anew each time; `upstream` takes usage files to them. Inside a tokio runtime only.
     ///
     /// # Errors
     /// [`SlaveError`]; nothing runs then.
@@ -83,6 +121,7 @@ impl SlaveServer {
         certified: Arc<CertifiedKey>,
         ca: &CertificateDer<'static>,
         tls: impl Fn() -> Arc<ClientConfig> + Send + 'static,
+        upstream: impl Upstream,
     ) -> Result<Self, SlaveError> {
         let parents = Parents::new(&config.parents)?;
         let acceptor = Acceptor::bind(&config.listen).await?;
@@ -90,10 +129,12 @@ impl SlaveServer {
         let opening = config.clone();
         let open = move || -> Result<_, SlaveError> {
             let cache = Cache::open(&opening.data, &opening.key, &mut crate::rng())?;
-            Ok((cache, Doors::start(&opening.door, &opening.placements)?))
+            let metering = Metering::start(&opening.data, opening.slave, opening.usage_interval)?;
+            let doors = Doors::start(&opening.door, &opening.placements, Some(metering.tap()))?;
+            Ok((cache, metering, doors))
         };
         let opened = tokio::task::spawn_blocking(open).await;
-        let (cache, doors) = opened.map_err(std::io::Error::other)??;
+        let (cache, metering, doors) = opened.map_err(std::io::Error::other)??;
         let advertised = if config.advertise.is_empty() {
             doors.addrs().to_vec()
         } else {
@@ -108,7 +149,12 @@ impl SlaveServer {
         let server_tls = tls::config(ca, Arc::clone(&certificate))?;
         let (task, slave) = SlaveTask::start(slave, cache, doors.teller(), parents, tls);
         let (stop, stopped) = watch::channel(false);
-        let router = slave_router(doors.https(), slave.clone());
+        let router = slave_router(doors.https(), slave.clone(), metering.spool().clone());
+        let metered = metering.monitor();
+        let carrier = ToParent {
+            slave: slave.clone(),
+            upstream,
+        };
         Ok(Self {
             listen,
             stop,
@@ -117,6 +163,8 @@ impl SlaveServer {
             slave,
             certificate,
             doors,
+            metering: metering.run(carrier),
+            metered,
         })
     }
 
@@ -144,18 +192,21 @@ impl SlaveServer {
         SlaveMonitor {
             slave: self.slave.clone(),
             doors: self.doors.stats(),
+            metered: self.metered.clone(),
         }
     }
 
     /// Stops; what it knows is kept.
     pub async fn stop(self) {
+        let doors = self.doors;
+        let _ = tokio::task::spawn_blocking(move || drop(doors)).await;
+        // What they gave last is carried away while there is a parent.
+        self.metering.stop().await;
         let _ = self.stop.send(true);
         // Slaves behind it look for another parent when their links end, which they do with the task.
         self.slave.stop().await;
         let _ = self.following.await;
         let _ = self.serving.await;
-        let doors = self.doors;
-        let _ = tokio::task::spawn_blocking(move || drop(doors)).await;
     }
 }
 
@@ -164,13 +215,19 @@ impl SlaveServer {
 pub struct SlaveMonitor {
     slave: SlaveHandle,
     doors: DoorCounters,
+    metered: UsageMonitor,
 }
 
 impl SlaveMonitor {
+    /// Totals of its meter.
+    #[must_use]
+    pub fn usage(&self) -> UsageStats {
+        self.metered.stats()
+    }
+
     /// How the slave is, and the totals of its key doors; `None` while it does not answer.
     pub async fn health(&self) -> (Option<SlaveHealth>, DoorStats) {
-        let asked =
-            tokio::time::timeout(std::time::Duration::from_millis(500), self.slave.health());
+        let asked = tokio::time::timeout(Duration::from_millis(500), self.slave.health());
         (asked.await.ok().flatten(), self.doors.read())
     }
 }

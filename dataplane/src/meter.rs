@@ -1,7 +1,7 @@
 //! The usage meter: what each channel sends or takes, by epoch and lane, in files that others can check (MD-33, SEC-34).
 //!
 //! ```text
-//! channel's task: proto's Tally -> ChannelMeter, every interval -> mailbox -> one writer thread -> UsageLog -> file, fsync
+//! channel's task: proto's Tally -> ChannelMeter, every interval -> mailbox -> one writer thread -> proto's UsageLog -> file, fsync
 //! ```
 //! The task of a channel counts alone and never waits for the writer: what finds no room in the mailbox stays counted. A disk
 //! that is full or fails is told and tried again; meanwhile counts add up in memory. What was not on disk when a process was
@@ -17,12 +17,12 @@ use std::thread;
 use std::time::Duration;
 
 use sealcast_net::mailbox::{Receiver, SendError, Sender, mailbox};
-use sealcast_net::{clock, shard};
+use sealcast_net::{AppendFolder, clock, shard};
 use sealcast_proto::ids::{ChannelId, Time};
-use sealcast_proto::records::Usage;
+use sealcast_proto::records::{Rotation, Source, Usage, UsageLog};
 use sealcast_proto::tally::{Count, Tally};
 
-pub use log::{Folder, Rotation, Source, Storage, StorageFile, UsageLog};
+use log::Counts;
 
 /// Counts under way to the writer.
 const UNDER_WAY: usize = 1 << 13;
@@ -92,14 +92,14 @@ impl Meter {
         config: MeterConfig,
         tell: impl FnMut(MeterEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        let folder = Folder::open(&config.folder)?;
-        let log = UsageLog::new(folder, config.source, config.rotation);
+        let folder = AppendFolder::open(&config.folder)?;
+        let log = Counts::new(UsageLog::new(config.source, config.rotation));
         let (counts, inbox) = mailbox(UNDER_WAY);
         let failing = Arc::new(AtomicBool::new(false));
         let shown = Arc::clone(&failing);
         let writer = thread::Builder::new()
             .name("usage-writer".into())
-            .spawn(move || write(inbox, log, &shown, tell))?;
+            .spawn(move || write(inbox, log, folder, &shown, tell))?;
         let handle = MeterHandle {
             counts,
             interval: config.interval,
@@ -236,7 +236,8 @@ fn usage(channel: ChannelId, count: Count, since: Time, now: Time) -> Usage {
 /// The writer's thread: until all channels and handles are gone and everything is written, or the last tries have failed.
 fn write(
     mut inbox: Receiver<Usage>,
-    mut log: UsageLog<Folder>,
+    mut log: Counts,
+    mut folder: AppendFolder,
     shown: &AtomicBool,
     mut tell: impl FnMut(MeterEvent),
 ) -> Result<(), Unwritten> {
@@ -247,7 +248,11 @@ fn write(
         while let Some(usage) = inbox.try_recv() {
             log.add(usage);
         }
-        match log.flush(Time(clock::boottime())) {
+        match log.flush(
+            Time(clock::boottime()),
+            clock::wall_minus_boot(),
+            &mut folder,
+        ) {
             Ok(()) if failing => {
                 failing = false;
                 tell(MeterEvent::WritesAgain);
@@ -260,13 +265,20 @@ fn write(
         }
         shown.store(failing, Ordering::Relaxed);
     }
+    let mut close = |log: &mut Counts| {
+        log.close(
+            Time(clock::boottime()),
+            clock::wall_minus_boot(),
+            &mut folder,
+        )
+    };
     for _ in 1..LAST_TRIES {
-        if log.close().is_ok() {
+        if close(&mut log).is_ok() {
             return Ok(());
         }
         thread::sleep(RETRY);
     }
-    log.close().map_err(|error| {
+    close(&mut log).map_err(|error| {
         let (packets, bytes) = log.unwritten();
         Unwritten {
             packets,

@@ -7,6 +7,7 @@ mod interop;
 mod keys;
 mod nodes;
 mod slaves;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -69,6 +70,9 @@ enum Command {
     /// Packagers of other software: who may take keys through the JSON key server and CPIX
     #[command(subcommand)]
     Interop(interop::InteropCommand),
+    /// What was counted, for bills: requests, keys, bytes
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// Keys of the authority and their succession
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -152,6 +156,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Right(command) => devices::rights(&api, command),
         Command::Operator(command) => nodes::operators(&api, command),
         Command::Interop(command) => interop::run(&api, command),
+        Command::Usage(command) => usage::run(&api, command),
         Command::Keys(command) => keys::run(&api, command),
     };
     done.map_err(|error| match error {

@@ -2,6 +2,7 @@
 
 use sealcast_control::door::DoorStats;
 use sealcast_control::server::{Health, Monitor};
+use sealcast_control::usage::UsageStats;
 use sealcast_objects::api::{Lead, Status};
 
 use crate::live::{Metric, counter, gauge};
@@ -55,6 +56,7 @@ fn samples(health: &Health) -> Vec<Sample> {
     samples.extend(doors(&health.doors));
     samples.extend(health.status.iter().flat_map(slaves));
     samples.extend(canary(health));
+    samples.extend(metering(&health.usage));
     for channel in health.status.iter().flat_map(|status| &status.channels) {
         let id = channel.channel.to_string();
         let of = |metric| Sample {
@@ -123,6 +125,39 @@ pub(crate) fn plain(metric: Metric) -> Sample {
         metric,
         labels: Vec::new(),
     }
+}
+
+/// Totals of the meter of a key server.
+pub(crate) fn metering(usage: &UsageStats) -> Vec<Sample> {
+    let (meter, courier) = (&usage.meter, &usage.courier);
+    let metrics = [
+        gauge(
+            "usage_failing",
+            "Whether usage cannot be written to its folder: counts are kept in memory meanwhile",
+            meter.failing.into(),
+        ),
+        counter(
+            "usage_uncounted",
+            "Answers of key doors that are in no usage file, because writing could not keep up",
+            meter.uncounted,
+        ),
+        gauge(
+            "usage_waiting_files",
+            "Usage files that wait until the next one up has them",
+            courier.waiting,
+        ),
+        counter(
+            "usage_carried_files",
+            "Usage files that the next one up has taken",
+            courier.carried,
+        ),
+        counter(
+            "usage_refused_files",
+            "Usage files that nobody takes, put aside: an alarm",
+            courier.refused,
+        ),
+    ];
+    metrics.into_iter().map(plain).collect()
 }
 
 /// Totals of key doors.

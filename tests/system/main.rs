@@ -19,6 +19,7 @@ mod keyserver;
 mod latency;
 mod load;
 mod machines;
+mod metering;
 mod net;
 mod operations;
 mod operators;

@@ -32,8 +32,8 @@ const ROOM_FOR_RETRIES: [&str; 8] = [
 ];
 
 /// A slave on a host of its own.
-struct Slave {
-    program: Program,
+pub struct Slave {
+    pub program: Program,
     host: usize,
     name: String,
     folder: PathBuf,
@@ -49,6 +49,18 @@ impl Slave {
         keys: &KeyServer,
         (number, host): (u32, usize),
         parents: &[usize],
+    ) -> Self {
+        Self::start_with(lan, folder, keys, (number, host), parents, &[])
+    }
+
+    /// As [`Slave::start`], with more flags.
+    pub fn start_with(
+        lan: &Lan,
+        folder: &Path,
+        keys: &KeyServer,
+        (number, host): (u32, usize),
+        parents: &[usize],
+        more: &[&str],
     ) -> Self {
         let address = format!("10.77.0.{host}");
         let code = keys.admin(&[
@@ -88,6 +100,7 @@ impl Slave {
                 format!("https://10.77.0.{parent}:{port}"),
             ]);
         }
+        args.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut slave = Self {
             program: launch(lan, host, folder, &format!("{name}-0"), &args),
             host,
@@ -100,12 +113,12 @@ impl Slave {
         slave
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.program.signal(Signal::KILL);
         self.program.wait(Duration::from_secs(10));
     }
 
-    fn start_again(&mut self, lan: &Lan) {
+    pub fn start_again(&mut self, lan: &Lan) {
         let name = format!("{}-{}", self.name, self.starts);
         self.program = launch(lan, self.host, &self.folder, &name, &self.args);
         self.starts += 1;
@@ -125,7 +138,7 @@ impl Slave {
         value.parse().ok()
     }
 
-    fn until(&self, lan: &Lan, metric: &str, value: u64) {
+    pub fn until(&self, lan: &Lan, metric: &str, value: u64) {
         let start = Instant::now();
         while self.metric(lan, metric) != Some(value) {
             assert!(
@@ -139,7 +152,7 @@ impl Slave {
         }
     }
 
-    fn granted(&self, lan: &Lan) -> u64 {
+    pub fn granted(&self, lan: &Lan) -> u64 {
         let granted = "sealcast_door_requests_total{outcome=\"granted\"}";
         self.metric(lan, granted).unwrap_or(0)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::Doors;
+use sealcast_control::usage::{Meter, MeterConfig};
 use sealcast_net::shard::{self, Executor};
 
 use super::devices::{self, Got};
@@ -69,9 +70,17 @@ fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
     let count = u64::from(rate) * u64::from(options.window) / 1000;
     let mut requests = mint.requests(usize::try_from(count)?)?;
     let listen = "127.0.0.1:0".parse()?;
+    // Counted as in a key server.
+    let folder = tempfile::tempdir()?;
+    let meter = Meter::start(&MeterConfig {
+        folder: folder.path().to_owned(),
+        slave: 1,
+        interval: Duration::from_secs(1),
+    })?;
     let doors = Doors::start(
         &[listen],
         &[executor(options.io_uring).on(options.door_core)],
+        Some(meter.tap()),
     )?;
     mint.updates()
         .into_iter()
@@ -87,11 +96,12 @@ fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
     let got = asking.join()??;
     // Totals are published four times a second.
     std::thread::sleep(3 * SETTLE);
-    Ok(Turn {
-        rate,
-        got,
-        dropped: doors.stats().read().kernel_drops,
-    })
+    let dropped = doors.stats().read().kernel_drops;
+    drop(doors);
+    let uncounted = meter.tap().stats().uncounted;
+    meter.finish();
+    ensure!(uncounted == 0, "the meter lost {uncounted} answers");
+    Ok(Turn { rate, got, dropped })
 }
 
 /// The thread of this process with that name.

@@ -13,6 +13,7 @@
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
+//! | [`metering`] | what was sent, and who got which keys |
 //! | [`epochs`] | what the authority of the channels must not forget |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -25,6 +26,7 @@ pub mod devices;
 pub mod enrolment;
 pub mod epochs;
 pub mod keys;
+pub mod metering;
 pub mod nodes;
 pub mod operators;
 pub mod packagers;

@@ -23,4 +23,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V3__slaves",
         sql: include_str!("../migrations/V3__slaves.sql"),
     },
+    Migration {
+        name: "V4__usage",
+        sql: include_str!("../migrations/V4__usage.sql"),
+    },
 ];

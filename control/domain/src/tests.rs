@@ -6,6 +6,7 @@ mod entitlement;
 mod model;
 mod packagers;
 mod senders;
+mod usage;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;

@@ -1,5 +1,7 @@
 //! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
 
+mod usage;
+
 use std::net::SocketAddr;
 
 use sealcast_proto::ids::{AccountId, DeviceId};
@@ -9,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Text;
 use crate::time::Timestamp;
+pub use usage::{
+    UsageFilter, UsagePage, UsagePlace, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals,
+};
 
 /// Who a certificate speaks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

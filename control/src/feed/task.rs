@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use sealcast_net::clock;
+use sealcast_objects::code::sha256;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_proto::feed::{Output, Slave, SlaveConfig, SlaveState, ToChild};
 use sealcast_proto::ids::{ConnId, SlaveId, Time};
@@ -60,6 +61,7 @@ enum Event {
     },
     Message(ConnId, ToParent),
     Gone(ConnId),
+    MayBring(SlaveKey, oneshot::Sender<Result<(), Problem>>),
     Health(oneshot::Sender<SlaveHealth>),
     Stop,
 }
@@ -207,9 +209,23 @@ impl SlaveTask {
                 self.outboxes.remove(&conn);
                 self.slave.child_gone(conn);
             }
+            Event::MayBring(key, answer) => drop(answer.send(self.may_bring(now, &key))),
             Event::Health(answer) => drop(answer.send(self.health(now))),
             Event::Stop => {}
         }
+    }
+
+    /// Files only go towards the master: a slave that has no contact with it could send them in a circle.
+    fn may_bring(&self, now: Time, key: &SlaveKey) -> Result<(), Problem> {
+        if !self.slave.source().admits(key) {
+            let detail = "this slave does not know of you (yet), or you are suspended";
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        if !self.slave.is_leased(now) {
+            let detail = "this slave has no contact with the master now: try again";
+            return Err(Problem::new(Kind::Unavailable, detail));
+        }
+        Ok(())
     }
 
     fn health(&self, now: Time) -> SlaveHealth {
@@ -291,6 +307,29 @@ impl SlaveHandle {
         let (answer, answered) = oneshot::channel();
         self.events.send(Event::Health(answer)).await.ok()?;
         answered.await.ok()
+    }
+}
+
+impl SlaveHandle {
+    /// Whether a slave behind this one may bring usage files.
+    ///
+    /// # Errors
+    /// It may not, or not now.
+    pub(crate) async fn may_bring(&self, peer: &Peer) -> Result<(), Problem> {
+        let Ok(slave) = peer.subject.parse() else {
+            let detail = "the certificate names no slave";
+            return Err(Problem::new(Kind::Unauthenticated, detail));
+        };
+        let key = SlaveKey {
+            slave: SlaveId(slave),
+            key: sha256(&peer.public_key),
+        };
+        let (answer, answered) = oneshot::channel();
+        let _ = self.events.send(Event::MayBring(key, answer)).await;
+        answered.await.unwrap_or_else(|_| {
+            let detail = "this slave is stopping: try again";
+            Err(Problem::new(Kind::Unavailable, detail))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -13,13 +13,14 @@ use sealcast_proto::limits::CONTROL_MAX;
 
 use super::accept::Source;
 use super::error::{ApiError, Json};
-use super::now;
+use super::{BODY_MAX, now};
 use crate::door::HttpsDoor;
 
 pub(super) fn routes(https_door: Arc<HttpsDoor>) -> Router {
     Router::new()
         .route("/v1/door", post(door))
         .route("/v1/time", get(time))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(https_door)
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod interop;
 mod session;
 mod slaves;
+mod usage;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -41,6 +42,7 @@ use crate::door::{DoorCounters, HttpsDoor};
 use crate::feed::{self, Publisher, SlaveHandle};
 use crate::node::{Service, pb};
 use crate::store::Store;
+use crate::usage::Spool;
 use crate::vault::{NotOurs, Vault};
 
 /// Longest body of a request.
@@ -138,11 +140,12 @@ impl App {
             .merge(admin::routes())
             .merge(slaves::routes())
             .merge(interop::routes())
+            .layer(DefaultBodyLimit::max(BODY_MAX))
+            .merge(usage::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone())
             .merge(door::routes(Arc::clone(&self.0.https_door)))
-            .layer(DefaultBodyLimit::max(BODY_MAX))
             .route_service("/sealcast.node.v1.NodeLink/{method}", link)
             .route_service(
                 "/sealcast.feed.v1.Feed/{method}",
@@ -305,12 +308,12 @@ impl App {
 }
 
 /// What a slave serves: the key door behind HTTPS, the clock, and the feed.
-pub(crate) fn slave_router(https_door: Arc<HttpsDoor>, slave: SlaveHandle) -> Router {
+pub(crate) fn slave_router(https_door: Arc<HttpsDoor>, slave: SlaveHandle, spool: Spool) -> Router {
     Router::new()
         .merge(door::routes(https_door))
+        .merge(usage::relay(slave.clone(), spool))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_service("/sealcast.feed.v1.Feed/{method}", feed::service(slave))
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
+use sealcast_objects::api::UsageTaken;
 use sealcast_objects::problem::{Kind, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -88,6 +89,14 @@ impl Client {
             .tls()
             .map_err(|error| RequestError::Identity(error.to_string()))?;
         Self::with_tls(&identity.server, tls)
+    }
+
+    /// A client of another server than the identity's, with its TLS.
+    ///
+    /// # Errors
+    /// [`RequestError::Identity`].
+    pub fn at(server: &str, tls: ClientConfig) -> Result<Self, RequestError> {
+        Self::with_tls(server, tls)
     }
 
     pub(crate) fn with_tls(server: &str, tls: ClientConfig) -> Result<Self, RequestError> {
@@ -170,11 +179,24 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn door(&self, datagram: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        self.post_bytes("/v1/door", datagram).await
+    }
+
+    /// Brings a usage file; it counts once, however often it is brought.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn usage(&self, file: Vec<u8>) -> Result<UsageTaken, RequestError> {
+        let answer = self.post_bytes("/v1/usage", file).await?;
+        serde_json::from_slice(&answer).map_err(|error| self.answer(&error.to_string()))
+    }
+
+    async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, RequestError> {
         let request = self
             .client
-            .post(format!("{}/v1/door", self.server))
+            .post(format!("{}{path}", self.server))
             .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
-            .body(datagram);
+            .body(body);
         let response = self.checked(request.send().await).await?;
         let bytes = response.bytes().await;
         bytes

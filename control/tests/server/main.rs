@@ -11,3 +11,4 @@ mod restart;
 mod routes;
 mod slaves;
 mod transport;
+mod usage;

@@ -41,6 +41,9 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
         ),
         (Method::PATCH, "/v1/rights/{device}/1", set),
         (Method::POST, "/v1/operators/eve/code", json!(null)),
+        (Method::GET, "/v1/usage", json!(null)),
+        (Method::GET, "/v1/usage/totals", json!(null)),
+        (Method::GET, "/v1/usage/runs", json!(null)),
         (Method::GET, "/v1/packagers", json!(null)),
         (
             Method::POST,
@@ -74,6 +77,7 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "rights",
         "packagers",
         "authority-keys",
+        "usage",
     ] {
         state.push(bench.list(what).await);
     }
@@ -133,6 +137,7 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/interop/packagers.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
+        include_str!("../../src/http/usage.rs"),
     ];
     let known: Vec<String> = administration("{id}")
         .into_iter()

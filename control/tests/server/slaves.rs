@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sealcast_control::server::ServerConfig;
 use sealcast_control::slave::{SlaveServer, SlaveServerConfig};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{NewCode, NewSlave, Role, Standing, Status};
@@ -14,6 +15,7 @@ use sealcast_terminal::identity::Identity;
 
 use crate::bench::{Bench, ask_udp, enrol, open, reason, refused_as, session, until};
 use crate::link::Link;
+use crate::usage::Up;
 
 const LOCAL: &str = "127.0.0.1:0";
 
@@ -52,6 +54,7 @@ impl Slave {
             parents: vec![bench.url.clone()],
             placements: vec![Placement::default()],
             without_lease: WithoutLease::Announced,
+            usage_interval: bench.config.usage_interval,
         };
         Self {
             identity,
@@ -63,9 +66,10 @@ impl Slave {
     async fn start(&mut self) {
         let (certified, ca) = self.identity.serving().unwrap();
         let tls = Arc::new(self.identity.tls().unwrap());
+        let upstream = Up(Arc::clone(&tls));
         let tls = move || Arc::clone(&tls);
         let config = self.config.clone();
-        let server = SlaveServer::start(config, Arc::new(certified), &ca, tls)
+        let server = SlaveServer::start(config, Arc::new(certified), &ca, tls, upstream)
             .await
             .unwrap();
         // Where it is stays the same over restarts.
@@ -74,7 +78,7 @@ impl Slave {
         self.server = Some(server);
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.server.take().unwrap().stop().await;
     }
 
@@ -82,7 +86,7 @@ impl Slave {
         format!("https://{}", self.config.listen[0])
     }
 
-    fn door(&self) -> std::net::SocketAddr {
+    pub(crate) fn door(&self) -> std::net::SocketAddr {
         self.config.door[0]
     }
 
@@ -103,7 +107,14 @@ async fn status(bench: &Bench) -> Status {
 
 /// Master, slave 1 behind it, slave 2 behind slave 1, a delivery server on channel 1.
 async fn chain() -> (Bench, Slave, Slave, Link) {
-    let bench = Bench::start().await;
+    chain_with(|_| ()).await
+}
+
+/// As [`chain`], the master with other settings.
+pub(crate) async fn chain_with(
+    change: impl FnOnce(&mut ServerConfig),
+) -> (Bench, Slave, Slave, Link) {
+    let bench = Bench::start_with(change).await;
     bench.channel(1).await;
     let (mut one, mut two) = (Slave::enrol(&bench, 1).await, Slave::enrol(&bench, 2).await);
     one.start().await;

@@ -14,6 +14,13 @@ pub fn realtime() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
+/// Wall clock minus boot clock, nanoseconds: for people, and for what is billed by the calendar.
+#[must_use]
+pub fn wall_minus_boot() -> i64 {
+    let wall = i64::try_from(realtime()).unwrap_or(i64::MAX);
+    wall.saturating_sub_unsigned(boottime())
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,

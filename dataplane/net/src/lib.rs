@@ -36,6 +36,7 @@
 pub mod aligned;
 pub mod clock;
 mod file_map;
+mod folder;
 mod interface;
 pub mod mailbox;
 mod receiver;
@@ -49,6 +50,7 @@ mod watched;
 mod zero_copy;
 
 pub use file_map::{FileMap, FileMapError};
+pub use folder::AppendFolder;
 pub use interface::Interface;
 pub use receiver::{Received, RecvBatch, UdpReceiver};
 pub use sender::{UdpSender, is_oversize};

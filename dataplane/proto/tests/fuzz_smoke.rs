@@ -24,8 +24,8 @@ use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId, Time,
 };
 use sealcast_proto::records::{
-    Cause, Content, Kind, Origin, PacketTrace, RecordWriter, RequestTrace, SourceKind,
-    TraceIdentity, TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
+    Cause, Content, KeyUsage, KeyUsageFile, Kind, Origin, PacketTrace, RecordWriter, RequestTrace,
+    SourceKind, TraceIdentity, TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
 };
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire as _;
@@ -280,7 +280,7 @@ fn step(what: u8, pause: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// One file of each kind.
-fn record_files() -> [Vec<u8>; 3] {
+fn record_files() -> [Vec<u8>; 4] {
     let trace = TraceIdentity {
         origin: Origin::Captured,
         seed: 0,
@@ -314,10 +314,24 @@ fn record_files() -> [Vec<u8>; 3] {
         from: 6,
         until: 7,
     };
+    let given = KeyUsage {
+        session: [3; 16],
+        account: [4; 16],
+        device: [5; 16],
+        channel: 1,
+        number_base: 6,
+        epoch_base: 7,
+        current: [1; 16],
+        next: [2; 16],
+        answers: 8,
+        from: 9,
+        until: 10,
+    };
     [
         record_file::<PacketTrace>(&trace, packet),
         record_file::<RequestTrace>(&trace, request),
         record_file::<UsageFile>(&usage, counted),
+        record_file::<KeyUsageFile>(&usage, given),
     ]
 }
 
@@ -338,12 +352,13 @@ fn sec_33_mutated_record_files_are_survived() {
         checks::reads::<PacketTrace>(&files[0]),
         checks::reads::<RequestTrace>(&files[1]),
         checks::reads::<UsageFile>(&files[2]),
+        checks::reads::<KeyUsageFile>(&files[3]),
     ];
-    assert_eq!(all, [4; 3]);
+    assert_eq!(all, [4; 4]);
     let mut pick = ChaCha8Rng::seed_from_u64(seed);
     let mut got_in = 0;
     for _ in 0..rounds {
-        let mut choose = || usize::try_from(pick.next_u64() % 3).unwrap();
+        let mut choose = || usize::try_from(pick.next_u64() % 4).unwrap();
         let (mut bytes, other) = (files[choose()].clone(), &files[choose()]);
         assert_eq!(checks::put_right(&bytes).as_ref(), Some(&bytes));
         mutate(&mut bytes, other, &mut pick);

@@ -11,11 +11,13 @@
 //! | `served` | what the devices of a channel may have (MD-05, MD-21, MD-25, MD-37) |
 //! | `guard` | bounds in fixed memory: replays, requests per session, hints per source |
 //! | `session` | the device's half |
+//! | `meter` | what was given to whom, for usage files (MD-33, MD-34) |
 //!
 //! An answer is never longer than what asked for it, and nothing is asked of memory by what is not authenticated.
 
 mod guard;
 mod known;
+mod meter;
 mod served;
 mod session;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use crate::wire::door::{
 use crate::wire::feed::SlaveKey;
 use guard::Guard;
 pub use known::Known;
+pub use meter::{KeyMeter, KeysGiven};
 pub use served::{Served, ServedKey};
 pub use session::{Answer, Session, SessionGrant};
 pub use ticket::{SessionKey, Ticket, TicketKey, Tickets};
@@ -171,6 +174,7 @@ pub struct Door {
     guard: Guard,
     outcomes: Outcomes,
     space: Space,
+    given: Option<Vec<KeysGiven>>,
 }
 
 /// Where requests are opened: kept, so that answers ask nothing of memory.
@@ -235,6 +239,26 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl Asked<'_> {
+    fn given(&self, granted: &Granted) -> KeysGiven {
+        let Ticket {
+            session,
+            account,
+            device,
+            ..
+        } = self.ticket;
+        KeysGiven {
+            session,
+            account,
+            device,
+            channel: granted.channel,
+            number: granted.number,
+            current: granted.current.epoch,
+            next: granted.next.as_ref().map(|next| next.epoch),
+        }
+    }
+}
+
 /// What a request came to, before it is sealed.
 enum Verdict {
     Drop(Outcome),
@@ -256,7 +280,18 @@ impl Door {
             guard: Guard::new(rng),
             outcomes: Outcomes::default(),
             space: Space::default(),
+            given: None,
         }
+    }
+
+    /// Begins to note what is given: [`Door::given`] must be emptied from now on.
+    pub fn note_given(&mut self) {
+        self.given = Some(Vec::new());
+    }
+
+    /// Answers with keys since this was last emptied; nothing before [`Door::note_given`].
+    pub fn given(&mut self) -> Option<&mut Vec<KeysGiven>> {
+        self.given.as_mut()
     }
 
     /// Takes news in.
@@ -346,10 +381,12 @@ impl Door {
     ) -> Outcome {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
+        let mut given = None;
         let (outcome, mut answer) = match self.grant(now, asked, rng) {
             Ok(granted) => {
                 let mut answer = AnswerWriter::reply(reply, asked.request.nonce, nonce);
                 answer.write(&granted);
+                given = Some(asked.given(&granted));
                 (Outcome::Granted, answer)
             }
             Err(Verdict::Drop(outcome)) => return outcome,
@@ -376,6 +413,9 @@ impl Door {
             });
         }
         answer.seal(&asked.ticket.reply_key.siv());
+        if let (Some(noted), Some(given)) = (&mut self.given, given) {
+            noted.push(given);
+        }
         outcome
     }
 

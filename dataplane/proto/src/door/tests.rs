@@ -3,6 +3,7 @@
 mod answers;
 mod cookies;
 mod hostile;
+mod meter;
 
 use std::time::Duration;
 

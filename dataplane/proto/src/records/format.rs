@@ -36,6 +36,8 @@ pub enum KindNumber {
     RequestTrace,
     /// [`super::UsageFile`].
     Usage,
+    /// [`super::KeyUsageFile`].
+    KeyUsage,
     /// One that this version does not know.
     Unknown(u16),
 }
@@ -46,15 +48,21 @@ impl KindNumber {
             Self::PacketTrace => 1,
             Self::RequestTrace => 2,
             Self::Usage => 3,
+            Self::KeyUsage => 4,
             Self::Unknown(number) => number,
         }
     }
 
     pub(super) fn from_number(number: u16) -> Self {
-        [Self::PacketTrace, Self::RequestTrace, Self::Usage]
-            .into_iter()
-            .find(|kind| kind.number() == number)
-            .unwrap_or(Self::Unknown(number))
+        let known = [
+            Self::PacketTrace,
+            Self::RequestTrace,
+            Self::Usage,
+            Self::KeyUsage,
+        ];
+        let mut known = known.into_iter();
+        let found = known.find(|kind| kind.number() == number);
+        found.unwrap_or(Self::Unknown(number))
     }
 }
 
@@ -64,6 +72,7 @@ impl std::fmt::Display for KindNumber {
             Self::PacketTrace => f.write_str("a packet trace"),
             Self::RequestTrace => f.write_str("a trace of key requests"),
             Self::Usage => f.write_str("a usage file"),
+            Self::KeyUsage => f.write_str("a usage file of a key server"),
             Self::Unknown(number) => write!(f, "a file of unknown kind {number}"),
         }
     }

@@ -85,6 +85,17 @@ impl Kind for RequestTrace {
 #[derive(Clone, Copy, Debug)]
 pub enum UsageFile {}
 
+/// What key servers gave to whom, by session and channel (MD-33, MD-34).
+#[derive(Clone, Copy, Debug)]
+pub enum KeyUsageFile {}
+
+impl Kind for KeyUsageFile {
+    type Identity = UsageIdentity;
+    type Record = KeyUsage;
+    const NUMBER: KindNumber = KindNumber::KeyUsage;
+    const OPEN_ENDED: bool = true;
+}
+
 impl Kind for UsageFile {
     type Identity = UsageIdentity;
     type Record = Usage;
@@ -175,6 +186,8 @@ choice! {
         DeliveryServer = 1,
         /// A device: what it opened and took.
         Device = 2,
+        /// A key server: which keys it gave to whom.
+        KeyServer = 3,
     }
 }
 
@@ -183,7 +196,7 @@ record! {
     UsageIdentity {
         /// Who counted.
         kind: SourceKind,
-        /// The device's id, or the delivery server's number in the last four bytes (big endian).
+        /// The device's id; or the number of the delivery server or slave in the last four bytes (big endian), 0 for a master.
         source: [u8; 16],
         /// One run of the program that counts: random.
         boot: [u8; 16],
@@ -213,3 +226,35 @@ record! {
         until: u64,
     }
 }
+
+record! {
+    /// What one session got for one channel, up to [`REQUESTS`] requests. A request that was answered more than once stands here
+    /// once, but maybe in other records, too: session and number tell.
+    KeyUsage {
+        /// The session.
+        session: [u8; 16],
+        /// Whose device.
+        account: [u8; 16],
+        /// The device.
+        device: [u8; 16],
+        /// The channel.
+        channel: u16,
+        /// The request number that place 0 stands for.
+        number_base: u64,
+        /// What places count epochs from.
+        epoch_base: u64,
+        /// By place: the epoch in use that was given, 1 + its distance from the base; 0: there is no such request.
+        current: [u8; 16],
+        /// By place: the epoch after it that was given, in the same way; 0: none.
+        next: [u8; 16],
+        /// Answers with keys, to requests asked again, too.
+        answers: u32,
+        /// The first answer, nanoseconds of the host's boot clock.
+        from: u64,
+        /// The last answer.
+        until: u64,
+    }
+}
+
+/// Places in a [`KeyUsage`].
+pub const REQUESTS: usize = 16;

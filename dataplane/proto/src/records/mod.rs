@@ -22,19 +22,22 @@
 //! | `layout.rs` | the layout hash: a record that was changed cannot be read by mistake |
 //! | `format.rs` | the bytes of header and block heads |
 //! | `write.rs`, `read.rs` | [`RecordWriter`], [`RecordFile`] |
+//! | `log.rs` | [`UsageLog`]: usage files of one run, one after the other |
 
 mod format;
 mod kinds;
 mod layout;
+mod log;
 mod read;
 mod write;
 
 pub use format::{KindNumber, VERSION};
 pub use kinds::{
-    Cause, Content, Kind, Origin, PacketTrace, RequestTrace, SourceKind, TraceIdentity,
-    TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
+    Cause, Content, KeyUsage, KeyUsageFile, Kind, Origin, PacketTrace, REQUESTS, RequestTrace,
+    SourceKind, TraceIdentity, TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
 };
 pub use layout::LaidOut;
+pub use log::{Append, Rotation, Source, UsageLog};
 pub use read::{End, RecordError, RecordFile};
 pub use write::RecordWriter;
 

@@ -97,6 +97,7 @@ pub struct RecordFile<'a, K: Kind> {
     blocks: Vec<&'a [Archived<K::Record>]>,
     end: End,
     head: Hash,
+    whole: usize,
 }
 
 impl<K: Kind> fmt::Debug for RecordFile<'_, K> {
@@ -138,6 +139,7 @@ impl<'a, K: Kind> RecordFile<'a, K> {
             blocks,
             end,
             head: walk.chain,
+            whole: walk.at,
         })
     }
 
@@ -151,6 +153,12 @@ impl<'a, K: Kind> RecordFile<'a, K> {
     #[must_use]
     pub fn end(&self) -> End {
         self.end
+    }
+
+    /// Where its last whole block with records ends, bytes from the start.
+    #[must_use]
+    pub fn whole(&self) -> usize {
+        self.whole
     }
 
     /// The last hash of the chain: two readers that see the same one have read the same records.

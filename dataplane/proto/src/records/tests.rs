@@ -142,11 +142,17 @@ fn the_three_kinds_come_back() {
 #[test]
 fn int_16_the_layouts_are_these() {
     assert_eq!(
-        [PacketTrace::LAYOUT, RequestTrace::LAYOUT, UsageFile::LAYOUT],
+        [
+            PacketTrace::LAYOUT,
+            RequestTrace::LAYOUT,
+            UsageFile::LAYOUT,
+            KeyUsageFile::LAYOUT
+        ],
         [
             10_265_407_397_349_565_939,
             18_407_518_362_204_204_495,
-            6_270_285_685_666_680_793
+            13_332_454_883_067_036_269,
+            1_676_761_773_003_035_989
         ]
     );
     let bytes = file::<PacketTrace>(&TRACE, &[vec![packet(1)]]);

@@ -9,6 +9,7 @@ use sealcast_crypto::DIGEST_LEN;
 use super::BLOCK_RECORDS;
 use super::format::{self, Hash};
 use super::kinds::{Kind, Stored};
+use super::read::RecordFile;
 
 /// Writes one file: [`RecordWriter::create`], [`RecordWriter::block`] as often as wanted, [`RecordWriter::close`].
 pub struct RecordWriter<K> {
@@ -38,6 +39,16 @@ impl<K: Kind> RecordWriter<K> {
             kind: PhantomData,
         };
         (writer, header)
+    }
+
+    /// Goes on after the whole blocks of a file that was not closed; its end must be cut off at [`RecordFile::whole`].
+    #[must_use]
+    pub fn resume(file: &RecordFile<'_, K>) -> Self {
+        Self {
+            chain: *file.chain_hash(),
+            number: u32::try_from(file.blocks().count()).expect("blocks are numbered in 32 bits"),
+            kind: PhantomData,
+        }
     }
 
     /// The next block with these records; several if they are more than [`BLOCK_RECORDS`], nothing if there are none.

@@ -3,7 +3,7 @@
 
 use sealcast_crypto::sha256;
 use sealcast_proto::records::{
-    Kind, PacketTrace, RecordFile, RecordWriter, RequestTrace, UsageFile,
+    KeyUsageFile, Kind, PacketTrace, RecordFile, RecordWriter, RequestTrace, UsageFile,
 };
 
 /// Bytes as a file, as each kind.
@@ -12,6 +12,11 @@ pub fn records(bytes: &[u8]) {
         reads::<PacketTrace>(&file);
         reads::<RequestTrace>(&file);
         reads::<UsageFile>(&file);
+        reads::<KeyUsageFile>(&file);
+        if let Ok(keys) = RecordFile::<KeyUsageFile>::read(&file) {
+            keys.records()
+                .for_each(|record| assert!(record.given().count() <= 16));
+        }
     }
 }
 

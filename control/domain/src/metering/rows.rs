@@ -1,0 +1,154 @@
+//! What bills are made of: rows, and their totals.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use sealcast_objects::api::{UsageFilter, UsagePage, UsagePlace, UsageRow, UsageTotals};
+use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::time::Timestamp;
+use sealcast_objects::{AccountId, DeviceId};
+
+use crate::{Read, Result, Row, StoreError, Value, params};
+
+/// Rows of a page, at most.
+pub const PAGE_MAX: usize = 1000;
+/// Rows that are read at once for totals.
+const CHUNK: usize = 10_000;
+
+/// Rows in order, a page of them.
+///
+/// # Errors
+/// The store's.
+pub fn rows(store: &mut dyn Read, filter: &UsageFilter) -> Result<UsagePage> {
+    let limit = filter.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let mut sent = Sent::default();
+    page(store, filter, filter.after, limit, &mut sent)
+}
+
+/// What rows add up to.
+///
+/// # Errors
+/// The store's.
+pub fn totals(store: &mut dyn Read, filter: &UsageFilter) -> Result<UsageTotals> {
+    let (mut totals, mut sent) = (UsageTotals::default(), Sent::default());
+    let (mut after, mut last) = (None, None);
+    loop {
+        let page = page(store, filter, after, CHUNK, &mut sent)?;
+        for row in &page.rows {
+            let whose = Some((row.account, row.device, row.channel));
+            totals.subscriptions += u64::from(last != whose);
+            last = whose;
+            totals.requests += row.requests;
+            totals.answers += row.answers;
+            totals.keys += row.last_epoch - row.first_epoch + 1;
+            totals.bytes += row.bytes;
+        }
+        if page.next.is_none() {
+            return Ok(totals);
+        }
+        after = page.next;
+    }
+}
+
+fn page(
+    store: &mut dyn Read,
+    filter: &UsageFilter,
+    after: Option<UsagePlace>,
+    limit: usize,
+    sent: &mut Sent,
+) -> Result<UsagePage> {
+    let place = after.unwrap_or(UsagePlace {
+        account: [0; 16],
+        device: [0; 16],
+        channel: 0,
+        first_epoch: 0,
+    });
+    let found = store.query(
+        "SELECT account, device, channel, first_epoch, last_epoch, requests, answers, since, until FROM key_usage \
+         WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND ($5 IS NULL OR account = $5) \
+         AND ($6 IS NULL OR device = $6) AND ($7 IS NULL OR channel = $7) AND ($8 IS NULL OR since >= $8) \
+         AND ($9 IS NULL OR since < $9) ORDER BY account, device, channel, first_epoch LIMIT $10",
+        params![
+            place.account,
+            place.device,
+            place.channel,
+            place.first_epoch,
+            filter.account.map(|Text(id)| id.to_bytes()),
+            filter.device.map(|Text(id)| id.to_bytes()),
+            filter.channel,
+            filter.from.map(|Timestamp(at)| at),
+            filter.until.map(|Timestamp(at)| at),
+            limit as u64 + 1
+        ],
+    )?;
+    let mut rows = Vec::with_capacity(found.len().min(limit));
+    for row in found.iter().take(limit) {
+        let mut row = read(row)?;
+        row.bytes = sent.between(store, row.channel, row.first_epoch, row.last_epoch)?;
+        rows.push(row);
+    }
+    let more = found.len() > limit;
+    let next = rows.last().filter(|_| more).map(|row| UsagePlace {
+        account: row.account.0.to_bytes(),
+        device: row.device.0.to_bytes(),
+        channel: row.channel,
+        first_epoch: row.first_epoch,
+    });
+    Ok(UsagePage { rows, next })
+}
+
+fn read(row: &Row) -> std::result::Result<UsageRow, StoreError> {
+    Ok(UsageRow {
+        account: Text(AccountId::from_bytes(row.get(0)?)),
+        device: Text(DeviceId::from_bytes(row.get(1)?)),
+        channel: row.get(2)?,
+        first_epoch: row.get(3)?,
+        last_epoch: row.get(4)?,
+        requests: row.get(5)?,
+        answers: row.get(6)?,
+        bytes: 0,
+        since: Timestamp(row.get(7)?),
+        until: Timestamp(row.get(8)?),
+    })
+}
+
+/// Bytes that were sent, by channel: each epoch with the sum up to it.
+#[derive(Default)]
+struct Sent(BTreeMap<u16, Vec<(u64, u64)>>);
+
+impl Sent {
+    /// Bytes sent in epochs `first` to `last`.
+    fn between(
+        &mut self,
+        store: &mut dyn Read,
+        channel: u16,
+        first: u64,
+        last: u64,
+    ) -> Result<u64> {
+        let sums = match self.0.entry(channel) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Self::of(store, channel)?),
+        };
+        let before = |epoch: u64| {
+            let count = sums.partition_point(|(sent, _)| *sent < epoch);
+            count.checked_sub(1).map_or(0, |at| sums[at].1)
+        };
+        Ok(before(last.saturating_add(1)) - before(first))
+    }
+
+    fn of(store: &mut dyn Read, channel: u16) -> Result<Vec<(u64, u64)>> {
+        let rows = store.query(
+            "SELECT epoch, MAX(bytes) FROM sent_usage WHERE channel = $1 GROUP BY epoch ORDER BY epoch",
+            params![Value::from(channel)],
+        )?;
+        let mut sum = 0_u64;
+        let mut summed = |row: &Row| -> std::result::Result<_, StoreError> {
+            sum = sum.saturating_add(row.get(1)?);
+            Ok((row.get(0)?, sum))
+        };
+        Ok(rows
+            .iter()
+            .map(&mut summed)
+            .collect::<std::result::Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,199 @@
+//! What was counted: usage files taken in, rows for bills, totals (MD-33, MD-34, INT-03).
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Text;
+use crate::time::Timestamp;
+use crate::{AccountId, DeviceId};
+
+/// Whose usage files a key server takes in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UsageSource {
+    /// What it sent.
+    DeliveryServer,
+    /// Which keys it gave.
+    KeyServer,
+}
+
+impl UsageSource {
+    /// Each.
+    pub const ALL: [Self; 2] = [Self::DeliveryServer, Self::KeyServer];
+
+    /// As in the store and in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DeliveryServer => "delivery-server",
+            Self::KeyServer => "key-server",
+        }
+    }
+}
+
+/// Answer of `POST /v1/usage`, whose body is a usage file: it counts, once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UsageTaken {
+    /// Its records.
+    pub records: u64,
+    /// It was there before.
+    pub before: bool,
+}
+
+/// `GET /v1/usage/runs`: files of one run of a program that counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UsageRun {
+    /// Who counted.
+    pub source: UsageSource,
+    /// Number of the delivery server or slave; 0: a master.
+    pub number: u32,
+    /// The run: random, 128 bits.
+    #[serde(with = "hex")]
+    pub run: u128,
+    /// Files that were taken in.
+    pub files: u64,
+    /// Files before the latest of them that were not.
+    pub missing: u64,
+    /// Their records.
+    pub records: u64,
+    /// When the latest was.
+    pub taken_at: Timestamp,
+}
+
+/// 32 hexadecimal digits, as in the names of usage files.
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(run: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{run:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(from)?;
+        u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What `GET /v1/usage` and `GET /v1/usage/totals` look at; what is left out is not asked for. A row belongs to the instant at
+/// which its first key was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageFilter {
+    /// Of this account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Text<AccountId>>,
+    /// Of this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Text<DeviceId>>,
+    /// Of this channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// From here on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Rows after this one: [`UsagePage::next`] of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<UsagePlace>,
+    /// Rows of a page, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// A row's place in the order of all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct UsagePlace {
+    /// Whose.
+    pub account: [u8; 16],
+    /// The device.
+    pub device: [u8; 16],
+    /// The channel.
+    pub channel: u16,
+    /// The first epoch.
+    pub first_epoch: u64,
+}
+
+impl UsagePlace {
+    const LEN: usize = 16 + 16 + 2 + 8;
+}
+
+impl Serialize for UsagePlace {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(Self::LEN);
+        bytes.extend(self.account);
+        bytes.extend(self.device);
+        bytes.extend(self.channel.to_be_bytes());
+        bytes.extend(self.first_epoch.to_be_bytes());
+        crate::bytes::serialize(&bytes, to)
+    }
+}
+
+impl<'de> Deserialize<'de> for UsagePlace {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes: Vec<u8> = crate::bytes::deserialize(from)?;
+        let none = || {
+            serde::de::Error::custom("no place in a list of usage: take `next` of the page before")
+        };
+        let (account, rest) = bytes.split_first_chunk().ok_or_else(none)?;
+        let (device, rest) = rest.split_first_chunk().ok_or_else(none)?;
+        let (channel, rest) = rest.split_first_chunk().ok_or_else(none)?;
+        let first_epoch = rest.try_into().map_err(|_| none())?;
+        Ok(Self {
+            account: *account,
+            device: *device,
+            channel: u16::from_be_bytes(*channel),
+            first_epoch: u64::from_be_bytes(first_epoch),
+        })
+    }
+}
+
+/// Answer of `GET /v1/usage`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UsagePage {
+    /// In the order of account, device, channel, epoch.
+    pub rows: Vec<UsageRow>,
+    /// There are more: asked for with `after`.
+    pub next: Option<UsagePlace>,
+}
+
+/// Keys of epochs in a row that a device got on one day (UTC): what a bill is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// Whose device.
+    pub account: Text<AccountId>,
+    /// The device.
+    pub device: Text<DeviceId>,
+    /// The channel.
+    pub channel: u16,
+    /// The first epoch.
+    pub first_epoch: u64,
+    /// The last epoch; all between are in the row.
+    pub last_epoch: u64,
+    /// Requests that were answered with keys, each once however often it was asked again (MD-34).
+    pub requests: u64,
+    /// Answers, to requests asked again, too.
+    pub answers: u64,
+    /// Bytes of payload that were sent in these epochs (MD-33): of the delivery server that sent most of each, since others send
+    /// the same.
+    pub bytes: u64,
+    /// When the first key was given.
+    pub since: Timestamp,
+    /// When the last was.
+    pub until: Timestamp,
+}
+
+/// Answer of `GET /v1/usage/totals`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UsageTotals {
+    /// Devices and channels with keys: a device counts once for each channel.
+    pub subscriptions: u64,
+    /// As in rows (MD-34).
+    pub requests: u64,
+    /// As in rows.
+    pub answers: u64,
+    /// Keys: each device, channel and epoch once.
+    pub keys: u64,
+    /// As in rows (MD-33).
+    pub bytes: u64,
+}

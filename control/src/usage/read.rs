@@ -1,0 +1,143 @@
+//! Usage files as rows of the business.
+
+use sealcast_domain::metering::{File, KeyRow, SentRow};
+use sealcast_objects::api::UsageSource;
+use sealcast_objects::id::Id as _;
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
+use sealcast_objects::{AccountId, DeviceId};
+use sealcast_proto::records::{
+    End, KeyUsage, KeyUsageFile, Kind as FileKind, RecordError, RecordFile, SourceKind, Usage,
+    UsageFile, UsageIdentity,
+};
+
+/// What a file counts.
+#[derive(Debug)]
+pub(crate) enum Counted {
+    /// Which keys a key server gave.
+    Keys(File, Vec<KeyRow>),
+    /// What a delivery server sent.
+    Sent(File, Vec<SentRow>),
+}
+
+fn invalid(why: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Invalid, format!("this file is not taken in: {why}"))
+}
+
+impl Counted {
+    /// Reads a whole, closed file. `now`: no instant in it is later.
+    ///
+    /// # Errors
+    /// It is damaged, not closed, or of a source whose counts are not taken in.
+    pub(crate) fn read(bytes: &[u8], now: Timestamp) -> Result<Self, Problem> {
+        match RecordFile::<KeyUsageFile>::read(bytes) {
+            Ok(file) => {
+                let identity = *file.identity();
+                let rows = file
+                    .records()
+                    .map(|record| key_row(&identity, &record, now));
+                let rows = rows.collect();
+                Ok(Self::Keys(checked(&file, SourceKind::KeyServer)?, rows))
+            }
+            Err(RecordError::OtherKind { .. }) => {
+                let file = RecordFile::<UsageFile>::read(bytes).map_err(invalid)?;
+                let identity = *file.identity();
+                let rows = file
+                    .records()
+                    .map(|record| sent_row(&identity, &record, now));
+                let rows = rows.collect();
+                Ok(Self::Sent(
+                    checked(&file, SourceKind::DeliveryServer)?,
+                    rows,
+                ))
+            }
+            Err(error) => Err(invalid(error)),
+        }
+    }
+
+    /// Whose file it is.
+    pub(crate) fn file(&self) -> &File {
+        match self {
+            Self::Keys(file, _) | Self::Sent(file, _) => file,
+        }
+    }
+}
+
+fn checked<K>(file: &RecordFile<'_, K>, wanted: SourceKind) -> Result<File, Problem>
+where
+    K: FileKind<Identity = UsageIdentity>,
+{
+    let identity = file.identity();
+    if file.end() != End::Closed {
+        return Err(invalid(
+            "its end is missing: it is still being written, or was cut off on its way",
+        ));
+    }
+    if identity.kind != wanted {
+        return Err(invalid(
+            "counts of devices are not taken in, only those of delivery servers and key servers",
+        ));
+    }
+    let number = u32::try_from(u128::from_be_bytes(identity.source))
+        .map_err(|_| invalid("its source has no number"))?;
+    Ok(File {
+        source: match wanted {
+            SourceKind::KeyServer => UsageSource::KeyServer,
+            SourceKind::DeliveryServer | SourceKind::Device => UsageSource::DeliveryServer,
+        },
+        number,
+        boot: identity.boot,
+        sequence: identity.sequence,
+        chain: *file.chain_hash(),
+    })
+}
+
+/// Whether it is a whole file of a key server, and what it is called. Cheap checks are the reader's business.
+pub(crate) fn is_of_key_server(bytes: &[u8]) -> Result<String, Problem> {
+    let file = RecordFile::<KeyUsageFile>::read(bytes).map_err(invalid)?;
+    checked(&file, SourceKind::KeyServer)?;
+    Ok(name(file.identity()))
+}
+
+/// What a file of this identity is called.
+fn name(identity: &UsageIdentity) -> String {
+    let number = u128::from_be_bytes(identity.source);
+    let run = u128::from_be_bytes(identity.boot);
+    format!("slave-{number}-{run:032x}-{:06}.usage", identity.sequence)
+}
+
+/// An instant of the counting host's boot clock, as the calendar has it.
+fn wall(identity: &UsageIdentity, boot: u64, now: Timestamp) -> Timestamp {
+    let wall = boot
+        .checked_add_signed(identity.wall_minus_boot)
+        .unwrap_or(0);
+    let millis = i64::try_from(wall / 1_000_000).unwrap_or(i64::MAX);
+    Timestamp(millis).min(now)
+}
+
+fn key_row(identity: &UsageIdentity, record: &KeyUsage, now: Timestamp) -> KeyRow {
+    let given = record.given();
+    KeyRow {
+        session: record.session,
+        account: AccountId::from_bytes(record.account),
+        device: DeviceId::from_bytes(record.device),
+        channel: record.channel,
+        given: given
+            .map(|(number, current, next)| (number, current.0, next.map(|next| next.0)))
+            .collect(),
+        answers: record.answers,
+        since: wall(identity, record.from, now),
+        until: wall(identity, record.until, now),
+    }
+}
+
+fn sent_row(identity: &UsageIdentity, record: &Usage, now: Timestamp) -> SentRow {
+    SentRow {
+        channel: record.channel,
+        epoch: record.epoch,
+        packets: record.packets,
+        bytes: record.bytes,
+        since: wall(identity, record.from, now),
+        until: wall(identity, record.until, now),
+    }
+}
