@@ -12,16 +12,11 @@ use rand_core::CryptoRng;
 use sealcast_crypto::VerifyingKey;
 use sealcast_objects::api::SessionReply;
 use sealcast_proto::discard::Discard;
-use sealcast_proto::door::{Answer, Session, SessionGrant};
+use sealcast_proto::door::{Answer, Route, Session, SessionGrant};
 use sealcast_proto::ids::Time;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 
-/// Rounds of requests without an answer after which the doors count as not reachable by UDP, and requests also go by HTTPS. Each
-/// round after the first asks the next door.
-const UNANSWERED: u32 = 3;
-/// Requests of many channels within this are one round.
-const ROUND: Duration = Duration::from_millis(200);
 /// First and longest pause after a session could not be opened because the server is away or busy; doubled in between.
 const AWAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(8)];
 /// The same after a refusal.
@@ -64,7 +59,7 @@ pub enum Event {
 pub struct Keeper {
     session: Option<Session>,
     doors: Vec<SocketAddr>,
-    door: usize,
+    route: Route,
     /// A session is being opened.
     opening: bool,
     /// Channels have changed since: the one that is being opened is not the last.
@@ -75,12 +70,6 @@ pub struct Keeper {
     opened_at: Option<Time>,
     /// The last pause after a failure; `None` after a success.
     pause: Option<Duration>,
-    /// Rounds since the last answer by UDP.
-    unanswered: u32,
-    /// Rounds since the last answer, whichever way it came.
-    unheard: u32,
-    /// When the last round began; `None` after an answer.
-    round: Option<Time>,
     reachable: bool,
     waiting: VecDeque<Wanted>,
     out: VecDeque<Output>,
@@ -135,7 +124,7 @@ impl Keeper {
         let successor = reply.successor.as_deref().map(key).transpose()?;
         self.session = Some(session);
         self.doors.clone_from(&reply.doors);
-        self.door = 0;
+        self.route.renewed();
         self.out
             .push_back(Output::Event(Event::Renewed(authority, successor)));
         Ok(())
@@ -196,25 +185,14 @@ impl Keeper {
             return;
         };
         let datagram = session.request(now, wanted, rng);
-        let new_round = self.round.is_none_or(|began| now.since(began) >= ROUND);
-        if new_round {
-            self.round = Some(now);
-            self.unanswered = self.unanswered.saturating_add(1);
-            self.unheard = self.unheard.saturating_add(1);
-        }
-        if self.unanswered > 1 {
-            // Another door may answer.
-            self.door += usize::from(new_round);
-        }
-        if self.unanswered > UNANSWERED {
-            // HTTPS passes where UDP does not.
+        let way = self.route.ask(now, self.doors.len());
+        if way.https {
             self.out.push_back(Output::Https(datagram.clone()));
         }
-        if !self.doors.is_empty() {
-            let door = self.doors[self.door % self.doors.len()];
+        if let Some(&door) = self.doors.get(way.door) {
             self.out.push_back(Output::Udp(door, datagram));
         }
-        if self.unheard == UNANSWERED + 2 {
+        if way.silent {
             self.set_reachable(false);
         }
     }
@@ -239,12 +217,7 @@ impl Keeper {
     ) -> Result<(), Discard> {
         let session = self.session.as_mut().ok_or(Discard::Unexpected)?;
         let answer = session.handle(datagram)?;
-        if !matches!(answer, Answer::CookieUnknown) {
-            (self.unheard, self.round) = (0, None);
-            if by_udp {
-                self.unanswered = 0;
-            }
-        }
+        self.route.answered(&answer, by_udp);
         match answer {
             Answer::Granted { granted, asked } => {
                 self.set_reachable(true);
@@ -256,11 +229,10 @@ impl Keeper {
                 match refused.reason {
                     Reason::RightsChanged => self.renew_soon(now, RIGHTS_SPREAD, rng),
                     Reason::NotEntitled => self.renew_soon(now, RENEWAL_MIN, rng),
-                    // A slave that is behind, or without contact: another one may have it.
-                    Reason::Busy | Reason::EpochUnavailable | Reason::ChannelUnknown => {
-                        self.door += 1
-                    }
-                    Reason::CookieUnknown => {}
+                    Reason::Busy
+                    | Reason::EpochUnavailable
+                    | Reason::ChannelUnknown
+                    | Reason::CookieUnknown => {}
                 }
                 self.out.push_back(Output::Event(Event::Refused(refused)));
             }

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, SigningKey};
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::door::{
-    Door, Served, ServedKey, SessionKey, Ticket, TicketKey, Tickets, Update,
+    Door, ROUND, Served, ServedKey, SessionKey, Ticket, TicketKey, Tickets, UNANSWERED, Update,
 };
 use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, Epoch, SessionId};
 use sealcast_proto::timing::Timing;

@@ -12,12 +12,14 @@
 //! | `guard` | bounds in fixed memory: replays, requests per session, hints per source |
 //! | `session` | the device's half |
 //! | `meter` | what was given to whom, for usage files (MD-33, MD-34) |
+//! | `route` | which of its doors a device asks |
 //!
 //! An answer is never longer than what asked for it, and nothing is asked of memory by what is not authenticated.
 
 mod guard;
 mod known;
 mod meter;
+mod route;
 mod served;
 mod session;
 #[cfg(test)]
@@ -41,6 +43,7 @@ use crate::wire::feed::SlaveKey;
 use guard::Guard;
 pub use known::Known;
 pub use meter::{KeyMeter, KeysGiven};
+pub use route::{ROUND, Route, UNANSWERED, Way};
 pub use served::{Served, ServedKey};
 pub use session::{Answer, Session, SessionGrant};
 pub use ticket::{SessionKey, Ticket, TicketKey, Tickets};

@@ -76,6 +76,8 @@ pub struct Session {
     request_key: SessionKey,
     reply_key: SessionKey,
     cookies: VecDeque<Cookie>,
+    /// Cookies that it likes to have.
+    stock: u8,
     pending: VecDeque<Pending>,
 }
 
@@ -88,8 +90,17 @@ impl Session {
             request_key: grant.request_key,
             reply_key: grant.reply_key,
             cookies: grant.cookies.into(),
+            stock: u8::try_from(COOKIES_MAX).expect("a few"),
             pending: VecDeque::new(),
         })
+    }
+
+    /// Keeps no more than `stock` cookies, 1 to [`COOKIES_MAX`] (the default): less memory for many sessions in one process. With 2
+    /// it uses one cookie and asks for one each time, as a session does that has its full stock.
+    #[must_use]
+    pub fn with_stock(mut self, stock: u8) -> Self {
+        self.stock = stock.clamp(1, u8::try_from(COOKIES_MAX).expect("a few"));
+        self
     }
 
     /// The session as it stands, to be kept over a restart.
@@ -119,7 +130,9 @@ impl Session {
         // Cookies wanted, as many as the answer has room for.
         let each = cookie.0.len() + 2;
         let room = CONTROL_MAX.saturating_sub(ANSWER_MAX + REPLY_COST);
-        let missing = (COOKIES_MAX - self.cookies.len().min(COOKIES_MAX)).min(room / each);
+        let missing = usize::from(self.stock)
+            .saturating_sub(self.cookies.len())
+            .min(room / each);
         let wanted = Wanted {
             cookies: u8::try_from(missing).expect("a few"),
             ..wanted.clone()
@@ -162,7 +175,7 @@ impl Session {
                 let reply = KeyReply::from_datagram(datagram).map_err(|_| Discard::Malformed)?;
                 let number = |granted: &Granted| granted.number;
                 let (granted, asked) = self.open(reply.request, reply.sealed, number)?;
-                let stock = COOKIES_MAX.saturating_sub(self.cookies.len());
+                let stock = usize::from(self.stock).saturating_sub(self.cookies.len());
                 self.cookies
                     .extend(granted.cookies.iter().take(stock).cloned());
                 Ok(Answer::Granted { granted, asked })

@@ -5,6 +5,7 @@
 //! through [`Receiver::poll_request`] and [`Receiver::poll_event`].
 
 mod budget;
+mod follower;
 mod keys;
 mod open;
 mod order;
@@ -21,22 +22,21 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use sealcast_crypto::{EpochRoot, VerifyingKey};
 
+pub use follower::{Change, Changes, Follower};
 pub use order::GapCount;
 pub use parking::ParkingBudget;
 pub use requester::FetchOn;
+pub use trust::{News, Trust};
 
 use crate::discard::{Discard, Discards};
 use crate::ids::{ChannelId, Epoch, GroupId, Remaining, ServerId, Time};
 use crate::limits;
 use crate::tally::Tally;
 use crate::timing::Timing;
-use crate::wire::door::{DecipherHalf, Granted, Reason, Refused, Wanted};
+use crate::wire::door::{Granted, Reason, Refused, Wanted};
 use crate::wire::{Kind, kind};
-use keys::KeyRing;
 use open::Streams;
 use parking::Parking;
-use requester::Requester;
-use trust::{News, Trust};
 
 /// How several delivery servers of one channel are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -162,13 +162,9 @@ pub struct ReceiverStats {
 pub struct Receiver {
     config: ReceiverConfig,
     trust: Trust,
-    keys: KeyRing,
+    follower: Follower,
     streams: Streams,
     parking: Parking,
-    requester: Requester,
-    fetch_offset: Remaining,
-    /// The timer asks no sooner than this: the last answer had nothing new.
-    fetch_rest: Time,
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
@@ -181,16 +177,17 @@ impl Receiver {
     /// A receiver that holds nothing yet and asks for the current key at once.
     #[must_use]
     pub fn new(config: ReceiverConfig, budget: ParkingBudget, now: Time) -> Self {
-        let mut requester = Requester::new(config.channel);
-        requester.plan(None, now);
+        let ReceiverConfig {
+            channel,
+            timing,
+            fetch_on,
+            ..
+        } = config;
         Self {
-            trust: Trust::new(config.channel),
-            keys: KeyRing::new(config.timing),
+            trust: Trust::new(channel),
+            follower: Follower::new(channel, timing, fetch_on, now),
             streams: Streams::new(&config),
             parking: Parking::new(budget),
-            requester,
-            fetch_offset: Remaining(0),
-            fetch_rest: Time(0),
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
@@ -242,70 +239,32 @@ impl Receiver {
     ) {
         match self.trust.handle(now, source, kind, datagram) {
             // Somebody sends: whoever holds no key at all need not wait for his next try.
-            Ok(News::Certificate) if self.keys.newest().is_none() => {
-                self.requester.hasten(now, rng)
+            Ok(News::Certificate) if self.follower.keys.newest().is_none() => {
+                self.follower.requester.hasten(now, rng);
             }
             Ok(News::Certificate) => {}
-            Ok(News::Superseded(epoch)) => self.replace_root(now, epoch),
-            Ok(News::Notice) => self.noticed(now, rng, deliver),
+            Ok(News::Superseded(epoch)) => {
+                let change = self.follower.superseded(now, epoch);
+                self.tell([change, None]);
+            }
+            Ok(News::Notice) => {
+                let changes = self.follower.noticed(now, &self.trust, rng);
+                self.tell(changes);
+                self.poll_timers(now, rng, deliver);
+            }
             Err(cause) => self.discards.count(cause),
         }
     }
 
-    /// A Notice says when the change is and what the roots must be.
-    fn noticed(&mut self, now: Time, rng: &mut dyn CryptoRng, deliver: &mut dyn FnMut(&[u8])) {
-        let Some(announced) = self.trust.announced() else {
-            return;
+    fn tell(&mut self, changes: Changes) {
+        let event = |change| match change {
+            Change::Held(epoch) => Some(Event::KeyHeld { epoch }),
+            Change::Known(_) => None,
+            Change::Mismatch(epoch) => Some(Event::CommitmentMismatch { epoch }),
+            Change::Replaced(epoch) => Some(Event::RootReplaced { epoch }),
         };
-        let (next, boundary) = (announced.notice.next, announced.boundary);
-        self.keys
-            .set_boundary(announced.notice.current, next, boundary);
-        for (epoch, commitment) in [
-            (
-                announced.notice.current,
-                announced.notice.current_commitment,
-            ),
-            (next, announced.notice.next_commitment),
-        ] {
-            if commitment.is_some_and(|commitment| {
-                !self.keys.matches(self.config.channel, epoch, &commitment)
-            }) {
-                let replaced = self.keys.term_of(epoch) < Some(announced.notice.term.number);
-                self.keys.drop_epoch(epoch);
-                self.events.push_back(if replaced {
-                    Event::RootReplaced { epoch }
-                } else {
-                    Event::CommitmentMismatch { epoch }
-                });
-                self.requester.plan(Some(epoch), now);
-            }
-        }
-        let wanted =
-            !self.keys.holds(next) && self.keys.newest().is_none_or(|newest| newest < next);
-        let due = self.fetch_time(boundary).max(now);
-        self.requester.announced(due);
-        if self.config.fetch_on.notice && wanted {
-            self.requester.plan(Some(next), due);
-        }
-        self.poll_timers(now, rng, deliver);
-    }
-
-    /// A higher term put another root under this number: what is held of it is dropped, and the other one fetched.
-    fn replace_root(&mut self, now: Time, epoch: Epoch) {
-        if self.keys.holds(epoch) {
-            self.keys.drop_epoch(epoch);
-            self.events.push_back(Event::RootReplaced { epoch });
-            self.requester.plan(Some(epoch), now);
-        }
-    }
-
-    /// When this device asks for the key after one that ends at `end`: at the second preset, offset as the server said.
-    fn fetch_time(&self, end: Time) -> Time {
-        let offset = self
-            .fetch_offset
-            .duration()
-            .min(self.config.timing.fetch_ahead() * 7 / 10);
-        end.before(self.config.timing.fetch_ahead()).after(offset)
+        let events = changes.into_iter().flatten().filter_map(event);
+        self.events.extend(events);
     }
 
     /// The authority key and its successor, as enrolment told them.
@@ -315,11 +274,7 @@ impl Receiver {
 
     /// A key door refused.
     pub fn handle_refused(&mut self, now: Time, refused: &Refused, rng: &mut dyn CryptoRng) {
-        if refused.channel == self.config.channel
-            && self
-                .requester
-                .refused(refused.number, refused.retry_after, now, rng)
-        {
+        if self.follower.refused(now, refused, rng) {
             self.events.push_back(Event::Refused {
                 reason: refused.reason,
             });
@@ -328,7 +283,7 @@ impl Receiver {
 
     /// The session with the key doors is a new one: what was refused is asked again.
     pub fn session_renewed(&mut self, now: Time, rng: &mut dyn CryptoRng) {
-        self.requester.retry(now, rng);
+        self.follower.session_renewed(now, rng);
     }
 
     /// A key door gave keys; `asked` is when the request left that this answers.
@@ -339,74 +294,26 @@ impl Receiver {
         granted: Granted,
         deliver: &mut dyn FnMut(&[u8]),
     ) {
-        if granted.channel != self.config.channel {
-            return self.discards.count(Discard::OtherChannel);
-        }
-        if !self.requester.answered(granted.number) {
-            return self.discards.count(Discard::Known);
-        }
+        let changes = match self.follower.granted(now, asked, &granted, &self.trust) {
+            Ok(changes) => changes,
+            Err(cause) => return self.discards.count(cause),
+        };
         self.trust
             .set_authority(granted.authority, granted.successor);
-        self.fetch_offset = granted.fetch_offset;
-        self.config.timing = granted.timing;
-        self.keys.set_timing(granted.timing);
-        let newest = self.keys.newest();
-        for half in [Some(granted.current), granted.next].into_iter().flatten() {
-            self.install(now, asked, half, deliver);
+        let halves = [Some(&granted.current), granted.next.as_ref()];
+        for (change, half) in changes.into_iter().zip(halves) {
+            if let (Some(Change::Held(epoch)), Some(half)) = (change, half) {
+                self.log_key(epoch, &half.root);
+            }
+            self.tell([change, None]);
+            if let Some(Change::Held(epoch) | Change::Known(epoch)) = change {
+                self.unpark(now, epoch, deliver);
+            }
         }
-        if self.keys.newest() == newest {
-            // The next key is late. A Notice will tell; without one, it is not asked for at the speed of the network.
-            let quarter = self.config.timing.fetch_ahead() / 4;
-            self.fetch_rest = now.after(quarter + self.fetch_offset.duration().min(quarter));
-        }
-    }
-
-    /// Takes in a root, unless the authority has signed that it must be another one.
-    fn install(
-        &mut self,
-        now: Time,
-        asked: Time,
-        half: DecipherHalf,
-        deliver: &mut dyn FnMut(&[u8]),
-    ) {
-        let DecipherHalf {
-            epoch,
-            root,
-            remaining,
-        } = half;
-        let channel = self.config.channel;
-        let term = self.trust.term();
-        let latest = self
-            .trust
-            .announced()
-            .filter(|announced| announced.notice.term == term);
-        let committed = latest.and_then(|announced| {
-            let notice = &announced.notice;
-            let pair = [
-                (notice.current, notice.current_commitment),
-                (notice.next, notice.next_commitment),
-            ];
-            pair.into_iter()
-                .find(|&(named, _)| named == epoch)
-                .and_then(|(_, commitment)| commitment)
-        });
-        if committed.is_some_and(|committed| root.prk().commitment(channel.0, epoch.0) != committed)
-        {
-            self.events.push_back(Event::CommitmentMismatch { epoch });
-            return;
-        }
-        self.log_key(epoch, &root);
-        // Counted from when it was asked for, so that fetching is never late (SEC-12).
-        let end = asked.after(remaining.duration());
-        if self.keys.install(now, epoch, &root, end, term.number) {
-            self.events.push_back(Event::KeyHeld { epoch });
-        }
-        self.requester.satisfied(epoch);
-        self.unpark(now, epoch, deliver);
     }
 
     fn log_key(&mut self, epoch: Epoch, root: &EpochRoot) {
-        if self.config.keylog && !self.keys.holds(epoch) {
+        if self.config.keylog {
             let kid = crate::ids::Kid::root(self.config.channel, epoch);
             let line = root
                 .as_bytes()
@@ -427,33 +334,13 @@ impl Receiver {
     fn poll_timers(&mut self, now: Time, rng: &mut dyn CryptoRng, _deliver: &mut dyn FnMut(&[u8])) {
         let expired = self.parking.expire(now);
         self.discards.add(Discard::UnknownKey, expired);
-        self.keys.expire(now);
-        if let Some(oldest) = self.keys.oldest() {
-            self.trust.forget_below(oldest);
-            self.requester.forget_below(oldest);
-        }
-        if self.fetch_due().is_some_and(|due| due <= now) {
-            self.requester.plan(None, now);
-        }
         let (requests, stats) = (&mut self.requests, &mut self.stats);
-        self.requester.poll(now, rng, |wanted| {
+        self.follower.poll(now, rng, |wanted| {
             stats.requests += 1;
             requests.push_back(wanted);
         });
-    }
-
-    /// When the timer makes this device ask for the key after the newest one it holds.
-    fn fetch_due(&self) -> Option<Time> {
-        if self.requester.is_pending_any() {
-            return None;
-        }
-        match self.keys.newest_end() {
-            // Whoever holds nothing asks, whatever the settings: he may not even know the authority key of now.
-            None => Some(self.fetch_rest),
-            Some(_) if !self.config.fetch_on.timer => None,
-            // Next is held: the one after it is nobody's concern before the switch.
-            Some(_) if self.keys.next_epoch().is_some() && !self.keys.current_is_over() => None,
-            Some(end) => Some(self.fetch_time(end).max(self.fetch_rest)),
+        if let Some(oldest) = self.follower.keys.oldest() {
+            self.trust.forget_below(oldest);
         }
     }
 
@@ -463,9 +350,7 @@ impl Receiver {
         [
             self.streams.next_timeout(),
             self.parking.next_timeout(),
-            self.keys.next_expiry(),
-            self.requester.next_timeout(),
-            self.fetch_due(),
+            self.follower.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -516,12 +401,12 @@ impl Receiver {
     /// The epoch in use and what remains of it.
     #[must_use]
     pub fn current(&self, now: Time) -> Option<(Epoch, Remaining)> {
-        self.keys.current(now)
+        self.follower.current(now)
     }
 
     /// The epoch held for after it.
     #[must_use]
     pub fn next_epoch(&self) -> Option<Epoch> {
-        self.keys.next_epoch()
+        self.follower.next_epoch()
     }
 }

@@ -137,7 +137,7 @@ impl Receiver {
         if packet.len() > self.config.payload_max + OVERHEAD {
             return self.discards.count(Discard::Oversize);
         }
-        let lane = match self.keys.lane(header.kid) {
+        let lane = match self.follower.keys.lane(header.kid) {
             Some(lane) => lane,
             None => match self.derive(now, leg, header, packet, rng) {
                 Ok(lane) => lane,
@@ -146,8 +146,8 @@ impl Receiver {
             },
         };
         let (group, server) = (
-            self.keys.lane_at(lane).group,
-            self.keys.lane_at(lane).server,
+            self.follower.keys.lane_at(lane).group,
+            self.follower.keys.lane_at(lane).server,
         );
         if self.choose(now, group, server) == Choice::NotChosen {
             return self.discards.count(Discard::SourceNotChosen);
@@ -192,13 +192,15 @@ impl Receiver {
             .lookup(kid.lane(), kid.epoch_low())
             .ok_or(Discard::Uncertified)?;
         let (group, server) = (certificate.group, certificate.server);
-        if let Some(lane) = self.keys.derive(kid, epoch, group, server) {
+        if let Some(lane) = self.follower.keys.derive(kid, epoch, group, server) {
             return Ok(lane);
         }
         self.missing(now, epoch, rng);
         // Only what would be delivered is parked, and only under the key that is on its way.
-        let awaited = self.requester.is_pending(epoch) || self.requester.is_pending_any();
+        let awaited =
+            self.follower.requester.is_pending(epoch) || self.follower.requester.is_pending_any();
         let successor = self
+            .follower
             .keys
             .current_epoch()
             .is_some_and(|current| current < epoch);
@@ -211,15 +213,21 @@ impl Receiver {
 
     /// A certified packet shows a key that is not held (MD-25): asks for it, and says so once.
     fn missing(&mut self, now: Time, epoch: Epoch, rng: &mut dyn CryptoRng) {
-        if self.config.fetch_on.demand && self.keys.oldest().is_none_or(|oldest| epoch >= oldest) {
-            self.requester.demand(epoch, now, rng);
+        if self.config.fetch_on.demand
+            && self
+                .follower
+                .keys
+                .oldest()
+                .is_none_or(|oldest| epoch >= oldest)
+        {
+            self.follower.requester.demand(epoch, now, rng);
         }
         // Epochs only rise: what was told once is not told again for a straggler.
         if self.missing_told < Some(epoch) {
             self.missing_told = Some(epoch);
             self.events.push_back(Event::KeyMissing {
                 epoch,
-                held: self.keys.newest(),
+                held: self.follower.keys.newest(),
             });
         }
     }
@@ -236,7 +244,7 @@ impl Receiver {
             return;
         };
         let mut spans = std::mem::take(&mut self.streams.spans);
-        let lane = self.keys.lane_at(lane);
+        let lane = self.follower.keys.lane_at(lane);
         let origin = Origin {
             epoch: lane.epoch,
             lane: lane.kid.lane(),
@@ -286,7 +294,7 @@ impl Receiver {
             entry.replay.accept(ctr, leg);
             entry.heard = now;
         }
-        if self.keys.accepted(now, epoch) {
+        if self.follower.keys.accepted(now, epoch) {
             self.stats.switches += 1;
             self.events.push_back(Event::Switched { epoch });
         }
@@ -352,14 +360,14 @@ impl Receiver {
         let certified = self.trust.lookup(header.kid.lane(), header.kid.epoch_low());
         let known =
             certified.map(|(certificate, epoch)| (epoch, certificate.group, certificate.server));
-        let lane = self.keys.lane(header.kid).or_else(|| {
+        let lane = self.follower.keys.lane(header.kid).or_else(|| {
             let (epoch, group, server) = known?;
-            self.keys.derive(header.kid, epoch, group, server)
+            self.follower.keys.derive(header.kid, epoch, group, server)
         });
         let Some(lane) = lane else {
             return self.discards.count(Discard::UnknownKey);
         };
-        let group = self.keys.lane_at(lane).group;
+        let group = self.follower.keys.lane_at(lane).group;
         if let Err(cause) = self.streams.check(now, group, header.ctr, leg) {
             return self.discards.count(cause);
         }

@@ -63,7 +63,7 @@ impl Requester {
     pub(crate) fn new(channel: ChannelId) -> Self {
         Self {
             channel,
-            pending: Vec::with_capacity(PENDING_MAX),
+            pending: Vec::new(),
         }
     }
 
@@ -129,10 +129,17 @@ impl Requester {
         false
     }
 
-    /// A change is announced anew: a master is there. What was tried in vain is tried again at `due`.
-    pub(crate) fn announced(&mut self, due: Time) {
+    /// A change is announced anew: a master is there. What was tried in vain is tried again at `due`, or soon if that has passed. Not at
+    /// once: a Notice reaches all devices in one moment, and those that wait for a lost door would ask the others together.
+    pub(crate) fn announced(&mut self, now: Time, due: Time, rng: &mut dyn CryptoRng) {
+        let passed = due <= now;
         let unanswered = |pending: &&mut Pending| pending.tries > 0 && !pending.refused;
         for pending in self.pending.iter_mut().filter(unanswered) {
+            let due = if passed {
+                now.after(random_below(REQUEST_TIMEOUT, rng))
+            } else {
+                due
+            };
             pending.due = pending.due.min(due);
             pending.tries = 1;
         }
@@ -155,6 +162,13 @@ impl Requester {
         self.pending
             .iter()
             .any(|pending| pending.wanted == Some(epoch))
+    }
+
+    /// Whether the request with this number has been sent and not been answered.
+    pub(crate) fn waits_for(&self, number: u64) -> bool {
+        self.pending
+            .iter()
+            .any(|pending| pending.number == number && pending.tries > 0)
     }
 
     /// Whether a request for whatever is current is under way.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use sealcast_crypto::VerifyingKey;
+use sealcast_crypto::{Commitment, VerifyingKey};
 
 use super::budget::Budget;
 use crate::discard::Discard;
@@ -11,10 +11,11 @@ use crate::ids::{ChannelId, Epoch, GroupId, Lane, Term, Time};
 use crate::limits::CERTIFICATES_MAX;
 use crate::notice::{Announced, Announcement, Worth};
 use crate::wire::control::{ControlType, LaneCertificate, Notice, Signed, Unverified};
+use crate::wire::{Kind, kind};
 
 /// News from a verified datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum News {
+pub enum News {
     /// More lanes are certified.
     Certificate,
     /// More lanes are certified, by a higher term than before for this epoch: its root is another one.
@@ -23,8 +24,9 @@ pub(crate) enum News {
     Notice,
 }
 
+/// What the authority of one channel has said in band, verified. Any number of [`super::Follower`]s may go by one.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub struct Trust {
     channel: ChannelId,
     authority: Option<VerifyingKey>,
     successor: Option<VerifyingKey>,
@@ -36,7 +38,9 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub(crate) fn new(channel: ChannelId) -> Self {
+    /// Nothing is known yet, not even the authority key.
+    #[must_use]
+    pub fn new(channel: ChannelId) -> Self {
         Self {
             channel,
             authority: None,
@@ -49,11 +53,7 @@ impl Trust {
     }
 
     /// The authority key and its successor, from a private channel (enrolment, KeyReply).
-    pub(crate) fn set_authority(
-        &mut self,
-        authority: VerifyingKey,
-        successor: Option<VerifyingKey>,
-    ) {
+    pub fn set_authority(&mut self, authority: VerifyingKey, successor: Option<VerifyingKey>) {
         self.authority = Some(authority);
         self.successor = successor;
     }
@@ -71,7 +71,48 @@ impl Trust {
         self.checks
     }
 
+    /// What the root of `epoch` must be, if the term of now has said so.
+    pub(super) fn committed(&self, epoch: Epoch) -> Option<Commitment> {
+        let term = self.term();
+        let announced = self
+            .announced()
+            .filter(|announced| announced.notice.term == term)?;
+        let notice = &announced.notice;
+        let named = [
+            (notice.current, notice.current_commitment),
+            (notice.next, notice.next_commitment),
+        ];
+        named
+            .into_iter()
+            .find(|&(named, _)| named == epoch)
+            .and_then(|(_, commitment)| commitment)
+    }
+
+    /// The change that is announced: the epochs before and after it, and when it is due.
+    #[must_use]
+    pub fn change(&self) -> Option<(Epoch, Epoch, Time)> {
+        let announced = self.announced()?;
+        let notice = &announced.notice;
+        Some((notice.current, notice.next, announced.boundary))
+    }
+
     /// Takes a control datagram that came by multicast.
+    ///
+    /// # Errors
+    /// Why it says nothing new, or cannot be believed.
+    pub fn datagram(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        datagram: &[u8],
+    ) -> Result<News, Discard> {
+        match kind(datagram) {
+            Kind::Control(kind) => self.handle(now, source, kind, datagram),
+            Kind::Packet | Kind::Other => Err(Discard::Unexpected),
+        }
+    }
+
+    /// As [`Trust::datagram`], of a kind that is known.
     pub(crate) fn handle(
         &mut self,
         now: Time,

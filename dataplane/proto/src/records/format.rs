@@ -38,6 +38,8 @@ pub enum KindNumber {
     Usage,
     /// [`super::KeyUsageFile`].
     KeyUsage,
+    /// [`super::SessionFile`].
+    Sessions,
     /// One that this version does not know.
     Unknown(u16),
 }
@@ -49,6 +51,7 @@ impl KindNumber {
             Self::RequestTrace => 2,
             Self::Usage => 3,
             Self::KeyUsage => 4,
+            Self::Sessions => 5,
             Self::Unknown(number) => number,
         }
     }
@@ -59,6 +62,7 @@ impl KindNumber {
             Self::RequestTrace,
             Self::Usage,
             Self::KeyUsage,
+            Self::Sessions,
         ];
         let mut known = known.into_iter();
         let found = known.find(|kind| kind.number() == number);
@@ -73,6 +77,7 @@ impl std::fmt::Display for KindNumber {
             Self::RequestTrace => f.write_str("a trace of key requests"),
             Self::Usage => f.write_str("a usage file"),
             Self::KeyUsage => f.write_str("a usage file of a key server"),
+            Self::Sessions => f.write_str("a file of sessions"),
             Self::Unknown(number) => write!(f, "a file of unknown kind {number}"),
         }
     }

@@ -19,6 +19,7 @@
 //! | file | what |
 //! |---|---|
 //! | `kinds.rs` | the kinds of files, their identities and records |
+//! | `sessions.rs` | the kind that holds secrets: sessions for load generators |
 //! | `layout.rs` | the layout hash: a record that was changed cannot be read by mistake |
 //! | `format.rs` | the bytes of header and block heads |
 //! | `write.rs`, `read.rs` | [`RecordWriter`], [`RecordFile`] |
@@ -29,6 +30,7 @@ mod kinds;
 mod layout;
 mod log;
 mod read;
+mod sessions;
 mod write;
 
 pub use format::{KindNumber, VERSION};
@@ -39,6 +41,7 @@ pub use kinds::{
 pub use layout::LaidOut;
 pub use log::{Append, Rotation, Source, UsageLog};
 pub use read::{End, RecordError, RecordFile};
+pub use sessions::{MintedSession, SESSION_FILE_CHANNELS, SessionFile, SessionsIdentity};
 pub use write::RecordWriter;
 
 /// Records of one block, at most; [`RecordWriter::block`] makes several blocks of more.

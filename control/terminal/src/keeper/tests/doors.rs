@@ -41,7 +41,7 @@ fn md_31_a_door_that_cannot_answer_for_an_epoch_is_followed_by_the_next() {
         assert_eq!(out.udp[0].0, door_addr(1));
         assert_eq!(bench.answer(1, &out.udp[0].1).granted.len(), 1);
         bench.server.doors[0].update(Update::Leads(true));
-        bench.keeper.door = 0;
+        bench.keeper.route.renewed();
     }
 }
 
