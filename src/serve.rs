@@ -90,6 +90,21 @@ impl ServeArgs {
             ..Self::default()
         }
     }
+
+    /// What says where a server keeps its store, for those who read it.
+    #[must_use]
+    pub fn of_store(
+        config: Option<PathBuf>,
+        data: Option<PathBuf>,
+        master_key: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            config,
+            data,
+            master_key,
+            ..Self::default()
+        }
+    }
 }
 
 /// The configuration file.
@@ -210,6 +225,12 @@ impl ServePlan {
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
             interop: file.interop.resolve()?,
         })
+    }
+
+    /// Where the store is, which key opens it, and how long a ticket key seals.
+    #[must_use]
+    pub fn store(&self) -> (&Path, &Path, Duration) {
+        (&self.data, &self.master_key, self.ticket_period)
     }
 
     fn server(&self) -> ServerConfig {

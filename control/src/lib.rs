@@ -14,6 +14,7 @@
 //! | [`server`] | a master, everything together: start, housekeeping, drain |
 //! | [`slave`] | a slave, everything together |
 //! | [`usage`] | what key doors gave, on its way into the master's store |
+//! | [`offline`] | what load generators need of a store, read beside a server |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -25,6 +26,7 @@ pub mod door;
 pub mod feed;
 pub mod http;
 pub mod node;
+pub mod offline;
 pub mod server;
 pub mod slave;
 pub mod store;

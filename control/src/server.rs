@@ -1,6 +1,6 @@
 //! The key server as a whole: what is opened in which order, what is done from time to time, how it ends.
 
-mod tickets;
+pub(crate) mod tickets;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::store::Store;
 
 /// Where the store keeps the probe.
-const PROBE: &str = "probe";
+pub(crate) const PROBE: &str = "probe";
 
 /// Why the master key cannot be used: what, why, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,21 @@ impl Vault {
             make(file, rng)?;
         }
         Ok(Self::from_master(&*read(file)?))
+    }
+
+    /// The vault of a store that is only read, whose probe is this: nothing is made.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub(crate) fn of_store(probe: Option<&[u8]>, file: &Path) -> Result<Self, VaultError> {
+        if !file.exists() {
+            return Err(VaultError::Missing(file.to_path_buf()));
+        }
+        let vault = Self::from_master(&*read(file)?);
+        match probe.map(|sealed| vault.open_secret(PROBE, sealed)) {
+            Some(Ok(_)) => Ok(vault),
+            Some(Err(NotOurs)) | None => Err(VaultError::Wrong(file.to_path_buf())),
+        }
     }
 
     fn from_master(master: &[u8; 32]) -> Self {

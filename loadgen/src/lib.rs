@@ -1,4 +1,5 @@
-//! Load: streams into groups on an absolute schedule, and sinks that verify what comes; traces of feeds and of key requests.
+//! Load: streams into groups on an absolute schedule, and sinks that verify what comes; devices that ask key doors; traces of feeds
+//! and of key requests.
 //!
 //! ```text
 //! schedule (due, flow, length) -> generator (stamp, batch) -> GSO send -> ... -> GRO receive -> verify -> report
@@ -9,6 +10,7 @@
 
 pub mod channels;
 pub mod control;
+pub mod devices;
 mod generator;
 pub mod keys;
 pub mod latency;

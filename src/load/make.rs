@@ -98,7 +98,7 @@ enum FetchName {
     Demand,
 }
 
-fn count(text: &str) -> Result<u32, String> {
+pub(super) fn count(text: &str) -> Result<u32, String> {
     let number = quantity(text).and_then(|number| u32::try_from(number).ok());
     number.ok_or_else(|| "write a number, with k or M if you like, for example 100k".to_owned())
 }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod capture;
+mod keys;
 mod make;
 mod progress;
 mod replay;
@@ -15,6 +16,9 @@ use crate::Failure;
 pub enum LoadCommand {
     /// Streams of stamped datagrams into groups or addresses, and sinks that verify them
     Stream(Box<stream::StreamArgs>),
+    /// Devices that ask key doors, a million if need be, by the rules of real ones
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Records a live feed or a capture as a trace: times and sizes, no content
     Capture(capture::CaptureArgs),
     /// Makes up a trace from a seed
@@ -28,6 +32,7 @@ pub enum LoadCommand {
 pub fn run(command: LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Stream(args) => stream::run(&args),
+        LoadCommand::Keys(command) => keys::run(&command),
         LoadCommand::Capture(args) => capture::run(&args),
         LoadCommand::Make(command) => make::run(&command),
         LoadCommand::Soak(args) => soak::run(&args),

@@ -204,7 +204,11 @@ pub fn run(args: &StreamArgs) -> Result<(), Failure> {
     });
     progress.clear();
     let outcome = outcome.map_err(|error| Failure::CannotOpen(error.into()))?;
-    args.tell(&report::of_stream(args.parameters(&plan), &outcome))
+    tell(
+        args.json,
+        args.html.as_deref(),
+        &report::of_stream(args.parameters(&plan), &outcome),
+    )
 }
 
 impl StreamArgs {
@@ -278,7 +282,7 @@ impl StreamArgs {
         })?;
         parameters.append(&mut report.parameters);
         report.parameters = parameters;
-        self.tell(&report)
+        tell(self.json, self.html.as_deref(), &report)
     }
 
     /// Addresses and ports that each URL stands for.
@@ -337,26 +341,27 @@ impl StreamArgs {
         }
         facts
     }
+}
 
-    /// Prints and writes the report; exit code 1 if it is not a good one.
-    fn tell(&self, report: &Report) -> Result<(), Failure> {
-        let text = match self.json {
-            true => format!("{:#}\n", report.to_json()),
-            false => report::to_text(report),
-        };
-        // Whoever reads may have read enough (`| head`).
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        if let Some(file) = &self.html {
-            write_page(file, &report::to_html(report))?;
-        }
-        match report.good {
-            true => Ok(()),
-            false => Err(Failure::NotAsItMustBe(anyhow!("{}", report.result))),
-        }
+/// Prints the report, writes its page; an error if it is not good.
+pub(super) fn tell(json: bool, html: Option<&Path>, report: &Report) -> Result<(), Failure> {
+    let text = match json {
+        true => format!("{:#}\n", report.to_json()),
+        false => report::to_text(report),
+    };
+    // Whoever reads may have read enough (`| head`).
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if let Some(file) = html {
+        write_page(file, &report::to_html(report))?;
+    }
+    match report.good {
+        true => Ok(()),
+        false => Err(Failure::NotAsItMustBe(anyhow!("{}", report.result))),
     }
 }
 
-fn write_page(file: &Path, page: &str) -> Result<(), Failure> {
+/// Writes a page.
+pub(super) fn write_page(file: &Path, page: &str) -> Result<(), Failure> {
     fs::write(file, page)
         .with_context(|| format!("cannot write the page {}", file.display()))
         .map_err(Failure::CannotOpen)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::keyserver::{KeyServer, keys, receiver, sender};
 use crate::net::{Lan, can_run, sh};
@@ -43,7 +43,7 @@ pub struct Slave {
 
 impl Slave {
     /// Enrols slave `number` and starts it on `host`, fed by one of `parents` (hosts), the master first if there is none.
-    fn start(
+    pub fn start(
         lan: &Lan,
         folder: &Path,
         keys: &KeyServer,
@@ -111,6 +111,11 @@ impl Slave {
         };
         slave.starts += 1;
         slave
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.program.pid()
     }
 
     pub fn kill(&mut self) {

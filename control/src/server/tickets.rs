@@ -48,7 +48,8 @@ pub(super) fn new_ticket(vault: &Vault, period: u32, rng: &mut StdRng) -> Vec<u8
     vault.seal(&ticket_name(period), key.as_ref(), rng)
 }
 
-pub(super) fn tickets(
+/// The keys of these rows, newest first, and when the newest was made.
+pub(crate) fn tickets(
     kept: &[keys::TicketKey],
     vault: &Vault,
     period: Duration,

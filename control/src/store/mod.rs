@@ -223,6 +223,26 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
     sqlite::copy(&file, to).map_err(damaged)
 }
 
+/// Reads one state of the store in `folder` and changes nothing; a server may be using it.
+///
+/// # Errors
+/// When there is no store, or it cannot be opened; the query's are inside.
+pub fn peek<T>(
+    folder: &Path,
+    query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+) -> Result<Result<T, Error>, OpenError> {
+    let file = folder.join(DATABASE);
+    let damaged = |why: String| OpenError::Damaged {
+        file: file.clone(),
+        why,
+    };
+    if !file.is_file() {
+        return Err(damaged("there is none".to_owned()));
+    }
+    let connection = sqlite::open_reader(&file).map_err(|error| damaged(error.to_string()))?;
+    Ok(Snapshot::read(&connection, query))
+}
+
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt as _;
     options.mode(0o600)

@@ -1,6 +1,7 @@
 //! What a run is told as: one report, rendered as text, JSON and a page.
 
 mod html;
+mod keys;
 mod plot;
 pub(crate) mod stream;
 mod text;
@@ -8,6 +9,7 @@ mod text;
 use serde_json::{Map, Value, json};
 
 pub use html::to_html;
+pub use keys::of_keys;
 pub use stream::of_stream;
 pub use text::to_text;
 

@@ -66,7 +66,7 @@ impl Speed {
     }
 
     /// When something of the trace is due in the run, both in nanoseconds. What is beyond all runs is the greatest number.
-    fn due(self, at: u128) -> u64 {
+    pub(crate) fn due(self, at: u128) -> u64 {
         let due = at.saturating_mul(THOUSAND.into()) / u128::from(self.thousandths);
         u64::try_from(due).unwrap_or(u64::MAX)
     }

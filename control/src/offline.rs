@@ -1,0 +1,83 @@
+//! What load generators need of a key server's store to make sessions of their own. It is read beside a running server, and nothing
+//! is changed; whoever can do this has the store and its master key, and could do anything.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sealcast_crypto::VerifyingKey;
+use sealcast_domain::{channels, keys};
+use sealcast_objects::time::Timestamp;
+use sealcast_proto::door::Tickets;
+use sealcast_proto::ids::ChannelId;
+
+use crate::http::{authority_keys, now};
+use crate::server::StartError;
+use crate::server::tickets::tickets;
+use crate::store;
+use crate::vault::{PROBE, Vault};
+
+/// What sessions are made of.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// The ticket keys.
+    pub tickets: Tickets,
+    /// Sessions that are sealed under the newest of them end then.
+    pub until: Timestamp,
+    /// The channels' authority key and its successor, as devices are told.
+    pub authority: (VerifyingKey, Option<VerifyingKey>),
+    /// The channels that there are.
+    pub channels: Vec<ChannelId>,
+}
+
+/// Why there is no such material: what, why, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The store, its master key, or what is in it.
+    #[error(transparent)]
+    Store(#[from] StartError),
+    /// Sessions would have ended before they begin.
+    #[error(
+        "the newest ticket key in the store is over since {0}: start the key server, which makes another one, and try again"
+    )]
+    Over(Timestamp),
+}
+
+/// Reads the store in `data`, whose secrets open with the key in `master_key`; `period` is how long a ticket key seals.
+///
+/// # Errors
+/// [`OfflineError`].
+pub fn material(
+    data: &Path,
+    master_key: &Path,
+    period: Duration,
+) -> Result<Material, OfflineError> {
+    let failed = |error: StartError| OfflineError::Store(error);
+    let rows = store::peek(data, |store| {
+        Ok((
+            keys::secret(store, PROBE)?,
+            keys::ticket_keys(store)?,
+            keys::authority_keys(store)?,
+            channels::list(store)?,
+        ))
+    });
+    let (probe, kept, authority, channels) = rows
+        .map_err(|error| failed(error.into()))?
+        .map_err(|error| failed(error.into()))?;
+    let vault =
+        Vault::of_store(probe.as_deref(), master_key).map_err(|error| failed(error.into()))?;
+    let (tickets, made) = tickets(&kept, &vault, period)?;
+    let until = made.after(2 * period);
+    if until <= now() {
+        return Err(OfflineError::Over(until));
+    }
+    let keys = authority_keys(&authority, &vault).map_err(|error| failed(error.into()))?;
+    Ok(Material {
+        tickets,
+        until,
+        authority: (keys.authority, keys.successor),
+        channels: channels
+            .iter()
+            .map(|channel| ChannelId(channel.id))
+            .collect(),
+    })
+}
