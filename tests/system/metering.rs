@@ -179,7 +179,10 @@ fn md_33_md_34_what_the_key_service_gave_is_what_the_master_counts() {
     for slave in ["slave-1", "slave-2"] {
         let waiting = folder.join(format!("{slave}-data/usage"));
         let waiting = std::fs::read_dir(waiting).unwrap().count();
-        assert_eq!(waiting, 0, "{slave} has carried what the killed one had counted");
+        assert_eq!(
+            waiting, 0,
+            "{slave} has carried what the killed one had counted"
+        );
     }
     let runs = server.admin(&["usage", "runs"]);
     let runs = runs.as_array().unwrap();

@@ -40,6 +40,9 @@ pub enum MintError {
     /// A record has room for a cookie with so many.
     #[error("{0} channels: a session in a file may have 1 to {SESSION_FILE_CHANNELS}")]
     Channels(usize),
+    /// A record has no room to tell it from none.
+    #[error("channel 0 cannot be in a file of sessions: name another one")]
+    ChannelZero,
 }
 
 impl Mint {
@@ -53,6 +56,9 @@ impl Mint {
         }
         if !(1..=SESSION_FILE_CHANNELS).contains(&self.channels.len()) {
             return Err(MintError::Channels(self.channels.len()));
+        }
+        if self.channels.contains(&ChannelId(0)) {
+            return Err(MintError::ChannelZero);
         }
         Ok(())
     }

@@ -390,4 +390,9 @@ fn bad_files_of_sessions_are_refused() {
         ..mint()
     };
     assert_eq!(none.check(1), Err(MintError::Channels(0)));
+    let zero = Mint {
+        channels: vec![ChannelId(1), ChannelId(0)],
+        ..mint()
+    };
+    assert_eq!(zero.check(1), Err(MintError::ChannelZero));
 }
