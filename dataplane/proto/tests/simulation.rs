@@ -1,6 +1,7 @@
 //! Sender, receiver and authority together, in virtual time, under faults drawn from a seed.
 //!
-//! `SEALCAST_SIM_SWITCHES=N` asks for at least N key changes in total (default 10,000); `SEALCAST_SIM_SEED=N` replays one seed.
+//! `SEALCAST_SIM_SWITCHES=N` asks for at least N key changes in total (default 10,000), `SEALCAST_SIM_SEEDS=N` for so many key services
+//! (default 200); `SEALCAST_SIM_SEED=N` replays one seed.
 #![expect(clippy::print_stdout, reason = "says what was simulated")]
 #![expect(
     unreachable_pub,
@@ -11,6 +12,8 @@
 mod flood;
 #[path = "sim/scenario.rs"]
 mod scenario;
+#[path = "sim/served.rs"]
+mod served;
 #[path = "sim/totals.rs"]
 mod totals;
 #[path = "sim/witness.rs"]
@@ -31,33 +34,56 @@ fn setting(name: &str) -> Option<u64> {
         .map(|text| text.parse().expect("a number"))
 }
 
-/// MD-10, MD-15, MD-19, MD-20, MD-35, MD-39, MD-40, SEC-06, SEC-07, SEC-10, SEC-12, INT-17: many seeds, each a scenario of
-/// its own; what must always hold is checked by the witnesses as it happens.
-#[test]
-fn key_changes_lose_nothing_repeat_nothing_and_leak_nothing() {
-    let wanted = setting("SEALCAST_SIM_SWITCHES").unwrap_or(10_000);
+/// Runs scenarios of seeds until there is enough of them; what it came to.
+fn simulate(test: &str, draw: fn(u64) -> Scenario, enough: impl Fn(&Totals) -> bool) -> Totals {
     let only = setting("SEALCAST_SIM_SEED");
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     for seed in only.unwrap_or(1).. {
-        let scenario = Scenario::draw(seed);
+        let scenario = draw(seed);
         match std::panic::catch_unwind(|| World::new(seed, &scenario).run()) {
             Ok(one) => totals.add(&one),
             Err(_) => {
                 println!(
-                    "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation\n{scenario:?}"
+                    "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation {test}\n{scenario:?}"
                 );
                 failed.push(seed);
             }
         }
-        if only.is_some() || totals.switches >= wanted || failed.len() >= FAILED_MAX {
+        if only.is_some() || enough(&totals) || failed.len() >= FAILED_MAX {
             break;
         }
     }
     println!("{totals}");
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    totals
+}
+
+/// MD-10, MD-15, MD-19, MD-20, MD-35, MD-39, MD-40, SEC-06, SEC-07, SEC-10, SEC-11, SEC-12, INT-17: many seeds, each a scenario of
+/// its own; what must always hold is checked by the witnesses as it happens.
+#[test]
+fn key_changes_lose_nothing_repeat_nothing_and_leak_nothing() {
+    let wanted = setting("SEALCAST_SIM_SWITCHES").unwrap_or(10_000);
+    let name = "key_changes";
+    let totals = simulate(name, Scenario::draw, |totals| totals.switches >= wanted);
     assert!(
-        only.is_some() || totals.replaced > 0,
+        setting("SEALCAST_SIM_SEED").is_some() || totals.replaced > 0,
         "SEC-11: no announced change was replaced"
+    );
+}
+
+/// MD-22 to MD-34, SEC-09, SEC-11, INT-05: master, slaves, two delivery servers (one in mode A) and fifty devices, under faults. No key
+/// to who has lost the right, beyond the bound; every key announced the fetch window before; meters equal what was served; in the
+/// end everybody follows.
+#[test]
+fn a_key_service_answers_whoever_may_have_keys_and_nobody_else() {
+    let wanted = setting("SEALCAST_SIM_SEEDS").unwrap_or(200);
+    let totals = simulate("a_key_service", Scenario::of_key_service, |totals| {
+        totals.seeds >= wanted
+    });
+    let alone = setting("SEALCAST_SIM_SEED").is_some() || wanted < 24;
+    assert!(
+        alone || totals.by_slaves > 0 && totals.revoked > 0 && totals.with_slaves >= wanted / 3,
+        "{totals}"
     );
 }

@@ -9,26 +9,67 @@ use sealcast_proto::door::{
     Answer, Door, Outcome, Served, Session, SessionGrant, SessionKey, Ticket, TicketKey, Tickets,
     Update,
 };
-use sealcast_proto::ids::{AccountId, DeviceId, SessionId, Time};
-use sealcast_proto::wire::door::{Granted, Reason, Wanted};
+use sealcast_proto::ids::{AccountId, DeviceId, Epoch, SessionId, Time};
+use sealcast_proto::wire::door::{Granted, Wanted};
 
-use super::{CHANNEL, Event, ReceiverNode, World};
+use super::{CHANNEL, Event, ReceiverNode, TICK, World, timing};
+
+/// A request on its way to a door: the authority's is 0, those of slaves follow.
+pub(super) struct Knock {
+    door: usize,
+    number: u64,
+    datagram: Vec<u8>,
+}
 
 fn tickets() -> Tickets {
     Tickets::new(TicketKey::new(1, [91; 32]), None)
+}
+
+fn name(receiver: usize) -> [u8; 16] {
+    [u8::try_from(receiver).expect("few") + 1; 16]
 }
 
 impl World {
     /// A door that waits for its authority.
     pub(super) fn open_door(&mut self) {
         let mut door = Door::new(&mut self.rng);
-        door.update(Update::Tickets(tickets()));
+        door.note_given();
         self.door = Some(door);
+        self.open_feed();
+        self.tell_door(Update::Tickets(tickets()));
+        self.tell_floors();
+    }
+
+    /// The store remembers whose right was taken away.
+    pub(super) fn tell_floors(&mut self) {
+        for index in 0..self.receivers.len() {
+            if self.receivers[index].revoked.is_some() {
+                let account = AccountId(name(index));
+                self.tell_door(Update::RightsFloor {
+                    account,
+                    version: 2,
+                });
+            }
+        }
+    }
+
+    /// A key id is on the wire. Whoever asks by the timer had the fetch window for it, unless nobody was under a key before.
+    pub(super) fn switched(&mut self, epoch: Epoch) {
+        self.totals.switches += 1;
+        if self.scenario.senders_keep_time() && !self.scenario.numbers_may_return() {
+            let ahead = self.announced.get(&epoch).map(|at| self.tick - at);
+            let window = u64::try_from(timing().fetch_ahead().as_nanos()).expect("short") / TICK;
+            // Frames of a link take a tick or two.
+            assert!(
+                ahead.is_none_or(|ahead| ahead + 4 >= window),
+                "{epoch:?} was announced only {ahead:?} ticks before"
+            );
+        }
     }
 
     /// The session of one receiver, as enrolment gave it.
     pub(super) fn start_session(&mut self, index: usize) -> Session {
-        let name = [u8::try_from(index).expect("few") + 1; 16];
+        let name = name(index);
         let mut key = || {
             let mut bytes = [0; 32];
             self.rng.fill_bytes(&mut bytes);
@@ -59,6 +100,12 @@ impl World {
     pub(super) fn tell_door(&mut self, update: Update) {
         if let Update::Channel(served) = &update {
             self.check_served(served);
+            if let Some(next) = &served.next {
+                self.announced.entry(next.epoch).or_insert(self.tick);
+            }
+        }
+        if !matches!(update, Update::Leads(_)) {
+            self.publish(update.clone());
         }
         if let Some(door) = &mut self.door {
             door.update(update);
@@ -84,11 +131,20 @@ impl World {
     /// A receiver's request sets out, if the receiver is linked.
     pub(super) fn ask_door(&mut self, index: usize, wanted: &Wanted) {
         let now = self.now(self.receivers[index].clock);
-        let session = &mut self.receivers[index].session;
-        let datagram = session.request(now, wanted, &mut self.rng);
+        let doors = 1 + self.slaves.len();
+        let node = &mut self.receivers[index];
+        let datagram = node.session.request(now, wanted, &mut self.rng);
+        // Each device has the doors in an order of its own.
+        let door = (node.route.ask(now, doors).door + index) % doors;
         if let Some(conn) = self.links[self.senders.len() + index].conn {
             let due = self.link_due(conn);
-            self.schedule(due, Event::ToDoor(conn, datagram));
+            let number = wanted.number;
+            let knock = Knock {
+                door,
+                number,
+                datagram,
+            };
+            self.schedule(due, Event::ToDoor(conn, knock));
         }
     }
 
@@ -98,23 +154,45 @@ impl World {
         node.checked_sub(self.senders.len())
     }
 
-    pub(super) fn knock(&mut self, conn: ConnId, datagram: &[u8]) {
-        let now = self.authority_time();
-        let (Some(index), Some(door)) = (self.receiver_of(conn), &mut self.door) else {
+    pub(super) fn knock(&mut self, conn: ConnId, knock: &Knock) {
+        let Some(index) = self.receiver_of(conn) else {
+            return;
+        };
+        let slave = knock.door.checked_sub(1);
+        let now = slave.map_or_else(|| self.authority_time(), |slave| self.slave_time(slave));
+        let door = match slave {
+            None => self.door.as_mut(),
+            Some(slave) => self.slaves[slave].process.as_mut().map(|(_, door)| door),
+        };
+        let Some(door) = door else {
             return;
         };
         let source = IpAddr::from([10, 1, 0, u8::try_from(index).expect("few")]);
         let mut reply = Vec::new();
-        let outcome = door.answer(now, source, datagram, &mut self.rng, &mut reply);
-        assert!(
-            matches!(
-                outcome,
-                Outcome::Granted | Outcome::EpochUnavailable | Outcome::Busy
-            ),
-            "{outcome:?} for a request of an honest device"
-        );
-        let due = self.link_due(conn);
-        self.schedule(due, Event::ToReceiver(conn, reply));
+        let outcome = door.answer(now, source, &knock.datagram, &mut self.rng, &mut reply);
+        let revoked = self.receivers[index].revoked;
+        match outcome {
+            Outcome::Granted => {
+                self.served.saw(name(index), knock.number);
+                self.totals.by_slaves += u64::from(slave.is_some());
+                let ago = revoked.map(|at| self.tick - at);
+                assert!(
+                    ago.is_none_or(|ago| self.may_still_answer(knock.door, ago)),
+                    "door {} gave keys {ago:?} ticks after the right was taken away",
+                    knock.door
+                );
+            }
+            Outcome::EpochUnavailable | Outcome::Busy => {}
+            Outcome::RightsChanged if revoked.is_some() => {}
+            // One that knows nothing yet.
+            Outcome::ChannelUnknown | Outcome::CookieUnknown | Outcome::CookieUnknownSilent
+                if slave.is_some() => {}
+            _ => unreachable!("{outcome:?} for a request of an honest device"),
+        }
+        if !reply.is_empty() {
+            let due = self.link_due(conn);
+            self.schedule(due, Event::ToReceiver(conn, reply));
+        }
     }
 
     pub(super) fn answered(&mut self, conn: ConnId, datagram: &[u8]) {
@@ -122,17 +200,18 @@ impl World {
             return;
         };
         let answer = self.receivers[index].session.handle(datagram);
-        match answer.expect("an answer to what was asked") {
+        let answer = answer.expect("an answer to what was asked");
+        self.receivers[index].route.answered(&answer, true);
+        match answer {
             Answer::Granted { granted, asked } => self.granted(index, granted, asked),
             Answer::Refused(refused) => {
-                let expected = [Reason::EpochUnavailable, Reason::Busy];
-                assert!(expected.contains(&refused.reason), "{refused:?}");
                 let now = self.now(self.receivers[index].clock);
                 self.receivers[index]
                     .machine
                     .handle_refused(now, &refused, &mut self.rng);
             }
-            Answer::CookieUnknown => unreachable!("the ticket key is the same for ever"),
+            // A slave without ticket keys yet; a hint changes nothing.
+            Answer::CookieUnknown => {}
         }
         self.drain_receiver(index);
     }

@@ -30,9 +30,19 @@ impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::AuthorityGone { ticks, old_copy } => {
-                (self.authority, self.door) = (None, None);
+                if let Some(mut door) = self.door.take() {
+                    self.served.write(&mut door);
+                }
+                self.orphan(None);
+                self.authority = None;
                 self.authority_back = Some((self.tick + ticks, old_copy));
-                (0..self.links.len()).for_each(|node| self.unlink(node));
+                let alone = self.scenario.slaves == 0;
+                let nodes = if alone {
+                    self.links.len()
+                } else {
+                    self.senders.len()
+                };
+                (0..nodes).for_each(|node| self.unlink(node));
             }
             Fault::Immediate => {
                 let (now, mut out) = (self.authority_time(), Vec::new());
@@ -49,6 +59,20 @@ impl World {
                     authority.set_keys(keys, &mut out);
                 }
                 self.carry_out(out);
+            }
+            Fault::SlaveDies { slave, ticks } => self.kill_slave(slave, ticks),
+            Fault::SlaveIsCut { slave, ticks } => {
+                self.unlink_slave(slave);
+                self.orphan(Some(slave));
+                self.slaves[slave].cut_until = self.tick + ticks;
+            }
+            Fault::SlaveClockSteps { slave, ticks } => self.slaves[slave].clock += ticks * TICK,
+            Fault::Revoked(receiver) => {
+                // Nobody is there to do it while the authority is away.
+                if self.authority.is_some() {
+                    self.receivers[receiver].revoked.get_or_insert(self.tick);
+                    self.tell_floors();
+                }
             }
             Fault::SenderRestarts(index) => {
                 self.unlink(index);

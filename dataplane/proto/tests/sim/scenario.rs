@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use sealcast_proto::feed::WithoutLease;
 use sealcast_proto::receiver::FetchOn;
 use sealcast_proto::wire::link::Mode;
 
@@ -24,6 +25,14 @@ pub enum Fault {
     LinkBreaks { node: usize, ticks: u64 },
     /// A node's clock steps forward by so many ticks, as when a virtual machine was paused: senders first, then receivers.
     ClockSteps { node: usize, ticks: u64 },
+    /// A slave is killed and comes back after so many ticks, with what it kept.
+    SlaveDies { slave: usize, ticks: u64 },
+    /// A slave is cut off from its parent and from slaves behind it, not from devices.
+    SlaveIsCut { slave: usize, ticks: u64 },
+    /// A slave's clock steps forward by so many ticks.
+    SlaveClockSteps { slave: usize, ticks: u64 },
+    /// A receiver's right is taken away.
+    Revoked(usize),
     /// A receiver sleeps for so many ticks; its clock goes on.
     ReceiverSleeps { receiver: usize, ticks: u64 },
 }
@@ -34,7 +43,14 @@ pub struct Scenario {
     pub mode: Mode,
     pub senders: usize,
     pub receivers: usize,
+    pub slaves: usize,
+    /// What slaves do without a lease.
+    pub without_lease: WithoutLease,
     pub fetch_on: FetchOn,
+    /// Ticks between two packets of a sender.
+    pub pace: u64,
+    /// Ticks between two looks of a receiver at its timers.
+    pub looks: u64,
     pub loss: u64,
     pub duplicates: u64,
     /// Extra delay of a packet, up to so many ticks: reorders.
@@ -83,11 +99,20 @@ impl Scenario {
             },
             _ => FetchOn::default(),
         };
+        let slaves = if below(2) == 0 { 3 } else { 0 };
         let mut scenario = Self {
             mode,
             senders,
             receivers,
+            slaves,
+            without_lease: if below(2) == 0 {
+                WithoutLease::Strict
+            } else {
+                WithoutLease::Announced
+            },
             fetch_on,
+            pace: 4,
+            looks: 1,
             loss: of(&[0, 0, 10, 50], below(4)),
             duplicates: of(&[0, 0, 100], below(3)),
             jitter: of(&[0, 2, 6], below(3)),
@@ -98,8 +123,17 @@ impl Scenario {
             ticks: 12_000,
             faults: Vec::new(),
         };
+        scenario.draw_faults(seed);
+        scenario
+    }
+
+    /// What goes wrong when.
+    fn draw_faults(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xFA17);
+        let mut below = |limit: u64| rng.next_u64() % limit;
+        let (senders, receivers, slaves) = (self.senders, self.receivers, self.slaves);
         for _ in 0..below(12) {
-            let at = 800 + below(scenario.ticks - 3_000);
+            let at = 800 + below(self.ticks - 3_000);
             let fault = match below(5) {
                 // Below hold_max (10 lifetimes of 120 ticks).
                 0 => Fault::AuthorityGone {
@@ -121,25 +155,80 @@ impl Scenario {
                     ticks: 10 + below(600),
                 },
             };
-            scenario.faults.push((at, fault));
+            self.faults.push((at, fault));
         }
         if below(2) == 0 {
             let at = 800 + below(4_000);
             let steps = [at, at + SUCCESSION_PAUSE, at + 2 * SUCCESSION_PAUSE];
             let steps = steps.map(|at| (at, Fault::KeySucceeds));
-            scenario.faults.extend(steps);
+            self.faults.extend(steps);
         }
         for _ in 0..below(4) {
-            let at = 800 + below(scenario.ticks - 3_000);
-            scenario.faults.push((at, Fault::Immediate));
+            let at = 800 + below(self.ticks - 3_000);
+            self.faults.push((at, Fault::Immediate));
         }
-        scenario.faults.sort_by_key(|(at, _)| *at);
+        for _ in 0..if slaves > 0 { below(12) } else { 0 } {
+            let at = 300 + below(self.ticks - 3_000);
+            let slave = usize::try_from(below(slaves as u64)).expect("few");
+            let ticks = 1 + below(1_000);
+            let fault = match below(4) {
+                0 => Fault::SlaveIsCut { slave, ticks },
+                1 => Fault::SlaveClockSteps { slave, ticks },
+                _ => Fault::SlaveDies { slave, ticks },
+            };
+            self.faults.push((at, fault));
+        }
+        if below(3) == 0 {
+            let at = 800 + below(self.ticks - 4_000);
+            self.faults.push((at, Fault::Revoked(0)));
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// A key service: what devices are answered matters, not every packet. Twelve seeds in a row are {mode A, mode B} x {timer, Notice,
+    /// on demand} x {one key server, a master with three slaves}.
+    pub fn of_key_service(seed: u64) -> Self {
+        let drawn = Self::draw(seed);
+        let fetch_on = |timer, notice, demand| FetchOn {
+            timer,
+            notice,
+            demand,
+        };
+        let slaves = if seed % 12 < 6 { 0 } else { 3 };
+        let (mode, senders) = match seed % 2 {
+            0 => (Mode::Authority, 2),
+            _ => (Mode::DeliveryServer, 1),
+        };
+        let mut scenario = Self {
+            mode,
+            senders,
+            receivers: 50,
+            slaves,
+            fetch_on: match seed % 6 / 2 {
+                0 => fetch_on(true, false, false),
+                1 => fetch_on(false, true, true),
+                _ => fetch_on(false, false, true),
+            },
+            pace: 40,
+            looks: 4,
+            ticks: 6_000,
+            forged: 0,
+            faults: Vec::new(),
+            ..drawn
+        };
+        scenario.draw_faults(seed);
         scenario
     }
 
     /// Whether a receiver that holds a key has all it needs to open what arrives: one sender, whose certificates are not lost on the way.
     pub fn every_arrival_counts(&self) -> bool {
         self.senders == 1 && self.certificate_loss == 0 && !self.numbers_may_return()
+    }
+
+    /// Whether clocks of senders count true.
+    pub fn senders_keep_time(&self) -> bool {
+        let steps = |(_, fault): &(u64, Fault)| matches!(fault, Fault::ClockSteps { node, .. } if *node < self.senders);
+        !self.faults.iter().any(steps)
     }
 
     /// Whether an epoch's number may come back with another root: the authority forgot it, and so did every sender that was under it.

@@ -14,6 +14,10 @@ pub struct Totals {
     pub terms: u64,
     pub forged: u64,
     pub replaced: u64,
+    pub requests: u64,
+    pub by_slaves: u64,
+    pub with_slaves: u64,
+    pub revoked: u64,
 }
 
 impl Totals {
@@ -27,6 +31,10 @@ impl Totals {
         self.holds += other.holds;
         self.terms += other.terms;
         self.forged += other.forged;
+        self.requests += other.requests;
+        self.by_slaves += other.by_slaves;
+        self.with_slaves += other.with_slaves;
+        self.revoked += other.revoked;
     }
 }
 
@@ -35,7 +43,8 @@ impl fmt::Display for Totals {
         write!(
             f,
             "simulated: seeds 1..={}, {} key changes at senders, {} packets delivered, {} dropped for want of a key and counted, \
-             {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams",
+             {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams, {} requests answered and \
+             counted ({} answers by slaves, of which {} seeds have three), {} devices revoked",
             self.seeds,
             self.switches,
             self.packets,
@@ -44,7 +53,11 @@ impl fmt::Display for Totals {
             self.holds,
             self.replaced,
             self.terms,
-            self.forged
+            self.forged,
+            self.requests,
+            self.by_slaves,
+            self.with_slaves,
+            self.revoked
         )
     }
 }

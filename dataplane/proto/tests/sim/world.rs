@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_crypto::{SigningKey, Span};
 use sealcast_proto::authority::{self, Authority, ConnId, Stored};
-use sealcast_proto::door::{Door, Session, Update};
+use sealcast_proto::door::{Door, Route, Session, Update};
+use sealcast_proto::feed::Source;
 use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
@@ -23,15 +24,17 @@ mod door;
 mod faults;
 #[path = "finish.rs"]
 mod finish;
+#[path = "slaves.rs"]
+mod slaves;
 
+use self::slaves::{Flying, SlaveNode, quorum};
 use super::scenario::Scenario;
+use super::served::Served;
 use super::totals::Totals;
 use super::witness::{Delivery, Wire, payload, read};
 
 pub const CHANNEL: ChannelId = ChannelId(7);
 const TICK: u64 = 5_000_000;
-/// Ticks between two packets of a sender.
-const PACE: u64 = 4;
 
 pub fn timing() -> Timing {
     let ms = Duration::from_millis;
@@ -50,6 +53,9 @@ struct SenderNode {
 struct ReceiverNode {
     machine: Receiver,
     session: Session,
+    route: Route,
+    /// When its right was taken away.
+    revoked: Option<u64>,
     clock: u64,
     delivery: Delivery,
     asleep_until: u64,
@@ -65,7 +71,8 @@ struct Link {
 enum Event {
     ToAuthority(ConnId, ToAuthority),
     ToSender(ConnId, Frame<FromAuthority>),
-    ToDoor(ConnId, Vec<u8>),
+    ToDoor(ConnId, door::Knock),
+    Feed(ConnId, Flying),
     ToReceiver(ConnId, Vec<u8>),
     Datagram {
         receiver: usize,
@@ -91,6 +98,12 @@ pub struct World {
     copies: Vec<Stored>,
     senders: Vec<SenderNode>,
     receivers: Vec<ReceiverNode>,
+    slaves: Vec<SlaveNode>,
+    source: Source,
+    leads: bool,
+    served: Served,
+    /// When an epoch was first announced.
+    announced: BTreeMap<Epoch, u64>,
     links: Vec<Link>,
     conns: u64,
     runs: usize,
@@ -115,6 +128,11 @@ impl World {
             copies: vec![Stored::default()],
             senders: Vec::new(),
             receivers: Vec::new(),
+            slaves: Vec::new(),
+            source: Source::new(None),
+            leads: false,
+            served: Served::default(),
+            announced: BTreeMap::new(),
             links: Vec::new(),
             conns: 0,
             runs: 0,
@@ -123,6 +141,7 @@ impl World {
             wire: Wire::default(),
             totals: Totals::default(),
         };
+        world.add_slaves();
         world.start_authority(Stored::default());
         for index in 0..scenario.senders {
             let clock = world.rng.next_u64() % (1 << 50);
@@ -148,6 +167,8 @@ impl World {
             world.receivers.push(ReceiverNode {
                 machine,
                 session,
+                route: Route::default(),
+                revoked: None,
                 clock,
                 delivery: Delivery::default(),
                 asleep_until: 0,
@@ -173,7 +194,7 @@ impl World {
             }],
             start_wait: Duration::from_secs(2),
             known_servers: (1..).map(ServerId).take(self.scenario.senders).collect(),
-            slaves: authority::SlaveQuorum::default(),
+            slaves: quorum(self.scenario.slaves),
         };
         let authority = Authority::start(config, stored, self.authority_time());
         self.authority = Some(authority);
@@ -248,17 +269,19 @@ impl World {
             let now = self.now(self.senders[index].clock);
             self.senders[index].machine.poll(now, &mut self.rng);
             self.drain_sender(index);
-            if (self.tick + index as u64).is_multiple_of(PACE) {
+            if (self.tick + index as u64).is_multiple_of(self.scenario.pace) {
                 self.produce(index);
             }
         }
         for index in 0..self.receivers.len() {
             self.forge(index);
-            if self.tick >= self.receivers[index].asleep_until {
+            let looks = (self.tick + index as u64).is_multiple_of(self.scenario.looks);
+            if looks && self.tick >= self.receivers[index].asleep_until {
                 self.poll_receiver(index);
             }
         }
         self.poll_authority();
+        self.poll_slaves();
     }
 
     fn poll_authority(&mut self) {
@@ -288,7 +311,10 @@ impl World {
                 }
                 authority::Output::Event(_) => {}
                 authority::Output::Door(update) => self.tell_door(update),
-                authority::Output::Leads(term) => self.tell_door(Update::Leads(term.is_some())),
+                authority::Output::Leads(term) => {
+                    self.lead(term);
+                    self.tell_door(Update::Leads(term.is_some()));
+                }
                 authority::Output::Send(conn, message) => {
                     let frame = Frame {
                         sent: self.authority_time(),
@@ -331,7 +357,8 @@ impl World {
                     self.drain_sender(node);
                 }
             }
-            Event::ToDoor(conn, datagram) => self.knock(conn, &datagram),
+            Event::ToDoor(conn, knock) => self.knock(conn, &knock),
+            Event::Feed(conn, flying) => self.fed(conn, flying),
             Event::ToReceiver(conn, datagram) => self.answered(conn, &datagram),
             Event::Datagram {
                 receiver,
@@ -435,7 +462,7 @@ impl World {
                 sender::Output::Event(sender::Event::KeyLog(line)) => {
                     self.wire.key(self.senders[index].run, &line)
                 }
-                sender::Output::Event(sender::Event::Switched { .. }) => self.totals.switches += 1,
+                sender::Output::Event(sender::Event::Switched { epoch }) => self.switched(epoch),
                 sender::Output::Event(sender::Event::Holding { .. }) => self.totals.holds += 1,
                 // Held too long: the key is over at the receivers too, and nothing is owed under it.
                 sender::Output::Event(sender::Event::Stopped { epoch }) => {
@@ -561,10 +588,12 @@ impl World {
             self.authority_clock = self.rng.next_u64() % (1 << 50);
             self.start_authority(copy);
         }
-        if self.authority.is_none() {
-            return;
-        }
         for node in 0..self.links.len() {
+            // With slaves receivers are answered without the authority.
+            let alone = node >= self.senders.len() && self.scenario.slaves > 0;
+            if self.authority.is_none() && !alone {
+                continue;
+            }
             if self.links[node].conn.is_some() || self.links[node].down_until > self.tick {
                 continue;
             }
