@@ -205,7 +205,11 @@ impl Follower {
 
     /// When the timer makes this device ask for the key after the newest one it holds.
     fn fetch_due(&self) -> Option<Time> {
-        if self.requester.is_pending_any() {
+        let newest = self.keys.newest();
+        // A Notice and the timer make a device ask for the same: once is enough.
+        if self.requester.is_pending_any()
+            || newest.is_some_and(|newest| self.requester.is_pending_beyond(newest))
+        {
             return None;
         }
         match self.keys.newest_end() {

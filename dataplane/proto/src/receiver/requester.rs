@@ -171,6 +171,12 @@ impl Requester {
             .any(|pending| pending.number == number && pending.tries > 0)
     }
 
+    /// Whether a request for an epoch beyond `newest` is under way that nobody has refused: its answer brings what is current, too.
+    pub(crate) fn is_pending_beyond(&self, newest: Epoch) -> bool {
+        let beyond = |pending: &Pending| !pending.refused && pending.wanted > Some(newest);
+        self.pending.iter().any(beyond)
+    }
+
     /// Whether a request for whatever is current is under way.
     pub(crate) fn is_pending_any(&self) -> bool {
         self.pending.iter().any(|pending| pending.wanted.is_none())

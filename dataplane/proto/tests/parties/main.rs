@@ -4,4 +4,5 @@
 mod bench;
 mod key_changes;
 mod refusals;
+mod requests;
 mod succession;
