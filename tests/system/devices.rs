@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::keyserver::KeyServer;
+use crate::keyserver::{KeyServer, sender};
 use crate::net::{Lan, can_run};
 use crate::process::{Program, sealcast};
 use crate::slaves::Slave;
@@ -24,6 +24,13 @@ const TIMES: [&str; 8] = [
     "--grace",
     "200ms",
 ];
+
+/// A change of key is announced only where somebody sends.
+fn sends(lan: &Lan, host: usize, folder: &Path, server: &KeyServer) -> Program {
+    let group = ["udp://239.1.1.1:5000?ttl=4"];
+    let input = ["--input", "gen:?rate=200k&seconds=900"];
+    sender(lan, host, folder, "s", (server, 1), &group, &input)
+}
 
 /// Makes sessions of so many devices beside the running server.
 fn mint(server: &KeyServer, folder: &Path, devices: u32) -> String {
@@ -79,10 +86,11 @@ fn count(report: &Value, what: &str) -> u64 {
 
 /// SEC-09, MD-28 to MD-31: one of three slaves is killed in the middle of the fetch window; every device holds the next key before its 0.
 fn switch_with_a_slave_killed(devices: u32, times: &[&str], within: &str, limit: Duration) {
-    let (lan, folder) = (Lan::new(5), tempfile::tempdir().unwrap());
+    let (lan, folder) = (Lan::new(6), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let server = KeyServer::start(Some((&lan, 1)), folder, &["--start-wait", "300ms"]);
     server.admin(&[&["channel", "add", "1"], times].concat());
+    let mut sender = sends(&lan, 6, folder, &server);
     let sessions = mint(&server, folder, devices);
     let mut slaves: Vec<_> = [(1, 2), (2, 3), (3, 4)]
         .map(|place| Slave::start(&lan, folder, &server, place, &[1]))
@@ -117,6 +125,7 @@ fn switch_with_a_slave_killed(devices: u32, times: &[&str], within: &str, limit:
         "{held:?}"
     );
     slaves[0].kill();
+    sender.stop();
 }
 
 /// Half of the fetch window is over.
@@ -160,11 +169,12 @@ fn sec_08_honest_devices_are_served_beside_attackers() {
     if !can_run(&["ip"]) {
         return;
     }
-    let (lan, folder) = (Lan::new(2), tempfile::tempdir().unwrap());
+    let (lan, folder) = (Lan::new(3), tempfile::tempdir().unwrap());
     let folder = folder.path();
     let server = KeyServer::start(Some((&lan, 1)), folder, &["--start-wait", "300ms"]);
     server.admin(&[&["channel", "add", "1"], &TIMES[..]].concat());
-    sleep(Duration::from_millis(700));
+    let mut sender = sends(&lan, 3, folder, &server);
+    sleep(Duration::from_secs(2));
     let sessions = mint(&server, folder, 500);
     let doors = ["10.77.0.1:8444".to_owned()];
     let hostile = [
@@ -198,4 +208,5 @@ fn sec_08_honest_devices_are_served_beside_attackers() {
     let (good, said) = report(&mut unheard, Duration::from_secs(30));
     assert!(!good && begun.elapsed() < Duration::from_secs(20));
     assert_eq!((count(&said, "keys"), count(&said, "unanswered")), (0, 50));
+    sender.stop();
 }

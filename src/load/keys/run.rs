@@ -164,9 +164,10 @@ impl Started {
     fn note(self) -> Option<String> {
         Some(match self.child? {
             Err(error) => format!("the command could not be started: {error}"),
-            Ok(mut child) => match child.wait() {
-                Ok(status) if status.success() => return None,
-                Ok(status) => format!("the command ended with {status}"),
+            Ok(mut child) => match child.try_wait() {
+                Ok(Some(status)) if status.success() => return None,
+                Ok(Some(status)) => format!("the command ended with {status}"),
+                Ok(None) => "the command still runs".to_owned(),
                 Err(error) => format!("of the command nothing is known: {error}"),
             },
         })

@@ -3,7 +3,7 @@
 
 use sealcast_crypto::sha256;
 use sealcast_proto::records::{
-    KeyUsageFile, Kind, PacketTrace, RecordFile, RecordWriter, RequestTrace, UsageFile,
+    KeyUsageFile, Kind, PacketTrace, RecordFile, RecordWriter, RequestTrace, SessionFile, UsageFile,
 };
 
 /// Bytes as a file, as each kind.
@@ -17,6 +17,7 @@ pub fn records(bytes: &[u8]) {
             keys.records()
                 .for_each(|record| assert!(record.given().count() <= 16));
         }
+        reads::<SessionFile>(&file);
     }
 }
 
