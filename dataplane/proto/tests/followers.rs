@@ -37,18 +37,26 @@ fn key(epoch: u8, end: u64) -> ServedKey {
     }
 }
 
-/// Epoch 4 is in use; 5, or its substitute, is announced.
-fn served(next: Option<u8>) -> Update {
-    Update::Channel(Box::new(Served {
+/// Epoch 4 is in use.
+fn described() -> Served {
+    Served {
         channel: CHANNEL,
         timing: Timing::default(),
         authority: SigningKey::from_seed(&[1; 32]).verifying_key(),
         successor: None,
         in_use: Some(key(4, BOUNDARY)),
-        next: next.map(|epoch| key(epoch, BOUNDARY + 60_000)),
+        next: None,
         prepared: None,
         others: Vec::new(),
         expected: vec![Epoch(5)],
+    }
+}
+
+/// The same, with this one announced.
+fn served(next: Option<u8>) -> Update {
+    Update::Channel(Box::new(Served {
+        next: next.map(|epoch| key(epoch, BOUNDARY + 60_000)),
+        ..described()
     }))
 }
 
@@ -258,6 +266,28 @@ proptest! {
         for device in &world.devices {
             prop_assert!(device.follower.holds(Epoch(5)));
         }
+    }
+}
+
+/// MD-13: a device to which no packet comes follows one change after the other all the same.
+#[test]
+fn md_13_changes_are_followed_without_packets() {
+    let mut world = World::new(5, 20);
+    world.run(0, BOUNDARY - 15_000);
+    world.announce(5);
+    world.run(BOUNDARY - 15_000, BOUNDARY);
+    let after = Update::Channel(Box::new(Served {
+        in_use: Some(key(5, BOUNDARY + 60_000)),
+        next: Some(key(6, BOUNDARY + 120_000)),
+        ..described()
+    }));
+    for door in &mut world.doors {
+        door.update(after.clone());
+    }
+    world.run(BOUNDARY, BOUNDARY + 60_000);
+    for device in &world.devices {
+        assert!(device.follower.holds(Epoch(6)));
+        assert_eq!(device.sent, 3, "tuning in, and two changes");
     }
 }
 

@@ -75,6 +75,8 @@ struct Socket {
     socket: UdpServer,
     /// Answers may come until then.
     until: u64,
+    /// So many requests have left it without an answer, lost ones among them; with 0 it need not be looked at.
+    waiting: u32,
 }
 
 /// Sockets, and what moves through them.
@@ -143,6 +145,7 @@ impl DriveTask {
             Ok(Socket {
                 socket: UdpServer::bind((any, 0).into(), BUFFER)?,
                 until: 0,
+                waiting: 0,
             })
         };
         let all = (0..self.sockets.max(1))
@@ -239,6 +242,7 @@ impl Sockets {
             return more;
         }
         let socket = &mut self.all[self.send];
+        socket.waiting += u32::try_from(self.out.len()).unwrap_or(u32::MAX);
         self.refused += socket.socket.send(&mut self.out) as u64;
         socket.until = now + LISTENS;
         self.send = (self.send + 1) % self.all.len();
@@ -255,12 +259,14 @@ impl Sockets {
             passed += 1;
             self.look = (self.look + 1) % count;
             let socket = &mut self.all[self.look];
-            if socket.until < now {
+            if socket.waiting == 0 || socket.until < now {
                 continue;
             }
             looked += 1;
-            if let Ok(1..) = socket.socket.recv(&mut self.batch) {
+            if let Ok(count @ 1..) = socket.socket.recv(&mut self.batch) {
                 any = true;
+                let came = u32::try_from(count).unwrap_or(u32::MAX);
+                socket.waiting = socket.waiting.saturating_sub(came);
                 let now = Time(clock::boottime());
                 for received in self.batch.iter_mut() {
                     crowd.datagram(now, received.data);

@@ -222,10 +222,19 @@ impl Follower {
         }
     }
 
+    /// When the timer may look beyond next, which is held: no packet need come to tell.
+    fn over_at(&self) -> Option<Time> {
+        let waits = self.keys.next_epoch().is_some() && !self.keys.current_is_over();
+        self.keys
+            .current_end()
+            .filter(|_| waits && self.fetch_on.timer)
+    }
+
     /// When [`Follower::poll`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         let all = [
+            self.over_at(),
             self.keys.next_expiry(),
             self.requester.next_timeout(),
             self.fetch_due(),

@@ -213,6 +213,10 @@ impl KeyRing {
         self.schedule.next().map(|slot| slot.epoch)
     }
 
+    pub(crate) fn current_end(&self) -> Option<Time> {
+        self.schedule.current().map(|slot| slot.end)
+    }
+
     pub(crate) fn current_is_over(&self) -> bool {
         self.over
     }
