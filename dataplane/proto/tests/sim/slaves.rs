@@ -89,14 +89,14 @@ impl World {
     pub(super) fn publish(&mut self, update: Update) {
         let (now, mut out) = (self.authority_time(), Vec::new());
         self.source.publish(now, update, &mut out);
-        self.to_children(None, out);
+        self.tell_children(None, out);
     }
 
     pub(super) fn lead(&mut self, term: Option<Term>) {
         let (now, mut out) = (self.authority_time(), Vec::new());
         self.leads = term.is_some();
         self.source.lead(now, term, &mut out);
-        self.to_children(None, out);
+        self.tell_children(None, out);
     }
 
     fn fly(&mut self, slave: usize, conn: ConnId, flying: Flying) {
@@ -107,7 +107,7 @@ impl World {
         self.schedule(due, Event::Feed(conn, flying));
     }
 
-    fn to_children(&mut self, parent: Option<usize>, out: Vec<ToChild>) {
+    fn tell_children(&mut self, parent: Option<usize>, out: Vec<ToChild>) {
         for one in out {
             let (ToChild::Send(conn, _) | ToChild::Cut(conn)) = &one;
             let link = Some((parent, *conn));
@@ -156,7 +156,7 @@ impl World {
                     let up = self
                         .source
                         .handle(now, conn, frame.message, lease, &mut out);
-                    self.to_children(None, out);
+                    self.tell_children(None, out);
                     up.into_iter().for_each(|up| self.up(up));
                 }
                 Some((Some(parent), link)) if link == conn => {
@@ -195,7 +195,7 @@ impl World {
                         self.fly(index, conn, Flying::Up(index, Frame { sent, message }));
                     }
                 }
-                Output::ToChild(one) => self.to_children(Some(index), vec![one]),
+                Output::ToChild(one) => self.tell_children(Some(index), vec![one]),
                 Output::Door(update) => {
                     if let Some((_, door)) = &mut self.slaves[index].process {
                         door.update(update);
