@@ -39,7 +39,7 @@ impl Path {
         }
     }
 
-    /// When each of the next `packets` packets comes; fewer if none comes for two seconds.
+    /// When each of the next `packets` packets comes; fewer if none comes for two seconds, or half a minute is over.
     fn watch(&self, packets: usize) -> JoinHandle<Vec<Instant>> {
         let wire = self.lan.enter(2, || {
             let socket = UdpSocket::bind((GROUP, 5000)).unwrap();
@@ -50,8 +50,10 @@ impl Path {
         });
         wire.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         thread::spawn(move || {
-            let (mut times, mut buffer) = (Vec::new(), [0; 2000]);
+            let (mut times, mut buffer, start) = (Vec::new(), [0; 2000], Instant::now());
+            // Notices and certificates go on for ever.
             while times.len() < packets
+                && start.elapsed() < Duration::from_secs(30)
                 && let Ok(length) = wire.recv(&mut buffer)
             {
                 // Not the certificates and Notices between them.
