@@ -96,8 +96,7 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
     let wanted = plan.channels.iter().map(|plan| plan.channel.0).collect();
     let hub = DoorHub::connect(&plan.identity, wanted).map_err(Failure::CannotOpen)?;
-    let (id, label) = (hub.device().to_bytes(), hub.device().text());
-    let meter = usage::start(&plan, SourceKind::Device, id, label)?;
+    let meter = usage::start(&plan, SourceKind::Device, hub.device().to_bytes())?;
     let receiving = Receiving {
         hub,
         meter: meter.as_ref().map(Meter::handle),

@@ -133,11 +133,11 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
     rng().fill_bytes(&mut seed);
     let ServerId(number) = hub.server();
     let id = u128::from(number).to_be_bytes();
-    let label = format!("server-{number}");
-    let meter = usage::start(&plan, SourceKind::DeliveryServer, id, label)?;
+    let meter = usage::start(&plan, SourceKind::DeliveryServer, id)?;
     let ships = plan.usage_dir.as_deref().filter(|_| plan.usage_ship);
+    let source = SourceKind::DeliveryServer.source_name(id);
     let shipping = ships
-        .map(|folder| Shipping::start(folder, &plan.identity))
+        .map(|folder| Shipping::start(folder, &source, &plan.identity))
         .transpose()?;
     let sending = Sending {
         server: hub.server(),

@@ -59,14 +59,14 @@ pub(crate) struct Shipping {
 }
 
 impl Shipping {
-    /// From `folder`, with the identity in this file.
+    /// Files of `source` from `folder`, with the identity in this file.
     ///
     /// # Errors
     /// When the folder cannot be used or the thread cannot be started.
-    pub(crate) fn start(folder: &Path, identity: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(folder: &Path, source: &str, identity: &Path) -> Result<Self, Failure> {
         let cannot = || format!("usage cannot be shipped from {}", folder.display());
         let spool = Spool::open(folder).with_context(cannot);
-        let courier = Courier::new(spool.map_err(Failure::CannotOpen)?);
+        let courier = Courier::new(spool.map_err(Failure::CannotOpen)?.of(source));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

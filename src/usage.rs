@@ -10,8 +10,6 @@ use anyhow::{Context as _, anyhow};
 use rand_core::Rng as _;
 use sealcast_dataplane::meter::{Meter, MeterConfig, MeterEvent};
 use sealcast_net::FileMap;
-use sealcast_objects::id::Id as _;
-use sealcast_proto::ids::DeviceId;
 use sealcast_proto::records::{
     End, KeyUsageFile, Kind, KindNumber, RecordError, RecordFile, Rotation, Source, SourceKind,
     Usage, UsageFile, UsageIdentity,
@@ -29,12 +27,7 @@ const SHIPPED_AGE: Duration = Duration::from_secs(60);
 const FILE_MAX: u64 = 1 << 30;
 
 /// Starts the meter of a process, if its plan has one.
-pub fn start(
-    plan: &Plan,
-    kind: SourceKind,
-    id: [u8; 16],
-    label: String,
-) -> Result<Option<Meter>, Failure> {
+pub fn start(plan: &Plan, kind: SourceKind, id: [u8; 16]) -> Result<Option<Meter>, Failure> {
     let Some(folder) = &plan.usage_dir else {
         return Ok(None);
     };
@@ -42,12 +35,7 @@ pub fn start(
     rng().fill_bytes(&mut boot);
     let config = MeterConfig {
         folder: folder.clone(),
-        source: Source {
-            kind,
-            id,
-            label,
-            boot,
-        },
+        source: Source { kind, id, boot },
         interval: plan.usage_interval,
         rotation: if plan.usage_ship {
             Rotation {
@@ -210,7 +198,7 @@ impl Shown {
             })
         });
         json!({
-            "source": source(identity),
+            "source": identity.source_name(),
             "boot": hex(&identity.boot),
             "sequence": identity.sequence,
             "end": end_name(file.end()),
@@ -235,23 +223,12 @@ fn text_row(identity: &UsageIdentity, row: &Usage) -> [String; 7] {
     ]
 }
 
-fn source(identity: &UsageIdentity) -> String {
-    match identity.kind {
-        SourceKind::DeliveryServer => format!("server-{}", u128::from_be_bytes(identity.source)),
-        SourceKind::Device => DeviceId(identity.source).text(),
-        SourceKind::KeyServer => match u128::from_be_bytes(identity.source) {
-            0 => "master".to_owned(),
-            slave => format!("slave-{slave}"),
-        },
-    }
-}
-
 /// Whose file it is and whether it is whole.
 fn title<K: Kind<Identity = UsageIdentity>>(file: &RecordFile<'_, K>) -> String {
     let identity = file.identity();
     format!(
         "{}, run {}, file {}: {}",
-        source(identity),
+        identity.source_name(),
         hex(&identity.boot),
         identity.sequence,
         end(file.end()),

@@ -7,7 +7,7 @@ use sealcast_proto::ids::{AccountId, DeviceId};
 use sealcast_proto::records::{KeyUsageFile, RecordFile};
 use serde_json::json;
 
-use super::{end_name, hex, source, title, wall};
+use super::{end_name, hex, title, wall};
 use crate::table::table;
 
 /// What a device got of a channel.
@@ -62,7 +62,7 @@ pub(super) fn show(file: &RecordFile<'_, KeyUsageFile>, json: bool) -> String {
             })
         });
         let shown = json!({
-            "source": source(identity),
+            "source": identity.source_name(),
             "boot": hex(&identity.boot),
             "sequence": identity.sequence,
             "end": end_name(file.end()),

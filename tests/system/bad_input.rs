@@ -115,6 +115,52 @@ fn wrong_settings_are_refused_with_their_names() {
 }
 
 #[test]
+fn wrong_settings_of_usage_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = ["--group", "udp://239.1.1.1:5000"];
+    let refused = |more: &[&str], words: &[&str]| {
+        let send = [&SEND[..], &group, more].concat();
+        assert_refused(folder.path(), &send, 2, words);
+    };
+    refused(&["--usage-ship"], &["usage_ship", "--usage-dir FOLDER"]);
+    let dir = folder.path().join("usage").display().to_string();
+    for interval in ["1ms", "2m"] {
+        let metered = ["--usage-dir", &dir, "--usage-interval", interval];
+        refused(&metered, &["usage_interval", "from"]);
+    }
+    let config = folder.path().join("receive.toml");
+    let receive = ["receive", "--config", config.to_str().unwrap()];
+    let text = format!(
+        "session = \"/x.json\"\nusage_dir = \"{dir}\"\nusage_ship = true\n[[channel]]\nid = 1\noutput = \"-\"\n\
+         groups = [\"udp://239.1.1.1:5000\"]\n"
+    );
+    fs::write(&config, text).unwrap();
+    assert_refused(
+        folder.path(),
+        &receive,
+        2,
+        &["usage_ship", "not of devices"],
+    );
+    for (command, interval) in [("serve", "0s"), ("serve", "2h"), ("slave", "999ms")] {
+        let serve = ["serve", "--data", &dir, "--usage-interval", interval];
+        let slave = [
+            "slave",
+            "serve",
+            "--identity",
+            "/x.json",
+            "--usage-interval",
+            interval,
+        ];
+        let args = if command == "serve" {
+            &serve[..]
+        } else {
+            &slave[..]
+        };
+        assert_refused(folder.path(), args, 2, &["usage_interval", "from 1s to 1h"]);
+    }
+}
+
+#[test]
 fn what_cannot_be_opened_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let keys = KeyServer::start(None, folder.path(), &[]);

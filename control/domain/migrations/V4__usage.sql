@@ -35,7 +35,6 @@ CREATE TABLE key_usage (
     until INTEGER NOT NULL,
     PRIMARY KEY (account, device, channel, first_epoch)
 ) STRICT;
-CREATE INDEX key_usage_since ON key_usage (since);
 
 -- What one delivery server sent of a channel in an epoch.
 CREATE TABLE sent_usage (

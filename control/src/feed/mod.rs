@@ -34,5 +34,5 @@ pub mod pb {
 pub use cache::Cache;
 pub use client::{Parents, WrongUrl};
 pub use publisher::Publisher;
-pub(crate) use service::{Parent, service};
+pub(crate) use service::{Parent, key_of, service};
 pub use task::{SlaveHandle, SlaveHealth, SlaveTask};

@@ -45,6 +45,15 @@ pub(crate) trait Parent: Clone + Send + Sync + 'static {
     fn gone(&self, conn: ConnId) -> impl Future<Output = ()> + Send;
 }
 
+/// The slave whose certificate it is, if it is a slave's.
+pub(crate) fn key_of(peer: &Peer) -> Option<SlaveKey> {
+    let subject = Some(&peer.subject).filter(|_| peer.role == Role::Slave)?;
+    Some(SlaveKey {
+        slave: SlaveId(subject.parse().ok()?),
+        key: sha256(&peer.public_key),
+    })
+}
+
 /// The gRPC service of a parent.
 pub(crate) fn service<P: Parent>(parent: P) -> pb::feed_server::FeedServer<Service<P>> {
     pb::feed_server::FeedServer::new(Service(parent)).max_decoding_message_size(MESSAGE_MAX)
@@ -68,18 +77,13 @@ impl<P: Parent> pb::feed_server::Feed for Service<P> {
             .get::<Option<Peer>>()
             .cloned()
             .flatten();
-        let Some(peer) = peer.filter(|peer| peer.role == Role::Slave) else {
+        let slave = peer.and_then(|peer| Some((key_of(&peer)?, peer)));
+        let Some((key, peer)) = slave else {
             return Err(Status::unauthenticated(
                 "the feed needs the certificate of a slave: enrol with `sealcast slave enrol`",
             ));
         };
-        let Ok(slave) = peer.subject.parse() else {
-            return Err(Status::unauthenticated("the certificate names no slave"));
-        };
-        let key = SlaveKey {
-            slave: SlaveId(slave),
-            key: sha256(&peer.public_key),
-        };
+        let SlaveId(slave) = key.slave;
         let parent = self.0.clone();
         let (conn, (outbox, outgoing)) = (parent.conn(), mpsc::channel(OUTBOX));
         let linked = parent.linked(conn, &peer, key, outbox).await;

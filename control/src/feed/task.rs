@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use sealcast_net::clock;
-use sealcast_objects::code::sha256;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_proto::feed::{Output, Slave, SlaveConfig, SlaveState, ToChild};
 use sealcast_proto::ids::{ConnId, SlaveId, Time};
@@ -315,15 +314,7 @@ impl SlaveHandle {
     ///
     /// # Errors
     /// It may not, or not now.
-    pub(crate) async fn may_bring(&self, peer: &Peer) -> Result<(), Problem> {
-        let Ok(slave) = peer.subject.parse() else {
-            let detail = "the certificate names no slave";
-            return Err(Problem::new(Kind::Unauthenticated, detail));
-        };
-        let key = SlaveKey {
-            slave: SlaveId(slave),
-            key: sha256(&peer.public_key),
-        };
+    pub(crate) async fn may_bring(&self, key: SlaveKey) -> Result<(), Problem> {
         let (answer, answered) = oneshot::channel();
         let _ = self.events.send(Event::MayBring(key, answer)).await;
         answered.await.unwrap_or_else(|_| {

@@ -19,7 +19,7 @@ use super::admin::{CodeLife, Operator};
 use super::error::{ApiError, Json, Path, Query};
 use super::{App, internal, problem};
 use crate::ca::Peer;
-use crate::feed::Parent;
+use crate::feed::{Parent, key_of};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -122,7 +122,11 @@ impl App {
     }
 
     pub(crate) async fn authenticate_slave(&self, peer: &Peer) -> Result<Slave, Problem> {
-        let Ok(slave) = peer.subject.parse() else {
+        let Some(SlaveKey {
+            slave: SlaveId(slave),
+            ..
+        }) = key_of(peer)
+        else {
             let detail = "the certificate names no slave";
             return Err(Problem::new(Kind::Unauthenticated, detail));
         };

@@ -1,9 +1,11 @@
 //! Usage: files that are taken in, totals, rows for bills (MD-33, MD-34, INT-03).
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use sealcast_domain::metering;
 use sealcast_objects::api::{
     Role, UsageFilter, UsagePage, UsageRun, UsageSource, UsageTaken, UsageTotals,
@@ -14,8 +16,8 @@ use super::admin::Operator;
 use super::error::{ApiError, Json, Query};
 use super::{App, internal, now};
 use crate::ca::Peer;
-use crate::feed::SlaveHandle;
-use crate::usage::{Carrier, Counted, FILE_MAX, Spool, Undelivered, is_of_key_server};
+use crate::feed::{SlaveHandle, key_of};
+use crate::usage::{Carrier, Counted, FILE_MAX, Spool, Undelivered, of_key_server};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -55,11 +57,10 @@ async fn runs(_: Operator, State(app): State<App>) -> Result<Json<Vec<UsageRun>>
 
 /// A file, from who may bring it: a delivery server its own, a slave those of slaves, an operator any.
 async fn take(
+    bringer: Bringer,
     State(app): State<App>,
-    Extension(peer): Extension<Option<Peer>>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<UsageTaken>, ApiError> {
-    let bringer = app.authenticate_bringer(peer).await?;
     let body = body?;
     let counted = tokio::task::spawn_blocking(move || Counted::read(&body, now())).await;
     let counted = counted.map_err(internal)??;
@@ -67,11 +68,36 @@ async fn take(
     Ok(Json(app.take_usage(counted).await?))
 }
 
-/// Who brings a file.
+/// Who brings a file. Nobody's body is read before it is known.
 enum Bringer {
     Operator,
     Slave,
     DeliveryServer(u32),
+}
+
+fn peer(parts: &Parts) -> Option<Peer> {
+    parts.extensions.get::<Option<Peer>>().cloned().flatten()
+}
+
+impl FromRequestParts<App> for Bringer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let peer = peer(parts);
+        Ok(match &peer {
+            Some(slave) if slave.role == Role::Slave => {
+                app.authenticate_slave(slave).await?;
+                Self::Slave
+            }
+            Some(node) if node.role == Role::Node => {
+                Self::DeliveryServer(app.authenticate_node(node).await?.server)
+            }
+            _ => {
+                app.authenticate_operator(&peer).await?;
+                Self::Operator
+            }
+        })
+    }
 }
 
 impl Bringer {
@@ -97,22 +123,6 @@ impl Bringer {
 }
 
 impl App {
-    async fn authenticate_bringer(&self, peer: Option<Peer>) -> Result<Bringer, Problem> {
-        match &peer {
-            Some(slave) if slave.role == Role::Slave => {
-                self.authenticate_slave(slave).await?;
-                Ok(Bringer::Slave)
-            }
-            Some(node) if node.role == Role::Node => Ok(Bringer::DeliveryServer(
-                self.authenticate_node(node).await?.server,
-            )),
-            _ => {
-                self.authenticate_operator(&peer).await?;
-                Ok(Bringer::Operator)
-            }
-        }
-    }
-
     /// Counts a file, unless it was counted before.
     async fn take_usage(&self, counted: Counted) -> Result<UsageTaken, Problem> {
         self.write(move |tx| match &counted {
@@ -149,32 +159,42 @@ pub(super) fn relay(slave: SlaveHandle, spool: Spool) -> Router {
         .with_state((slave, spool))
 }
 
+type Relay = (SlaveHandle, Spool);
+
+/// A slave behind this one.
+struct Behind;
+
+impl FromRequestParts<Relay> for Behind {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, relay: &Relay) -> Result<Self, ApiError> {
+        let Some(key) = peer(parts).and_then(|peer| key_of(&peer)) else {
+            let detail =
+                "a slave takes usage files of slaves behind it only: bring this one to the master";
+            return Err(Problem::new(Kind::Forbidden, detail).into());
+        };
+        relay.0.may_bring(key).await?;
+        Ok(Self)
+    }
+}
+
 async fn keep(
-    State((slave, spool)): State<(SlaveHandle, Spool)>,
-    Extension(peer): Extension<Option<Peer>>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    _: Behind,
+    State((_, spool)): State<Relay>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<UsageTaken>, ApiError> {
-    let Some(peer) = peer.filter(|peer| peer.role == Role::Slave) else {
-        let detail =
-            "a slave takes usage files of slaves behind it only: bring this one to the master";
-        return Err(Problem::new(Kind::Forbidden, detail).into());
-    };
-    slave.may_bring(&peer).await?;
     let body = body?;
     let kept = move || {
-        let name = is_of_key_server(&body)?;
-        spool.put(&name, &body).map_err(|error| {
-            Problem::new(
-                Kind::Unavailable,
-                format!("the file cannot be kept here: {error}"),
-            )
+        let (name, records) = of_key_server(&body)?;
+        let kept = spool.put(&name, &body).map(|()| records);
+        kept.map_err(|error| {
+            let detail = format!("the file cannot be kept here: {error}");
+            Problem::new(Kind::Unavailable, detail)
         })
     };
-    tokio::task::spawn_blocking(kept)
-        .await
-        .map_err(internal)??;
+    let kept = tokio::task::spawn_blocking(kept).await;
     Ok(Json(UsageTaken {
-        records: 0,
+        records: kept.map_err(internal)??,
         before: false,
     }))
 }

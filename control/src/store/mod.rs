@@ -205,14 +205,7 @@ fn read<T>(
 /// # Errors
 /// When there is no store, or the copy cannot be written; the message says what to do.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
-    let file = folder.join(DATABASE);
-    let damaged = |why: String| OpenError::Damaged {
-        file: file.clone(),
-        why,
-    };
-    if !file.is_file() {
-        return Err(damaged("there is none".to_owned()));
-    }
+    let file = database(folder)?;
     let folder_error = |why| OpenError::Folder {
         folder: to.to_path_buf(),
         why,
@@ -220,7 +213,17 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
     // Made first, so that nobody else may read it while it is written.
     let made = private(OpenOptions::new().write(true).create_new(true)).open(to);
     drop(made.map_err(folder_error)?);
-    sqlite::copy(&file, to).map_err(damaged)
+    sqlite::copy(&file, to).map_err(|why| OpenError::Damaged { file, why })
+}
+
+/// The file of the store in `folder`.
+fn database(folder: &Path) -> Result<PathBuf, OpenError> {
+    let file = folder.join(DATABASE);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let why = "there is none".to_owned();
+    Err(OpenError::Damaged { file, why })
 }
 
 /// Reads one state of the store in `folder` and changes nothing; a server may be using it.
@@ -231,15 +234,11 @@ pub fn peek<T>(
     folder: &Path,
     query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
 ) -> Result<Result<T, Error>, OpenError> {
-    let file = folder.join(DATABASE);
-    let damaged = |why: String| OpenError::Damaged {
-        file: file.clone(),
-        why,
-    };
-    if !file.is_file() {
-        return Err(damaged("there is none".to_owned()));
-    }
-    let connection = sqlite::open_reader(&file).map_err(|error| damaged(error.to_string()))?;
+    let file = database(folder)?;
+    let connection = sqlite::open_reader(&file).map_err(|error| OpenError::Damaged {
+        file,
+        why: error.to_string(),
+    })?;
     Ok(Snapshot::read(&connection, query))
 }
 

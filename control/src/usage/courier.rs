@@ -57,9 +57,11 @@ struct Counters {
 }
 
 /// What a look at the folder came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Round {
+    /// Nothing waits that could be carried.
     Done,
+    /// Something is to be tried again.
     Stuck,
 }
 
@@ -113,7 +115,7 @@ impl Courier {
         let _ = tokio::time::timeout(LAST, self.round(&carrier)).await;
     }
 
-    async fn round(&self, carrier: &impl Carrier) -> Round {
+    pub(super) async fn round(&self, carrier: &impl Carrier) -> Round {
         let spool = self.spool.clone();
         let files = match blocking(move || spool.files()).await {
             Ok(files) => files,

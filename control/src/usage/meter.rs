@@ -87,13 +87,9 @@ impl Meter {
     /// When the folder cannot be made or the thread cannot be started.
     pub fn start(config: &MeterConfig) -> io::Result<Self> {
         let folder = AppendFolder::open(&config.folder)?;
-        let label = match config.slave {
-            0 => "master".to_owned(),
-            slave => format!("slave-{slave}"),
-        };
         let mut boot = [0; 16];
         crate::rng().fill_bytes(&mut boot);
-        let source = Source::numbered(SourceKind::KeyServer, config.slave, label, boot);
+        let source = Source::numbered(SourceKind::KeyServer, config.slave, boot);
         let rotation = Rotation {
             age: Duration::ZERO,
             ..Rotation::default()
@@ -107,6 +103,7 @@ impl Meter {
             interval: config.interval,
             shared: Arc::clone(&shared),
             meter: KeyMeter::default(),
+            under_way: 0,
         };
         let writer = thread::Builder::new()
             .name("usage-writer".into())
@@ -135,11 +132,18 @@ impl Meter {
 impl Tap {
     /// Takes what a door gave when it is a handful, or else when it `must`.
     pub fn take_from(&self, door: &mut Door, must: bool) {
-        let Some(given) = door.given() else { return };
+        if let Some(given) = door.given() {
+            self.take(given, must);
+        }
+    }
+
+    fn take(&self, given: &mut Vec<KeysGiven>, must: bool) {
         if given.is_empty() || given.len() < HANDFUL && !must {
             return;
         }
-        let handful = std::mem::replace(given, Vec::with_capacity(HANDFUL));
+        // The next one will be as long; one answer of a door for HTTPS must not cost room for a thousand.
+        let room = Vec::with_capacity(given.len().min(HANDFUL));
+        let handful = std::mem::replace(given, room);
         let Err(SendError::Full(mut handful) | SendError::Closed(mut handful)) =
             self.handfuls.try_send(handful)
         else {
@@ -173,6 +177,8 @@ struct Writer {
     interval: Duration,
     shared: Arc<Shared>,
     meter: KeyMeter,
+    /// Records that were fetched and may not be on disk.
+    under_way: usize,
 }
 
 fn now() -> Time {
@@ -190,17 +196,29 @@ impl Writer {
                 due = now().after(pause);
             }
         }
-        self.drain();
         for _ in 0..LAST_TRIES {
-            if self.flush() {
+            if self.flush_all() {
                 return;
             }
             thread::sleep(RETRY);
         }
         tracing::error!(
-            records = self.meter.len(),
+            records = self.meter.len() + self.under_way,
             "usage could not be written: what the key doors gave last is in no file"
         );
+    }
+
+    /// Writes everything that doors handed over, which may be more than is gathered at once; false if the disk fails.
+    fn flush_all(&mut self) -> bool {
+        loop {
+            self.drain();
+            if self.meter.is_empty() && self.log.next().is_none() {
+                return true;
+            }
+            if !self.flush() {
+                return false;
+            }
+        }
     }
 
     /// Takes in what doors gave; waits for it where nothing is due before something comes.
@@ -234,8 +252,12 @@ impl Writer {
         let mut written = self.settle();
         if written.is_ok() {
             let records = self.meter.fetch();
+            self.under_way = records.len();
             self.log.add(now(), clock::wall_minus_boot(), &records);
             written = self.settle();
+        }
+        if written.is_ok() {
+            self.under_way = 0;
         }
         let fails = written.is_err();
         let failed = self.shared.failing.swap(fails, Ordering::Relaxed);
@@ -259,3 +281,6 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

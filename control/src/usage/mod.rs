@@ -18,6 +18,8 @@ mod courier;
 mod meter;
 mod read;
 mod spool;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::Path;
@@ -28,7 +30,7 @@ use tokio::task::JoinHandle;
 
 pub use courier::{Carrier, Courier, CourierStats, Undelivered};
 pub use meter::{INTERVAL, Meter, MeterConfig, MeterStats, Tap};
-pub(crate) use read::{Counted, is_of_key_server};
+pub(crate) use read::{Counted, of_key_server};
 pub use spool::Spool;
 
 /// Folder of usage files inside a key server's data folder.

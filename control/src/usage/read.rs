@@ -92,18 +92,14 @@ where
     })
 }
 
-/// Whether it is a whole file of a key server, and what it is called. Cheap checks are the reader's business.
-pub(crate) fn is_of_key_server(bytes: &[u8]) -> Result<String, Problem> {
+/// What a whole file of a key server is called, and how many records it holds.
+///
+/// # Errors
+/// It is not such a file.
+pub(crate) fn of_key_server(bytes: &[u8]) -> Result<(String, u64), Problem> {
     let file = RecordFile::<KeyUsageFile>::read(bytes).map_err(invalid)?;
     checked(&file, SourceKind::KeyServer)?;
-    Ok(name(file.identity()))
-}
-
-/// What a file of this identity is called.
-fn name(identity: &UsageIdentity) -> String {
-    let number = u128::from_be_bytes(identity.source);
-    let run = u128::from_be_bytes(identity.boot);
-    format!("slave-{number}-{run:032x}-{:06}.usage", identity.sequence)
+    Ok((file.identity().file_name(), file.len() as u64))
 }
 
 /// An instant of the counting host's boot clock, as the calendar has it.

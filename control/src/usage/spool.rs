@@ -15,7 +15,11 @@ const ENDING: &str = "usage";
 
 /// A folder of usage files.
 #[derive(Clone, Debug)]
-pub struct Spool(PathBuf);
+pub struct Spool {
+    folder: PathBuf,
+    /// Names of files that are not carried begin otherwise.
+    prefix: String,
+}
 
 /// What was found in a folder.
 #[derive(Debug)]
@@ -31,21 +35,37 @@ pub(super) enum Found {
 }
 
 impl Spool {
-    /// The folder, which is made if it is not there.
+    /// The folder, which is made if it is not there, with the files of everybody in it.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self(folder.to_owned()))
+        Ok(Self {
+            folder: folder.to_owned(),
+            prefix: String::new(),
+        })
+    }
+
+    /// Only with the files of the source of this name ([`SourceKind::source_name`]): others have theirs in the same folder.
+    ///
+    /// [`SourceKind::source_name`]: sealcast_proto::records::SourceKind::source_name
+    #[must_use]
+    pub fn of(self, source: &str) -> Self {
+        Self {
+            prefix: format!("{source}-"),
+            ..self
+        }
     }
 
     /// Its usage files, in the order of their names: each run's in the order in which they were written.
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let is_carried = name.as_encoded_bytes().starts_with(self.prefix.as_bytes());
+            if is_carried && path.extension().is_some_and(|ending| ending == ENDING) {
                 files.push(path);
             }
         }
@@ -82,7 +102,7 @@ impl Spool {
     /// # Errors
     /// As the file system says.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let under_way = self.0.join(format!("{name}.part"));
+        let under_way = self.folder.join(format!("{name}.part"));
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -91,8 +111,8 @@ impl Spool {
             .open(&under_way)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&under_way, self.0.join(name))?;
-        File::open(&self.0)?.sync_all()
+        fs::rename(&under_way, self.folder.join(name))?;
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Takes a file away: others have it.

@@ -63,7 +63,7 @@ impl Slave {
         }
     }
 
-    async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let (certified, ca) = self.identity.serving().unwrap();
         let tls = Arc::new(self.identity.tls().unwrap());
         let upstream = Up(Arc::clone(&tls));
@@ -82,8 +82,12 @@ impl Slave {
         self.server.take().unwrap().stop().await;
     }
 
+    pub(crate) fn listen(&self) -> std::net::SocketAddr {
+        self.config.listen[0]
+    }
+
     fn url(&self) -> String {
-        format!("https://{}", self.config.listen[0])
+        format!("https://{}", self.listen())
     }
 
     pub(crate) fn door(&self) -> std::net::SocketAddr {

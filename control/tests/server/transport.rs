@@ -1,5 +1,6 @@
 //! SEC-15: what connections are made of.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use tokio_rustls::TlsConnector;
 
 use crate::bench::{Bench, nobody, raw};
 
-async fn connect(
-    bench: &Bench,
+pub(crate) async fn connect(
+    server: SocketAddr,
     tls: rustls::ClientConfig,
 ) -> tokio_rustls::client::TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(bench.config.listen[0]).await.unwrap();
+    let tcp = TcpStream::connect(server).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let connector = TlsConnector::from(Arc::new(tls));
     connector.connect(name, tcp).await.unwrap()
@@ -26,7 +27,7 @@ async fn connect(
 async fn sec_15_the_key_exchange_is_hybrid_and_the_version_1_3() {
     let bench = Bench::start().await;
     for tls in [bench.ada.tls().unwrap(), nobody(&bench.ada)] {
-        let stream = connect(&bench, tls).await;
+        let stream = connect(bench.config.listen[0], tls).await;
         let (_, connection) = stream.get_ref();
         let group = connection.negotiated_key_exchange_group().unwrap();
         assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);

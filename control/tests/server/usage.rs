@@ -1,5 +1,6 @@
 //! MD-33, MD-34, INT-03: what key doors of master and slaves gave, and what delivery servers sent, ends up in the store, once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,11 @@ use sealcast_proto::records::{
 };
 use sealcast_terminal::https::{Client, RequestError};
 use sealcast_terminal::identity::Identity;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bench::{Bench, ask_https, ask_udp, open, refused_as, session, until};
+use crate::bench::{Bench, ask_https, ask_udp, nobody, open, refused_as, session, until};
 use crate::slaves::{Slave, chain_with};
+use crate::transport::connect;
 
 /// As the program does it.
 pub(crate) struct Up(pub(crate) Arc<ClientConfig>);
@@ -42,7 +45,7 @@ async fn runs(bench: &Bench) -> Vec<UsageRun> {
 }
 
 /// Asks until keys are given; how many keys that were.
-async fn granted(session: &mut Session, door: std::net::SocketAddr) -> u64 {
+async fn granted(session: &mut Session, door: SocketAddr) -> u64 {
     let mut keys = 0;
     until("the door gives keys", async || {
         match ask_udp(session, door, 1).await {
@@ -139,7 +142,7 @@ fn file<K: FileKind<Identity = UsageIdentity>>(
     sequence: u64,
     record: K::Record,
 ) -> Vec<u8> {
-    let source = Source::numbered(kind, number, "x".to_owned(), [9; 16]);
+    let source = Source::numbered(kind, number, [9; 16]);
     let mut log = UsageLog::<K>::new(source, Rotation::default());
     for _ in 0..sequence {
         log.add(Time(0), 0, &[record]);
@@ -188,6 +191,37 @@ fn given(slave: u32) -> Vec<u8> {
         until: 5,
     };
     file::<KeyUsageFile>(SourceKind::KeyServer, slave, 0, usage)
+}
+
+/// The answer to who sends the head of a long request, and no more.
+async fn answer_to_head(server: SocketAddr, mut tls: ClientConfig) -> String {
+    tls.alpn_protocols.clear();
+    let mut stream = connect(server, tls).await;
+    let head = "POST /v1/usage HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    let read = stream.read_exact(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+    read.expect("it is answered before its body came").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_who_may_not_bring_files_is_not_read() {
+    let bench = Bench::start().await;
+    let (device, node) = (bench.entitled(&[]).await, bench.node(5, None).await);
+    let mut slave = Slave::enrol(&bench, 6).await;
+    slave.start().await;
+    let master = bench.config.listen[0];
+    for (server, tls, answer) in [
+        (master, nobody(&bench.ada), "HTTP/1.1 401"),
+        (master, device.tls().unwrap(), "HTTP/1.1 403"),
+        (slave.listen(), node.tls().unwrap(), "HTTP/1.1 403"),
+        (slave.listen(), bench.ada.tls().unwrap(), "HTTP/1.1 403"),
+    ] {
+        assert_eq!(answer_to_head(server, tls).await, answer);
+    }
+    slave.stop().await;
 }
 
 async fn bring(identity: &Identity, file: &[u8]) -> Result<UsageTaken, RequestError> {

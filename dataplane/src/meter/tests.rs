@@ -41,7 +41,6 @@ fn source() -> Source {
     Source {
         kind: SourceKind::Device,
         id: [1; 16],
-        label: "dev".into(),
         boot: [2; 16],
     }
 }

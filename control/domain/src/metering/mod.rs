@@ -24,7 +24,7 @@ use sealcast_objects::{AccountId, DeviceId};
 
 use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
 use fold::{Interval, Intervals, Numbers};
-pub use rows::{PAGE_MAX, rows, totals};
+pub use rows::{rows, totals};
 
 /// How long it is known which requests of a session were counted, after the last of them. A file that comes later may count a
 /// request again that another key server had counted.

@@ -11,7 +11,7 @@ use sealcast_objects::{AccountId, DeviceId};
 use crate::{Read, Result, Row, StoreError, Value, params};
 
 /// Rows of a page, at most.
-pub const PAGE_MAX: usize = 1000;
+const PAGE_MAX: usize = 1000;
 /// Rows that are read at once for totals.
 const CHUNK: usize = 10_000;
 

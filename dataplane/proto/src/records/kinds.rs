@@ -191,6 +191,21 @@ choice! {
     }
 }
 
+impl SourceKind {
+    /// What a source is called, as names of files begin: `server-1`, `master`, `slave-1`, `dev_` and the device's id. `source` as
+    /// in [`UsageIdentity::source`].
+    #[must_use]
+    pub fn source_name(self, source: [u8; 16]) -> String {
+        let number = u128::from_be_bytes(source);
+        match self {
+            Self::DeliveryServer => format!("server-{number}"),
+            Self::Device => format!("dev_{number:032x}"),
+            Self::KeyServer if number == 0 => "master".to_owned(),
+            Self::KeyServer => format!("slave-{number}"),
+        }
+    }
+}
+
 record! {
     /// Whose usage file it is. Source, boot and sequence name the file: whoever takes files in takes each once.
     UsageIdentity {
@@ -204,6 +219,21 @@ record! {
         sequence: u64,
         /// Wall clock minus boot clock when the file was begun, nanoseconds: for people only.
         wall_minus_boot: i64,
+    }
+}
+
+impl UsageIdentity {
+    /// What the source is called.
+    #[must_use]
+    pub fn source_name(&self) -> String {
+        self.kind.source_name(self.source)
+    }
+
+    /// What the file is called: names of a run's files are in the order in which they were written.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let (run, sequence) = (u128::from_be_bytes(self.boot), self.sequence);
+        format!("{}-{run:032x}-{sequence:06}.usage", self.source_name())
     }
 }
 

@@ -12,14 +12,12 @@ use super::write::RecordWriter;
 use crate::ids::Time;
 
 /// Who counts.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Source {
     /// At which side.
     pub kind: SourceKind,
     /// As in [`UsageIdentity::source`].
     pub id: [u8; 16],
-    /// What file names begin with.
-    pub label: String,
     /// This run: random.
     pub boot: [u8; 16],
 }
@@ -27,14 +25,15 @@ pub struct Source {
 impl Source {
     /// Delivery server, master (0) or slave of this number.
     #[must_use]
-    pub fn numbered(kind: SourceKind, number: u32, label: String, boot: [u8; 16]) -> Self {
+    pub fn numbered(kind: SourceKind, number: u32, boot: [u8; 16]) -> Self {
         let id = u128::from(number).to_be_bytes();
-        Self {
-            kind,
-            id,
-            label,
-            boot,
-        }
+        Self { kind, id, boot }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.kind.source_name(self.id)
     }
 }
 
@@ -157,15 +156,15 @@ impl<K: Kind<Identity = UsageIdentity>> UsageLog<K> {
         } = self;
         let under_way = &mut self.under_way;
         self.current.get_or_insert_with(|| {
-            let run = u128::from_be_bytes(source.boot);
-            let name = format!("{}-{run:032x}-{sequence:06}.usage", source.label);
-            let (writer, header) = RecordWriter::create(&UsageIdentity {
+            let identity = UsageIdentity {
                 kind: source.kind,
                 source: source.id,
                 boot: source.boot,
                 sequence: *sequence,
                 wall_minus_boot,
-            });
+            };
+            let name = identity.file_name();
+            let (writer, header) = RecordWriter::create(&identity);
             let length = header.len() as u64;
             under_way.push_back(Append {
                 name: name.clone(),
@@ -234,7 +233,7 @@ mod tests {
     }
 
     fn log(rotation: Rotation) -> UsageLog<UsageFile> {
-        let source = Source::numbered(SourceKind::DeliveryServer, 1, "server-1".into(), [2; 16]);
+        let source = Source::numbered(SourceKind::DeliveryServer, 1, [2; 16]);
         UsageLog::new(source, rotation)
     }
 
