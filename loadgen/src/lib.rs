@@ -17,6 +17,7 @@ pub mod latency;
 pub mod order;
 pub mod outcome;
 pub mod parties;
+mod records;
 pub mod report;
 pub mod run;
 pub mod scenario;

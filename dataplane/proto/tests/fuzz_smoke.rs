@@ -19,13 +19,15 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sealcast_crypto::{EpochRoot, SigningKey};
-use sealcast_proto::door::{SessionGrant, SessionKey};
+use sealcast_proto::door::{SessionGrant, SessionKey, Ticket, TicketKey, Tickets};
 use sealcast_proto::ids::{
-    ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId, Time,
+    AccountId, ChannelId, DeviceId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId,
+    Time,
 };
 use sealcast_proto::records::{
-    Cause, Content, KeyUsage, KeyUsageFile, Kind, Origin, PacketTrace, RecordWriter, RequestTrace,
-    SourceKind, TraceIdentity, TracedPacket, TracedRequest, Usage, UsageFile, UsageIdentity,
+    Cause, Content, KeyUsage, KeyUsageFile, Kind, MintedSession, Origin, PacketTrace, RecordWriter,
+    RequestTrace, SessionFile, SessionsIdentity, SourceKind, TraceIdentity, TracedPacket,
+    TracedRequest, Usage, UsageFile, UsageIdentity,
 };
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire as _;
@@ -280,7 +282,7 @@ fn step(what: u8, pause: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// One file of each kind.
-fn record_files() -> [Vec<u8>; 4] {
+fn record_files() -> [Vec<u8>; 5] {
     let trace = TraceIdentity {
         origin: Origin::Captured,
         seed: 0,
@@ -332,7 +334,27 @@ fn record_files() -> [Vec<u8>; 4] {
         record_file::<RequestTrace>(&trace, request),
         record_file::<UsageFile>(&usage, counted),
         record_file::<KeyUsageFile>(&usage, given),
+        session_file(),
     ]
+}
+
+fn session_file() -> Vec<u8> {
+    let ticket = Ticket {
+        session: SessionId([1; 16]),
+        request_key: SessionKey::from_bytes([2; 32]),
+        reply_key: SessionKey::from_bytes([3; 32]),
+        account: AccountId([4; 16]),
+        device: DeviceId([5; 16]),
+        rights_version: 6,
+        period: 7,
+        channels: vec![ChannelId(8)],
+    };
+    let tickets = Tickets::new(TicketKey::new(7, [9; 32]), None);
+    let authority = (key().verifying_key(), None);
+    let identity = SessionsIdentity::new(authority, &tickets, 10, &ticket.channels);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let minted = MintedSession::new(&ticket, &tickets, &mut rng).unwrap();
+    record_file::<SessionFile>(&identity, minted)
 }
 
 fn record_file<K: Kind>(identity: &K::Identity, record: K::Record) -> Vec<u8> {
@@ -353,12 +375,13 @@ fn sec_33_mutated_record_files_are_survived() {
         checks::reads::<RequestTrace>(&files[1]),
         checks::reads::<UsageFile>(&files[2]),
         checks::reads::<KeyUsageFile>(&files[3]),
+        checks::reads::<SessionFile>(&files[4]),
     ];
-    assert_eq!(all, [4; 4]);
+    assert_eq!(all, [4; 5]);
     let mut pick = ChaCha8Rng::seed_from_u64(seed);
     let mut got_in = 0;
     for _ in 0..rounds {
-        let mut choose = || usize::try_from(pick.next_u64() % 4).unwrap();
+        let mut choose = || usize::try_from(pick.next_u64() % 5).unwrap();
         let (mut bytes, other) = (files[choose()].clone(), &files[choose()]);
         assert_eq!(checks::put_right(&bytes).as_ref(), Some(&bytes));
         mutate(&mut bytes, other, &mut pick);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sealcast_proto::door;
 use sealcast_proto::ids::{Epoch, Time};
 use sealcast_proto::wire::door::Reason;
 
@@ -10,22 +11,11 @@ use crate::latency::Times;
 
 /// Kinds of answers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
 pub enum Kind {
     /// Keys.
     Keys,
-    /// Refused: the rights of the account have changed.
-    RightsChanged,
-    /// Refused: not a channel of the session.
-    NotEntitled,
-    /// Refused: no such channel.
-    ChannelUnknown,
-    /// Refused: no such epoch, or not yet.
-    EpochUnavailable,
-    /// Refused: too many requests, or the door has nothing to say.
-    Busy,
-    /// Refused in clear: the cookie does not open.
-    CookieUnknown,
+    /// Refused.
+    Refused(Reason),
     /// It does not open, or is no answer.
     Undecryptable,
     /// Keys with another root than others got, or than the authority has committed to.
@@ -35,47 +25,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Keys,
-        Self::RightsChanged,
-        Self::NotEntitled,
-        Self::ChannelUnknown,
-        Self::EpochUnavailable,
-        Self::Busy,
-        Self::CookieUnknown,
-        Self::Undecryptable,
-        Self::OtherRoot,
-        Self::Stray,
-    ];
-
-    /// In JSON.
+    /// In JSON; reasons as in the metrics of doors.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Keys => "keys",
-            Self::RightsChanged => "rights_changed",
-            Self::NotEntitled => "not_entitled",
-            Self::ChannelUnknown => "channel_unknown",
-            Self::EpochUnavailable => "epoch_unavailable",
-            Self::Busy => "busy",
-            Self::CookieUnknown => "cookie_unknown",
+            Self::Refused(reason) => door::Outcome::from(reason).name(),
             Self::Undecryptable => "undecryptable",
             Self::OtherRoot => "other_root",
             Self::Stray => "stray",
-        }
-    }
-}
-
-impl From<Reason> for Kind {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::CookieUnknown => Self::CookieUnknown,
-            Reason::NotEntitled => Self::NotEntitled,
-            Reason::ChannelUnknown => Self::ChannelUnknown,
-            Reason::EpochUnavailable => Self::EpochUnavailable,
-            Reason::Busy => Self::Busy,
-            Reason::RightsChanged => Self::RightsChanged,
         }
     }
 }
@@ -142,7 +100,7 @@ pub struct Counts {
     bins: Vec<AtDoor>,
     /// Nanoseconds that the oldest request had waited when a bin began.
     oldest: Vec<u64>,
-    kinds: [u64; Kind::ALL.len()],
+    kinds: BTreeMap<Kind, u64>,
     /// Devices that began.
     pub begun: u64,
     /// Requests whose time had come while the device still waited for the same: they are not sent.
@@ -176,7 +134,7 @@ impl Counts {
             doors: doors.max(1),
             bins: Vec::new(),
             oldest: Vec::new(),
-            kinds: [0; Kind::ALL.len()],
+            kinds: BTreeMap::new(),
             begun: 0,
             skipped: 0,
             given_up: 0,
@@ -217,7 +175,8 @@ impl Counts {
         &mut self.bins[place]
     }
 
-    /// A request left.
+    /// A request that was due at `at` left. A generator that stood still sends the requests of a while at once: that is told as its
+    /// lateness, and is no peak of the load that devices make.
     pub fn sent(&mut self, at: Time, door: u8, retry: bool) {
         let there = self.at(at, door);
         if retry {
@@ -229,7 +188,7 @@ impl Counts {
 
     /// An answer came of this door.
     pub fn answered(&mut self, at: Time, door: u8, kind: Kind) {
-        self.kinds[kind as usize] += 1;
+        self.count(kind);
         let there = self.at(at, door);
         if kind == Kind::Keys {
             there.keys += 1;
@@ -240,7 +199,11 @@ impl Counts {
 
     /// Something came that is of no door.
     pub fn stray(&mut self) {
-        self.kinds[Kind::Stray as usize] += 1;
+        self.count(Kind::Stray);
+    }
+
+    fn count(&mut self, kind: Kind) {
+        *self.kinds.entry(kind).or_default() += 1;
     }
 
     /// So long had the oldest request waited at `at`.
@@ -270,7 +233,12 @@ impl Counts {
     /// Answers of this kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> u64 {
-        self.kinds[kind as usize]
+        self.kinds.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Kinds of answers that came, and how many of each.
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, u64)> {
+        self.kinds.iter().map(|(kind, count)| (*kind, *count))
     }
 
     /// Bins, each with all doors in their order.
@@ -310,8 +278,8 @@ impl Counts {
         for (mine, theirs) in self.oldest.iter_mut().zip(&other.oldest) {
             *mine = (*mine).max(*theirs);
         }
-        for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
-            *mine += theirs;
+        for (kind, theirs) in other.kinds() {
+            *self.kinds.entry(kind).or_default() += theirs;
         }
         self.begun += other.begun;
         self.skipped += other.skipped;

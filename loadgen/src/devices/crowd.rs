@@ -15,7 +15,7 @@ use sealcast_proto::ids::{ChannelId, Epoch, Time};
 use sealcast_proto::receiver::{Change, Changes, FetchOn, News, Trust};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::control::ControlType;
-use sealcast_proto::wire::door::{DecipherHalf, Granted, KeyRequestView, NONCE_LEN};
+use sealcast_proto::wire::door::{DecipherHalf, Granted, KeyRequestView, NONCE_LEN, Reason};
 
 use super::counts::{Counts, Kind};
 use super::device::{Answered, Asked, Device, Leaving};
@@ -271,7 +271,7 @@ impl Crowd {
                     .record(u64::try_from(late).unwrap_or(u64::MAX));
                 standing.waiting += 1;
             }
-            counts.sent(now, door, retry);
+            counts.sent(if retry { at } else { asked.due }, door, retry);
             standing.sent += 1;
             send(door, datagram);
         };
@@ -322,7 +322,8 @@ impl Crowd {
     }
 
     fn note(&mut self, now: Time, door: u8, left: Option<Duration>, answered: Answered) {
-        let (mut left, mut kind, mut joins) = (left, Kind::CookieUnknown, false);
+        let unknown = Kind::Refused(Reason::CookieUnknown);
+        let (mut left, mut kind, mut joins) = (left, unknown, false);
         match &answered.answer {
             Answer::Granted { granted, asked } => {
                 self.learn(*asked, granted);
@@ -331,7 +332,7 @@ impl Crowd {
                 // Beside its first key, it needs the other when that one ends.
                 left = left.or_else(|| Some(granted.current.remaining.duration()));
             }
-            Answer::Refused(refused) => kind = refused.reason.into(),
+            Answer::Refused(refused) => kind = Kind::Refused(refused.reason),
             Answer::CookieUnknown => {}
         }
         self.counts.answered(now, door, kind);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sealcast_net::{FileMap, FileMapError};
 use sealcast_proto::receiver::FetchOn;
-use sealcast_proto::records::{BLOCK_RECORDS, Cause, RecordError, RecordFile, RequestTrace};
-use self_cell::self_cell;
+use sealcast_proto::records::{Cause, RecordError, RecordFile, RequestTrace};
 
+use crate::records::mapped_records;
 use crate::trace::replay::Speed;
 
 /// Requests per second, at most.
@@ -122,16 +122,7 @@ impl Iterator for Acts {
     }
 }
 
-type Records<'a> = RecordFile<'a, RequestTrace>;
-
-self_cell!(
-    /// A file, and where its records lie.
-    struct Checked {
-        owner: FileMap,
-        #[covariant]
-        dependent: Records,
-    }
-);
+mapped_records!(Checked, RequestTrace);
 
 /// Why a trace of key requests is not played.
 #[derive(Debug, thiserror::Error)]
@@ -192,9 +183,10 @@ impl Trace {
     }
 
     fn act(&self, number: u64, devices: u32) -> Option<Act> {
-        let place = usize::try_from(number).ok()?;
-        let records = self.file.borrow_dependent();
-        let request = records.record(place / BLOCK_RECORDS, place % BLOCK_RECORDS)?;
+        let request = self
+            .file
+            .borrow_dependent()
+            .get(usize::try_from(number).ok()?)?;
         let named = match request.cause {
             // By timer a device asks for what is current, and gets the next key beside it.
             Cause::Timer | Cause::Join => None,

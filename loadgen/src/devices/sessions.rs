@@ -8,10 +8,10 @@ use sealcast_crypto::VerifyingKey;
 use sealcast_net::{FileMap, FileMapError};
 use sealcast_proto::door::Session;
 use sealcast_proto::ids::ChannelId;
-use sealcast_proto::records::{BLOCK_RECORDS, RecordError, RecordFile, SessionFile};
-use self_cell::self_cell;
+use sealcast_proto::records::{RecordError, RecordFile, SessionFile};
 
 use super::mint::DEVICES_MAX;
+use crate::records::mapped_records;
 
 /// The longest file: as many sessions as can be made.
 const FILE_MAX: u64 = 1 << 32;
@@ -35,16 +35,7 @@ pub enum SessionsError {
     NoChannels,
 }
 
-type Records<'a> = RecordFile<'a, SessionFile>;
-
-self_cell!(
-    /// A file, and where its records lie.
-    struct Checked {
-        owner: FileMap,
-        #[covariant]
-        dependent: Records,
-    }
-);
+mapped_records!(Checked, SessionFile);
 
 /// Sessions of devices. Clones share the file.
 #[derive(Clone)]
@@ -114,9 +105,7 @@ impl Sessions {
     /// The session of this device, as new.
     #[must_use]
     pub fn session(&self, device: u32) -> Option<Session> {
-        let place = device as usize;
-        let records = self.file.borrow_dependent();
-        let minted = records.record(place / BLOCK_RECORDS, place % BLOCK_RECORDS)?;
+        let minted = self.file.borrow_dependent().get(device as usize)?;
         Session::new(minted.grant()).map(|session| session.with_stock(STOCK))
     }
 }

@@ -1,7 +1,10 @@
 //! The report of devices that asked key doors: answers by kind, how long they took, the load of each door over time, who holds
 //! which key.
 
+use std::iter;
+
 use sealcast_proto::ids::Time;
+use sealcast_proto::wire::door::Reason;
 
 use super::{Axes, Cell, Fact, Plot, Report, Table};
 use crate::devices::counts::{Counts, Kind, Load};
@@ -41,14 +44,18 @@ pub fn of_keys(parameters: Vec<Fact>, plan: &Plan, outcome: &Outcome) -> Report 
     }
 }
 
-fn columns(names: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+/// Keys and names of columns.
+#[must_use]
+pub fn columns(names: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
     names
         .iter()
         .map(|&(key, name)| (key, name.to_owned()))
         .collect()
 }
 
-fn row(name: &str, count: u64) -> Vec<Cell> {
+/// A name and a count.
+#[must_use]
+pub fn row(name: &str, count: u64) -> Vec<Cell> {
     vec![Cell::words(name), Cell::count(count)]
 }
 
@@ -59,11 +66,10 @@ fn answers(outcome: &Outcome) -> Table {
         row("requests", total.first.into()),
         row("retries", total.retries.into()),
     ];
-    for kind in Kind::ALL {
-        let count = outcome.counts.of(kind);
-        if count > 0 || kind == Kind::Keys {
-            rows.push(row(kind.name(), count));
-        }
+    let keys = (Kind::Keys, outcome.counts.of(Kind::Keys));
+    let others = outcome.counts.kinds().filter(|of| of.0 != Kind::Keys);
+    for (kind, count) in iter::once(keys).chain(others) {
+        rows.push(row(kind.name(), count));
     }
     rows.push(row("given_up", outcome.counts.given_up));
     rows.push(row("unanswered", outcome.standing.waiting));
@@ -87,12 +93,20 @@ fn answers(outcome: &Outcome) -> Table {
 
 fn times(outcome: &Outcome) -> Table {
     let counts = &outcome.counts;
-    let all = [
-        ("tuning in", &counts.joining),
-        ("next key", &counts.following),
-        ("of it, generator late", &counts.lateness),
-    ];
-    let row = |(name, times): (&str, &Times)| {
+    latency(
+        "From when a request was due to its keys, us",
+        &[
+            ("tuning in", &counts.joining),
+            ("next key", &counts.following),
+            ("of it, generator late", &counts.lateness),
+        ],
+    )
+}
+
+/// Times by name, those of which there are some.
+#[must_use]
+pub fn latency(title: &str, all: &[(&str, &Times)]) -> Table {
+    let row = |(name, times): &(&str, &Times)| {
         let Summary {
             count,
             p50,
@@ -104,7 +118,7 @@ fn times(outcome: &Outcome) -> Table {
         } = times.summary()?;
         let times = [p50, p90, p99, p99_9, max].map(Cell::time);
         Some(
-            [Cell::words(name), Cell::count(count)]
+            [Cell::words(*name), Cell::count(count)]
                 .into_iter()
                 .chain(times)
                 .collect(),
@@ -112,7 +126,7 @@ fn times(outcome: &Outcome) -> Table {
     };
     Table {
         key: "latency",
-        title: "From when a request was due to its keys, us".to_owned(),
+        title: title.to_owned(),
         columns: columns(&[
             ("what", ""),
             ("count", "count"),
@@ -122,7 +136,7 @@ fn times(outcome: &Outcome) -> Table {
             ("p99_9", "p99.9"),
             ("max", "max"),
         ]),
-        rows: all.into_iter().filter_map(row).collect(),
+        rows: all.iter().filter_map(row).collect(),
     }
 }
 
@@ -250,7 +264,8 @@ fn without(plan: &Plan, outcome: &Outcome) -> (u64, u64) {
 
 fn verdict(plan: &Plan, outcome: &Outcome) -> (bool, String) {
     let counts = &outcome.counts;
-    let wrong = [Kind::Undecryptable, Kind::OtherRoot, Kind::CookieUnknown];
+    let unknown = Kind::Refused(Reason::CookieUnknown);
+    let wrong = [Kind::Undecryptable, Kind::OtherRoot, unknown];
     let wrong: u64 = wrong.into_iter().map(|kind| counts.of(kind)).sum();
     let unanswered = outcome.standing.waiting;
     let worst = [&counts.joining, &counts.following]

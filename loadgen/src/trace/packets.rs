@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sealcast_net::{FileMap, FileMapError};
 use sealcast_proto::records::{PacketTrace, RecordError, RecordFile, TracedPacket};
-use self_cell::self_cell;
 
 use super::Summary;
+use crate::records::mapped_records;
 use crate::schedule::{FLOWS_MAX, LENGTH_MAX};
 use crate::stamp;
 
@@ -44,16 +44,7 @@ pub enum TraceError {
     },
 }
 
-type Records<'a> = RecordFile<'a, PacketTrace>;
-
-self_cell!(
-    /// A file, and where its records lie.
-    struct Checked {
-        owner: FileMap,
-        #[covariant]
-        dependent: Records,
-    }
-);
+mapped_records!(Checked, PacketTrace);
 
 /// A packet trace that can be replayed. Clones share the file.
 #[derive(Clone)]
@@ -141,8 +132,8 @@ impl Packets {
         self.present.get(place).is_some_and(|&present| present)
     }
 
-    pub(super) fn record(&self, block: usize, place: usize) -> Option<TracedPacket> {
-        self.file.borrow_dependent().record(block, place)
+    pub(super) fn get(&self, index: usize) -> Option<TracedPacket> {
+        self.file.borrow_dependent().get(index)
     }
 
     /// Nanoseconds of the first datagram.

@@ -166,7 +166,6 @@ impl Replay {
             replay: self.clone(),
             part,
             round: 0,
-            block: 0,
             place: 0,
         })
     }
@@ -178,8 +177,6 @@ struct Played {
     replay: Replay,
     part: Part,
     round: u64,
-    block: usize,
-    /// In the block.
     place: usize,
 }
 
@@ -210,16 +207,11 @@ impl Played {
     /// The next record; after the last one the first again, as long as there are rounds.
     fn next_packet(&mut self) -> Option<TracedPacket> {
         while self.round < self.replay.rounds {
-            if let Some(packet) = self.replay.packets.record(self.block, self.place) {
+            if let Some(packet) = self.replay.packets.get(self.place) {
                 self.place += 1;
                 return Some(packet);
             }
-            // Blocks have records: where there is none, the trace is at its end.
-            if self.place > 0 {
-                (self.block, self.place) = (self.block + 1, 0);
-            } else {
-                (self.round, self.block) = (self.round + 1, 0);
-            }
+            (self.round, self.place) = (self.round + 1, 0);
         }
         None
     }

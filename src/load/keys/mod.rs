@@ -1,6 +1,7 @@
 //! `sealcast load keys`: devices that ask key doors, and the sessions that they ask with.
 
 mod mint;
+mod renew;
 mod run;
 
 use crate::Failure;
@@ -12,6 +13,8 @@ pub enum KeysCommand {
     Mint(mint::MintArgs),
     /// Devices ask key doors as real ones do: at a rate, all at once, at a change of key, or as a trace says
     Run(Box<run::RunArgs>),
+    /// Devices renew their sessions, at a rate, each over a connection of its own
+    Renew(renew::RenewArgs),
 }
 
 /// Runs one.
@@ -19,5 +22,6 @@ pub fn run(command: &KeysCommand) -> Result<(), Failure> {
     match command {
         KeysCommand::Mint(args) => mint::run(args),
         KeysCommand::Run(args) => run::run(args),
+        KeysCommand::Renew(args) => renew::run(args),
     }
 }

@@ -155,7 +155,11 @@ impl Started {
             .change_in
             .is_some_and(|left| left <= args.exec_before.as_secs_f64());
         if is_time && self.child.is_none() {
-            let shell = Command::new("sh").args(["-c", command]).spawn();
+            // Standard output is the report's.
+            let shell = Command::new("sh")
+                .args(["-c", command])
+                .stdout(std::io::stderr())
+                .spawn();
             self.child = Some(shell);
         }
     }

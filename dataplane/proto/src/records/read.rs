@@ -7,6 +7,7 @@ use rkyv::vec::ArchivedVec;
 use rkyv::{Archive, Archived};
 use sealcast_crypto::{DIGEST_LEN, sha256};
 
+use super::BLOCK_RECORDS;
 use super::format::{
     self, BLOCK_HEAD, BlockHead, FIXED, Hash, HeaderNumbers, KindNumber, MARK, NUMBERS, VERSION,
     padded,
@@ -95,6 +96,8 @@ pub enum End {
 pub struct RecordFile<'a, K: Kind> {
     identity: K::Identity,
     blocks: Vec<&'a [Archived<K::Record>]>,
+    /// Records up to the end of each block.
+    ends: Vec<usize>,
     end: End,
     head: Hash,
     whole: usize,
@@ -124,10 +127,14 @@ impl<'a, K: Kind> RecordFile<'a, K> {
         };
         walk.chain
             .copy_from_slice(&bytes[start - DIGEST_LEN..start]);
-        let mut blocks = Vec::new();
+        let (mut blocks, mut ends, mut count) = (Vec::new(), Vec::new(), 0);
         let end = loop {
             match walk.step::<K>()? {
-                Step::Block(records) => blocks.push(records),
+                Step::Block(records) => {
+                    count += records.len();
+                    ends.push(count);
+                    blocks.push(records);
+                }
                 Step::End(end) => break end,
             }
         };
@@ -137,6 +144,7 @@ impl<'a, K: Kind> RecordFile<'a, K> {
         Ok(Self {
             identity,
             blocks,
+            ends,
             end,
             head: walk.chain,
             whole: walk.at,
@@ -175,7 +183,7 @@ impl<'a, K: Kind> RecordFile<'a, K> {
     /// How many records.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.blocks.iter().map(|block| block.len()).sum()
+        self.ends.last().copied().unwrap_or(0)
     }
 
     /// Whether there is none.
@@ -184,11 +192,24 @@ impl<'a, K: Kind> RecordFile<'a, K> {
         self.blocks.is_empty()
     }
 
-    /// The record at this place of a block, taken out of the file: for readers that keep their place themselves.
+    /// One record, counted from 0, taken out of the file: for readers that keep their place themselves.
     #[must_use]
-    pub fn record(&self, block: usize, place: usize) -> Option<K::Record> {
-        let record = self.blocks.get(block)?.get(place)?;
+    pub fn get(&self, index: usize) -> Option<K::Record> {
+        // Where all blocks are full, as in traces, there is nothing to search.
+        let mut block = index / BLOCK_RECORDS;
+        if !(self.start_of(block)..*self.ends.get(block)?).contains(&index) {
+            block = self.ends.partition_point(|&end| end <= index);
+        }
+        let record = self.blocks.get(block)?.get(index - self.start_of(block))?;
         Some(take::<K::Record>(record))
+    }
+
+    /// Records before this block.
+    fn start_of(&self, block: usize) -> usize {
+        let before = block
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before));
+        before.copied().unwrap_or(0)
     }
 
     /// The records, each taken out of the file when its turn comes.

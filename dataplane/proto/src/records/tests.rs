@@ -99,6 +99,8 @@ proptest! {
         prop_assert_eq!((read.identity(), read.end()), (&identity, End::Closed));
         let flat: Vec<_> = blocks.concat();
         prop_assert_eq!(read.len(), flat.len());
+        let one_by_one = (0..=flat.len()).map(|index| read.get(index));
+        prop_assert!(one_by_one.eq(flat.iter().copied().map(Some).chain([None])));
         prop_assert_eq!(read.records().collect::<Vec<_>>(), flat);
         prop_assert_eq!(read.blocks().count(), blocks.iter().filter(|block| !block.is_empty()).count());
     }
@@ -135,6 +137,7 @@ fn the_three_kinds_come_back() {
     let bytes = file::<PacketTrace>(&TRACE, std::slice::from_ref(&many));
     let read = RecordFile::<PacketTrace>::read(&bytes).unwrap();
     assert_eq!(read.blocks().count(), 2, "a block is bounded");
+    assert!((0..many.len()).all(|index| read.get(index) == Some(many[index])));
     assert!(read.records().eq(many));
 }
 
@@ -146,13 +149,15 @@ fn int_16_the_layouts_are_these() {
             PacketTrace::LAYOUT,
             RequestTrace::LAYOUT,
             UsageFile::LAYOUT,
-            KeyUsageFile::LAYOUT
+            KeyUsageFile::LAYOUT,
+            SessionFile::LAYOUT
         ],
         [
             10_265_407_397_349_565_939,
             18_407_518_362_204_204_495,
             13_332_454_883_067_036_269,
-            1_676_761_773_003_035_989
+            1_676_761_773_003_035_989,
+            17_708_135_777_976_690_121
         ]
     );
     let bytes = file::<PacketTrace>(&TRACE, &[vec![packet(1)]]);

@@ -18,6 +18,10 @@ pub fn records(bytes: &[u8]) {
                 .for_each(|record| assert!(record.given().count() <= 16));
         }
         reads::<SessionFile>(&file);
+        if let Ok(sessions) = RecordFile::<SessionFile>::read(&file) {
+            assert!(sessions.identity().channels().len() <= 7);
+            sessions.records().for_each(|minted| drop(minted.grant()));
+        }
     }
 }
 
