@@ -92,8 +92,19 @@ impl Channel {
                 },
             )
             .is_some();
-        if !known || reported > Some(self.highest) {
-            self.highest = self.highest.max(reported.unwrap_or(self.highest));
+        let seen = reported.filter(|seen| *seen > self.highest);
+        if let Some(seen) = seen {
+            // In mode A servers number epochs themselves.
+            if self.config.mode == Mode::Authority {
+                ctx.event(AuthorityEvent::OldChannel {
+                    channel: self.config.channel,
+                    stored: self.highest,
+                    seen,
+                });
+            }
+            self.highest = seen;
+        }
+        if !known || seen.is_some() {
             self.store(ctx);
         }
     }

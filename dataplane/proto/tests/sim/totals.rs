@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Totals {
     pub seeds: u64,
     pub switches: u64,
+    /// Key changes that were announced, and were checked to be so in time.
+    pub announced: u64,
     pub packets: u64,
     pub unknown_key: u64,
     pub parked: u64,
@@ -24,6 +26,7 @@ impl Totals {
     pub fn add(&mut self, other: &Self) {
         self.seeds += 1;
         self.switches += other.switches;
+        self.announced += other.announced;
         self.replaced += other.replaced;
         self.packets += other.packets;
         self.unknown_key += other.unknown_key;
@@ -42,11 +45,12 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "simulated: seeds 1..={}, {} key changes at senders, {} packets delivered, {} dropped for want of a key and counted, \
+            "simulated: seeds 1..={}, {} key changes at senders ({} seen to be announced in time), {} packets delivered, {} dropped for want of a key and counted, \
              {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams, {} requests answered and \
              counted ({} answers by slaves, of which {} seeds have three), {} devices revoked",
             self.seeds,
             self.switches,
+            self.announced,
             self.packets,
             self.unknown_key,
             self.parked,

@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use sealcast_crypto::{SigningKey, Span};
 use sealcast_proto::authority::{self, Authority, ConnId, Stored};
 use sealcast_proto::door::{Door, Route, Session, Update};
 use sealcast_proto::feed::Source;
-use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
-use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
+use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Time};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{self, Hold, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
 #[path = "door.rs"]
@@ -24,14 +21,17 @@ mod door;
 mod faults;
 #[path = "finish.rs"]
 mod finish;
+#[path = "network.rs"]
+mod network;
 #[path = "slaves.rs"]
 mod slaves;
 
+pub use self::network::forged;
 use self::slaves::{Flying, SlaveNode, quorum};
 use super::scenario::Scenario;
 use super::served::Served;
 use super::totals::Totals;
-use super::witness::{Delivery, Wire, payload, read};
+use super::witness::{Delivery, Wire};
 
 pub const CHANNEL: ChannelId = ChannelId(7);
 const TICK: u64 = 5_000_000;
@@ -378,56 +378,6 @@ impl World {
         self.drain_receiver(index);
     }
 
-    fn arrive(
-        &mut self,
-        index: usize,
-        source: IpAddr,
-        mut bytes: Vec<u8>,
-        content: Option<(usize, u32, u32)>,
-    ) {
-        if self.tick < self.receivers[index].asleep_until {
-            return;
-        }
-        let now = self.now(self.receivers[index].clock);
-        // Whoever joins does not know whether what comes first was sent first.
-        let joins = matches!(content, Some((_, 0, number)) if number < 4);
-        // After waking, certificates come again within a quarter of a second.
-        let settled = self.tick > self.receivers[index].asleep_until + 60;
-        // What a killed run sent last may arrive behind the first packet of the run that took over.
-        let over =
-            matches!(content, Some((sender, run, _)) if run != self.senders[sender].run_of_sender);
-        let follows =
-            content.is_none_or(|(sender, run, _)| !self.unfollowed.contains(&(sender, run)));
-        let owed = self.scenario.every_arrival_counts() && !joins && !over && settled && follows;
-        let ReceiverNode {
-            machine, delivery, ..
-        } = &mut self.receivers[index];
-        if let Some(content) = content {
-            let epoch = bytes[4..7]
-                .iter()
-                .fold(0_u64, |epoch, &byte| epoch << 8 | u64::from(byte));
-            let held = |held: Option<Epoch>| held.is_some_and(|held| held.0 & 0xFF_FFFF == epoch);
-            let current = machine.current(now).map(|(epoch, _)| epoch);
-            delivery.arrive(
-                epoch,
-                held(current) || held(machine.next_epoch()),
-                content,
-                owed,
-            );
-        }
-        let segment = bytes.len();
-        machine.handle_batch(
-            now,
-            source,
-            0,
-            &mut bytes,
-            segment,
-            &mut self.rng,
-            &mut |bytes| delivery.deliver(bytes),
-        );
-        self.drain_receiver(index);
-    }
-
     fn drain_receiver(&mut self, index: usize) {
         while let Some(wanted) = self.receivers[index].machine.poll_request() {
             self.ask_door(index, &wanted);
@@ -475,94 +425,6 @@ impl World {
         }
     }
 
-    fn produce(&mut self, index: usize) {
-        let now = self.now(self.senders[index].clock);
-        let node = &mut self.senders[index];
-        let content = payload(index, node.run_of_sender, node.number);
-        let mut packet = vec![0; content.len() + OVERHEAD];
-        packet[HEADER_LEN..HEADER_LEN + content.len()].copy_from_slice(&content);
-        let mut spans = [Span {
-            offset: 0,
-            header_len: HEADER_LEN,
-            payload_len: content.len(),
-            ctr: 0,
-        }];
-        if node.machine.seal(now, 0, &mut packet, &mut spans).is_err() {
-            return;
-        }
-        node.number += 1;
-        let run = node.run;
-        self.drain_sender(index);
-        self.wire.sealed(run, &packet, &content);
-        for receiver in 0..self.receivers.len() {
-            if self.chance(self.scenario.loss) {
-                continue;
-            }
-            let copies = 1 + u64::from(self.chance(self.scenario.duplicates));
-            for _ in 0..copies {
-                let due = self.tick + 1 + self.below(self.scenario.jitter + 1);
-                let event = Event::Datagram {
-                    receiver,
-                    source: source(index),
-                    bytes: packet.clone(),
-                    content: Some(read(&content)),
-                };
-                self.schedule(due, event);
-            }
-        }
-    }
-
-    fn multicast_control(&mut self, index: usize, datagram: &[u8]) {
-        let notice = datagram[0] == 1;
-        let (loss, delay) = if notice {
-            (self.scenario.notice_loss, self.scenario.notice_delay)
-        } else {
-            (self.scenario.certificate_loss, 0)
-        };
-        for receiver in 0..self.receivers.len() {
-            if !self.chance(loss) {
-                // Never behind the packets that need it, as on a real wire.
-                let due = self.tick + 1 + self.below(delay + 1);
-                self.schedule(
-                    due,
-                    Event::Datagram {
-                        receiver,
-                        source: source(index),
-                        bytes: datagram.to_vec(),
-                        content: None,
-                    },
-                );
-            }
-        }
-    }
-
-    /// An outsider sends what looks genuine but for the signature.
-    fn forge(&mut self, receiver: usize) {
-        if self.below(100) >= self.scenario.forged {
-            return;
-        }
-        self.totals.forged += 1;
-        let key = SigningKey::from_seed(&[66; 32]);
-        let epoch = Epoch(1 + self.below(200));
-        let term = Term {
-            number: self.below(1000),
-            instance: self.rng.next_u64(),
-        };
-        // Forged certificates can delay genuine ones, and then not every arrival counts.
-        let notice = self.scenario.every_arrival_counts() || self.below(2) == 0;
-        let bytes = forged(&key, epoch, term, notice);
-        let source = IpAddr::from([10, 9, 9, u8::try_from(self.below(200)).expect("small")]);
-        self.schedule(
-            self.tick,
-            Event::Datagram {
-                receiver,
-                source,
-                bytes,
-                content: None,
-            },
-        );
-    }
-
     fn unlink(&mut self, node: usize) {
         let Some(conn) = self.links[node].conn.take() else {
             return;
@@ -606,39 +468,4 @@ impl World {
             }
         }
     }
-}
-
-fn source(sender: usize) -> IpAddr {
-    IpAddr::from([10, 0, 0, u8::try_from(sender).expect("few") + 1])
-}
-
-/// A Notice or certificate, signed by somebody else's key.
-pub fn forged(key: &SigningKey, epoch: Epoch, term: Term, notice: bool) -> Vec<u8> {
-    use sealcast_proto::ids::{GroupId, Lane, Remaining};
-    if notice {
-        let notice = Notice {
-            channel: CHANNEL,
-            term,
-            current: epoch,
-            next: epoch.successor(),
-            current_commitment: None,
-            next_commitment: None,
-            revision: 1,
-            remaining: Remaining(1),
-        };
-        return sign(&notice, key);
-    }
-    let certificate = LaneCertificate {
-        channel: CHANNEL,
-        term,
-        group: GroupId(term.instance | 1),
-        follows: None,
-        server: ServerId(1),
-        server_key: key.verifying_key(),
-        first_lane: Lane::new(1).expect("1"),
-        lanes: 1,
-        first_epoch: epoch,
-        last_epoch: epoch,
-    };
-    sign(&certificate, key)
 }

@@ -361,6 +361,32 @@ fn an_old_copy_is_told_by_the_terms_and_epochs_that_servers_have_seen() {
     assert_eq!(world.events(is_old), 0);
 }
 
+/// A server that finds its way to a standby only after that has begun to lead tells it all the same.
+#[test]
+fn an_old_copy_is_told_by_who_reports_later_too() {
+    let mut world = World::leading(Mode::Authority);
+    let conn = world.enter(1, 11, 2);
+    let old = world.disk.clone();
+    world.run(ms(130_000));
+    let (seen, peer) = (
+        Epoch(world.peer(conn).epochs().0.unwrap()),
+        world.peer(conn).clone(),
+    );
+    world.restart(old);
+    world.pass(ms(2_000));
+    let term = world.term();
+    assert_eq!(world.events(is_old), 0);
+    let conn = world.relink(peer, term);
+    world.report(conn);
+    assert!(world.said(AuthorityEvent::OldChannel {
+        channel: CHANNEL,
+        stored: Epoch(1),
+        seen,
+    }));
+    world.report(conn);
+    assert_eq!(world.events(is_old), 0, "said once");
+}
+
 /// A copy of the same term that lacks the last epochs only.
 #[test]
 fn an_old_copy_of_the_last_term_is_told_by_the_epochs() {
