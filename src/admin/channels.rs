@@ -83,7 +83,7 @@ impl TimesArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum EpochCommand {
     /// Who holds what
-    List,
+    Status,
     /// Ends the epoch in use of a channel before its time; the change is announced as any other
     End {
         /// The channel
@@ -170,7 +170,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
 
 pub(super) fn epochs(api: &Api, command: &EpochCommand) -> Done {
     match command {
-        EpochCommand::List => {
+        EpochCommand::Status => {
             let status: Status = api.get("/v1/status")?;
             api.show(&status, show_epochs);
         }
@@ -178,7 +178,7 @@ pub(super) fn epochs(api: &Api, command: &EpochCommand) -> Done {
             let path = format!("/v1/channels/{channel}/end-epoch?immediate={immediate}");
             api.call::<()>(Method::POST, &path, None::<&()>)?;
             api.show(&(), |()| {
-                format!("the epoch of channel {channel} ends early; `sealcast admin epoch list` shows when")
+                format!("the epoch of channel {channel} ends early; `sealcast admin epoch status` shows when")
             });
         }
     }

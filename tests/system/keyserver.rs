@@ -121,6 +121,31 @@ impl KeyServer {
         self.wait_until_it_runs();
     }
 
+    /// The standby on host `host`, which has the address of this one by now: it starts with a copy of the store.
+    pub fn stand_by(&self, lan: &Lan, host: usize, copy: &Path) -> Self {
+        let folder = self.folder.join("standby");
+        let data = folder.join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::copy(copy, data.join("store.db")).unwrap();
+        for secret in ["master.key", "admin.json"] {
+            std::fs::copy(self.data().join(secret), data.join(secret)).unwrap();
+        }
+        let (host, former) = (lan.host(host), self.data().display().to_string());
+        let args = self.args.iter();
+        let args: Vec<_> = args
+            .map(|arg| arg.replace(&former, &data.display().to_string()))
+            .collect();
+        let server = Self {
+            program: launch(&[], Some(host), &folder, &args, 0),
+            host: Some(host.to_owned()),
+            folder,
+            args,
+            starts: 1,
+        };
+        server.wait_until_it_runs();
+        server
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         self.program.pid().as_raw_nonzero().get()

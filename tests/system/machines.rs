@@ -123,7 +123,7 @@ fn the_right_keys_reach_the_right_ones_across_nine_hosts() {
     sleep(Duration::from_secs(2));
     keys.admin(&["device", "revoke", &revoked.id]);
     // What was announced by now may be known to the device already.
-    let status = keys.admin(&["epoch", "list"]);
+    let status = keys.admin(&["epoch", "status"]);
     let last_of = |id: u16| {
         let channels = status["channels"].as_array().unwrap();
         let channel = channels.iter().find(|channel| channel["channel"] == id);

@@ -32,6 +32,7 @@ mod sample;
 mod servers;
 mod services;
 mod slaves;
+mod standby;
 mod streams;
 mod traces;
 mod usage;

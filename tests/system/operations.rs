@@ -188,7 +188,7 @@ fn the_key_server_says_how_it_is_and_stops_well() {
     }
     // MD-33: the volume that a delivery server reports.
     let sent = stream.channel(1)["packets"].as_u64().unwrap();
-    let status = server.admin(&["epoch", "list"]);
+    let status = server.admin(&["epoch", "status"]);
     let reported = &status["channels"][0]["servers"][0]["packets"];
     let reported = reported.as_u64().unwrap();
     assert!(

@@ -20,7 +20,7 @@ const GROUP: [&str; 1] = ["udp://239.1.1.1:5000?ttl=4"];
 const DOOR: u16 = 8454;
 
 /// Key times that leave a device room for two retries behind the latest moment at which it first asks.
-const ROOM_FOR_RETRIES: [&str; 8] = [
+pub const ROOM_FOR_RETRIES: [&str; 8] = [
     "--lifetime",
     "6s",
     "--prepare-ahead",
