@@ -6,6 +6,7 @@
 //! | `options.rs` | the command line |
 //! | `mint.rs` | sessions and their requests, sealed before anything is timed |
 //! | `parts.rs` | what an answer costs without a network, and the cryptography in it |
+//! | `bare.rs` | what the same datagrams cost without a door: the same calls, and nothing in between |
 //! | `devices.rs` | the load: requests on a schedule from many sockets, answers verified |
 //! | `run.rs` | rounds |
 //! | `report.rs` | tables |
@@ -13,6 +14,7 @@
 //! Every request is one datagram of a session of its own, sent without segmentation offload and when it is due, whether the door
 //! keeps up or not; latency counts from when it was due. All answers are matched with their requests; one in 64 is opened.
 
+mod bare;
 mod devices;
 mod mint;
 mod options;

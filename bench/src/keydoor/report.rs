@@ -26,6 +26,8 @@ pub(super) enum Row {
     },
     /// Requests at a rate.
     Rate {
+        /// Who answers: a door, or nobody (`bare`: the same system calls, and replies without content).
+        server: &'static str,
         /// Per second, as asked for.
         rate: u32,
         /// Per second that were sent, thousands.
@@ -42,6 +44,10 @@ pub(super) enum Row {
         busy: Spread,
         /// Microseconds of it for one answer.
         each_us: Spread,
+        /// Share of that in system calls (all that is not the answer as it is alone), and in sealing and opening.
+        calls: Spread,
+        /// The same.
+        crypto: Spread,
         /// Milliseconds from when a request was due to its answer.
         p50_ms: Spread,
         /// The same.
@@ -49,7 +55,7 @@ pub(super) enum Row {
     },
 }
 
-pub(super) fn rows(parts: &[Alone], turns: &[Turn]) -> Vec<Row> {
+pub(super) fn rows(parts: &[Alone], turns: &[Turn], bare: &[Turn]) -> Vec<Row> {
     let alone = |of: fn(&Alone) -> f64| Spread::of(&parts.iter().map(of).collect::<Vec<_>>());
     let (request, reply) = parts[0].lengths;
     let mut rows = vec![Row::Parts {
@@ -58,6 +64,18 @@ pub(super) fn rows(parts: &[Alone], turns: &[Turn]) -> Vec<Row> {
         crypto_ns: alone(|part| part.crypto),
         answer_ns: alone(|part| part.answer),
     }];
+    let own = (
+        alone(|part| part.answer).median,
+        alone(|part| part.crypto).median,
+    );
+    rows.extend(rates("door", turns, own));
+    rows.extend(rates("bare", bare, (0.0, 0.0)));
+    rows
+}
+
+/// Rows of one server; `answer` and `crypto` nanoseconds are its own.
+fn rates(server: &'static str, turns: &[Turn], (answer, crypto): (f64, f64)) -> Vec<Row> {
+    let mut rows = Vec::new();
     let mut rates: Vec<u32> = turns.iter().map(|turn| turn.rate).collect();
     rates.sort_unstable();
     rates.dedup();
@@ -68,7 +86,9 @@ pub(super) fn rows(parts: &[Alone], turns: &[Turn]) -> Vec<Row> {
         };
         let sum = |of: fn(&Turn) -> u64| its.iter().map(|turn| of(turn)).sum();
         let quantile = |q: f64| spread(&|turn| turn.got.latency.value_at_quantile(q) as f64 / 1e6);
+        let each_ns = |turn: &Turn| turn.got.busy * 1e9 / turn.got.answered.max(1.0);
         rows.push(Row::Rate {
+            server,
             rate,
             offered: spread(&|turn| turn.got.offered / 1e3),
             answered: spread(&|turn| turn.got.answered / 1e3),
@@ -76,7 +96,9 @@ pub(super) fn rows(parts: &[Alone], turns: &[Turn]) -> Vec<Row> {
             dropped: sum(|turn| turn.dropped),
             wrong: sum(|turn| turn.got.wrong),
             busy: spread(&|turn| turn.got.busy),
-            each_us: spread(&|turn| turn.got.busy * 1e6 / turn.got.answered),
+            each_us: spread(&|turn| each_ns(turn) / 1e3),
+            calls: spread(&|turn| (1.0 - answer / each_ns(turn)).max(0.0)),
+            crypto: spread(&|turn| crypto / each_ns(turn)),
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
         });
@@ -89,6 +111,7 @@ pub(super) fn text(rows: &[Row]) -> String {
     let mut rates = Table::new(
         0,
         &[
+            "server",
             "offered k/s",
             "answered k/s",
             "lost",
@@ -96,6 +119,8 @@ pub(super) fn text(rows: &[Row]) -> String {
             "wrong",
             "core busy",
             "us an answer",
+            "calls",
+            "crypto",
             "p50 ms",
             "p99 ms",
         ],
@@ -117,6 +142,7 @@ pub(super) fn text(rows: &[Row]) -> String {
                 );
             }
             Row::Rate {
+                server,
                 offered,
                 answered,
                 lost,
@@ -124,11 +150,14 @@ pub(super) fn text(rows: &[Row]) -> String {
                 wrong,
                 busy,
                 each_us,
+                calls,
+                crypto,
                 p50_ms,
                 p99_ms,
                 ..
             } => {
                 rates.row(vec![
+                    (*server).to_owned(),
                     offered.words(0),
                     answered.words(0),
                     lost.to_string(),
@@ -136,6 +165,8 @@ pub(super) fn text(rows: &[Row]) -> String {
                     wrong.to_string(),
                     busy.percent(),
                     each_us.words(2),
+                    calls.percent(),
+                    crypto.percent(),
                     p50_ms.words(2),
                     p99_ms.words(2),
                 ]);

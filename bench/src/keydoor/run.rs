@@ -1,6 +1,7 @@
 //! Rounds: parts alone, then every rate.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,8 +9,9 @@ use sealcast_control::door::Doors;
 use sealcast_control::usage::{Meter, MeterConfig};
 use sealcast_net::shard::{self, Executor};
 
+use super::bare::Bare;
 use super::devices::{self, Got};
-use super::mint::Mint;
+use super::mint::{Mint, Requests};
 use super::options::Options;
 use super::parts;
 use super::report;
@@ -49,26 +51,64 @@ pub fn run(options: &Options) -> Result<String> {
         executor(options.io_uring)
     )];
     let origin = Origin::new(host, told);
-    let (mut turns, mut parts) = (Vec::new(), Vec::new());
-    let bar = progress(usize::from(options.rounds) * options.rates.len());
+    let (mut turns, mut bare, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    let bar = progress(2 * usize::from(options.rounds) * options.rates.len());
     for round in 1..=options.rounds {
-        parts.push(parts::alone(&mut Mint::new(round.into()))?);
+        let alone = parts::alone(&mut Mint::new(round.into()))?;
+        parts.push(alone);
         for &rate in &options.rates {
             interrupt.check()?;
             bar.set_message(format!("round {round}, {rate} requests/s"));
             turns.push(turn(options, round, rate)?);
             bar.inc(1);
+            bar.set_message(format!("round {round}, {rate} requests/s, no door"));
+            bare.push(turn_bare(options, round, rate, alone.lengths.1)?);
+            bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    let rows = report::rows(&parts, &turns);
+    let rows = report::rows(&parts, &turns, &bare);
     Ok(printed(options.json, &origin, &rows, report::text)?)
 }
 
-fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
+/// The requests of a turn.
+fn requests(options: &Options, round: u16, rate: u32) -> Result<(Mint, Requests)> {
     let mut mint = Mint::new(u64::from(round) << 32 | u64::from(rate));
     let count = u64::from(rate) * u64::from(options.window) / 1000;
-    let mut requests = mint.requests(usize::try_from(count)?)?;
+    let requests = mint.requests(usize::try_from(count)?)?;
+    Ok((mint, requests))
+}
+
+/// Asks the server whose thread has this name.
+fn ask(
+    options: &Options,
+    server: SocketAddr,
+    name: &str,
+    mut requests: Requests,
+    rate: u32,
+) -> Result<Got> {
+    let (sockets, thread) = (options.sockets, thread_named(name)?);
+    let asking = shard::start(
+        "devices",
+        Executor::default().on(options.load_core),
+        move || async move { devices::ask(server, thread, &mut requests, sockets, rate).await },
+    )?;
+    asking.join()?
+}
+
+/// The same without a door: system calls alone.
+fn turn_bare(options: &Options, round: u16, rate: u32, reply: usize) -> Result<Turn> {
+    let (_, requests) = requests(options, round, rate)?;
+    let bare = Bare::start(executor(options.io_uring).on(options.door_core), reply)?;
+    let got = ask(options, bare.addr(), Bare::THREAD, requests, rate)?;
+    // Nobody expects keys of it.
+    let got = Got { wrong: 0, ..got };
+    let dropped = bare.stop()?;
+    Ok(Turn { rate, got, dropped })
+}
+
+fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
+    let (mint, requests) = requests(options, round, rate)?;
     let listen = "127.0.0.1:0".parse()?;
     // Counted as in a key server.
     let folder = tempfile::tempdir()?;
@@ -86,14 +126,7 @@ fn turn(options: &Options, round: u16, rate: u32) -> Result<Turn> {
         .into_iter()
         .for_each(|update| doors.teller().tell(update));
     std::thread::sleep(SETTLE);
-    let (door, sockets) = (doors.addrs()[0], options.sockets);
-    let thread = thread_named(DOOR)?;
-    let asking = shard::start(
-        "devices",
-        Executor::default().on(options.load_core),
-        move || async move { devices::ask(door, thread, &mut requests, sockets, rate).await },
-    )?;
-    let got = asking.join()??;
+    let got = ask(options, doors.addrs()[0], DOOR, requests, rate)?;
     // Totals are published four times a second.
     std::thread::sleep(3 * SETTLE);
     let dropped = doors.stats().read().kernel_drops;

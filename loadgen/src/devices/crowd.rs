@@ -329,8 +329,9 @@ impl Crowd {
                 self.learn(*asked, granted);
                 kind = self.kind(granted, &answered);
                 joins = left.is_none();
-                // Beside its first key, it needs the other when that one ends.
-                left = left.or_else(|| Some(granted.current.remaining.duration()));
+                // Beside its first key, it needs the other when that one ends; if it is over, the other one is its first.
+                let lasts = granted.current.remaining.duration();
+                left = left.or_else(|| Some(lasts).filter(|lasts| !lasts.is_zero()));
             }
             Answer::Refused(refused) => kind = Kind::Refused(refused.reason),
             Answer::CookieUnknown => {}

@@ -168,6 +168,13 @@ impl Outcome {
         )
     }
 
+    /// Devices that renew in a ticket period of an hour at this rate: key servers spread renewals over half of it.
+    fn in_an_hour(&self) -> u64 {
+        let half_an_hour = u128::from(self.renewed) * 1_800_000;
+        let devices = half_an_hour / self.took.as_millis().max(1);
+        u64::try_from(devices).unwrap_or(u64::MAX)
+    }
+
     /// Renewals per second that came to a session.
     fn rate(&self) -> f64 {
         self.renewed as f64 / self.took.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -190,7 +197,8 @@ impl RenewArgs {
     }
 
     fn renewals(&self) -> u64 {
-        (f64::from(self.rate) * self.duration.as_secs_f64()).ceil() as u64
+        let renewals = u128::from(self.rate) * self.duration.as_millis();
+        u64::try_from(renewals.div_ceil(1000)).unwrap_or(u64::MAX)
     }
 
     fn parameters(&self) -> Vec<Fact> {
@@ -224,8 +232,7 @@ impl RenewArgs {
         let mut rows = vec![report::row("renewed", outcome.renewed)];
         let others = outcome.failed.iter();
         rows.extend(others.map(|(why, count)| report::row(why, *count)));
-        // Key servers spread renewals over half a ticket period.
-        let in_an_hour = (outcome.rate() * 1800.0) as u64;
+        let in_an_hour = outcome.in_an_hour();
         rows.push(report::row("devices_in_a_ticket_period_of_1h", in_an_hour));
         let answers = Table {
             key: "answers",

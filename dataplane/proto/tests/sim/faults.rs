@@ -60,6 +60,8 @@ impl World {
                 }
                 self.carry_out(out);
             }
+            Fault::Standby { old_copy } => self.stand_by(old_copy),
+            Fault::FormerReturns => self.former_returns(),
             Fault::SlaveDies { slave, ticks } => self.kill_slave(slave, ticks),
             Fault::SlaveIsCut { slave, ticks } => {
                 self.unlink_slave(slave);
@@ -79,7 +81,7 @@ impl World {
                 let machine = self.start_sender(index);
                 let run = self.runs;
                 let node = &mut self.senders[index];
-                (node.machine, node.run) = (machine, run);
+                (node.machine, node.run, node.heeds) = (machine, run, None);
                 node.run_of_sender += 1;
                 if self.authority.is_none() {
                     self.unfollowed.push((index, node.run_of_sender));

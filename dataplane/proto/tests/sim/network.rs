@@ -51,6 +51,9 @@ impl World {
 
     pub(super) fn multicast_control(&mut self, index: usize, datagram: &[u8]) {
         let notice = datagram[0] == 1;
+        if notice {
+            self.check_announcer(index, datagram);
+        }
         let (loss, delay) = if notice {
             (self.scenario.notice_loss, self.scenario.notice_delay)
         } else {

@@ -15,6 +15,10 @@ const SUCCESSION_PAUSE: u64 = 1_300;
 pub enum Fault {
     /// The authority is gone for so many ticks; it comes back with what it stored last, or an older copy.
     AuthorityGone { ticks: u64, old_copy: bool },
+    /// The authority is cut off and runs on; a standby takes its place, with what was stored last, or an older copy.
+    Standby { old_copy: bool },
+    /// Who was cut off takes its place again, and the standby runs on.
+    FormerReturns,
     /// A step of the succession of the authority key: the successor is named, then signs, then is named alone.
     KeySucceeds,
     /// The operator wants another key than devices have or will have, at once.
@@ -182,7 +186,23 @@ impl Scenario {
             let at = 800 + below(self.ticks - 4_000);
             self.faults.push((at, Fault::Revoked(0)));
         }
+        self.draw_standby(seed);
         self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    fn draw_standby(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x57A9_DB1E);
+        let mut below = |limit: u64| rng.next_u64() % limit;
+        if below(3) > 0 {
+            return;
+        }
+        let at = 800 + below(self.ticks - 4_000);
+        let old_copy = below(2) == 0;
+        self.faults.push((at, Fault::Standby { old_copy }));
+        if below(2) == 0 {
+            let back = at + 1 + below(900);
+            self.faults.push((back, Fault::FormerReturns));
+        }
     }
 
     /// A key service: what devices are answered matters, not every packet. Twelve seeds in a row are {mode A, mode B} x {timer, Notice,
@@ -231,10 +251,17 @@ impl Scenario {
         !self.faults.iter().any(steps)
     }
 
-    /// Whether an epoch's number may come back with another root: the authority forgot it, and so did every sender that was under it.
+    /// Whether an epoch's number may come back with another root: the authority forgot it, and so did every sender that was under it;
+    /// or a master that was cut off has counted on.
     pub fn numbers_may_return(&self) -> bool {
         let any = |fault: fn(&Fault) -> bool| self.faults.iter().any(|(_, one)| fault(one));
-        any(|fault| matches!(fault, Fault::AuthorityGone { old_copy: true, .. }))
-            && any(|fault| matches!(fault, Fault::SenderRestarts(_)))
+        let old_copy = any(|fault| {
+            matches!(
+                fault,
+                Fault::AuthorityGone { old_copy: true, .. } | Fault::Standby { old_copy: true }
+            )
+        });
+        old_copy && any(|fault| matches!(fault, Fault::SenderRestarts(_)))
+            || any(|fault| matches!(fault, Fault::FormerReturns))
     }
 }

@@ -20,6 +20,8 @@ pub struct Totals {
     pub by_slaves: u64,
     pub with_slaves: u64,
     pub revoked: u64,
+    /// Standbys that took a master's place.
+    pub standbys: u64,
 }
 
 impl Totals {
@@ -38,6 +40,7 @@ impl Totals {
         self.by_slaves += other.by_slaves;
         self.with_slaves += other.with_slaves;
         self.revoked += other.revoked;
+        self.standbys += other.standbys;
     }
 }
 
@@ -47,7 +50,7 @@ impl fmt::Display for Totals {
             f,
             "simulated: seeds 1..={}, {} key changes at senders ({} seen to be announced in time), {} packets delivered, {} dropped for want of a key and counted, \
              {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams, {} requests answered and \
-             counted ({} answers by slaves, of which {} seeds have three), {} devices revoked",
+             counted ({} answers by slaves, of which {} seeds have three), {} devices revoked, {} standbys",
             self.seeds,
             self.switches,
             self.announced,
@@ -61,7 +64,8 @@ impl fmt::Display for Totals {
             self.requests,
             self.by_slaves,
             self.with_slaves,
-            self.revoked
+            self.revoked,
+            self.standbys
         )
     }
 }

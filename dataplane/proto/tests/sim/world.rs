@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sealcast_proto::authority::{self, Authority, ConnId, Stored};
 use sealcast_proto::door::{Door, Route, Session, Update};
 use sealcast_proto::feed::Source;
-use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Time};
+use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{self, Hold, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
@@ -21,11 +21,14 @@ mod door;
 mod faults;
 #[path = "finish.rs"]
 mod finish;
+#[path = "masters.rs"]
+mod masters;
 #[path = "network.rs"]
 mod network;
 #[path = "slaves.rs"]
 mod slaves;
 
+use self::masters::CutOff;
 pub use self::network::forged;
 use self::slaves::{Flying, SlaveNode, quorum};
 use super::scenario::Scenario;
@@ -48,6 +51,8 @@ struct SenderNode {
     run: usize,
     run_of_sender: u32,
     number: u32,
+    /// The term whose Notice it passed on last.
+    heeds: Option<Term>,
 }
 
 struct ReceiverNode {
@@ -95,6 +100,7 @@ pub struct World {
     /// Runs (sender, run) that began while the authority was away: a later term does not know which run they follow.
     unfollowed: Vec<(usize, u32)>,
     authority_back: Option<(u64, bool)>,
+    former: Option<CutOff>,
     copies: Vec<Stored>,
     senders: Vec<SenderNode>,
     receivers: Vec<ReceiverNode>,
@@ -125,6 +131,7 @@ impl World {
             authority_clock: 3_000_000_000,
             unfollowed: Vec::new(),
             authority_back: None,
+            former: None,
             copies: vec![Stored::default()],
             senders: Vec::new(),
             receivers: Vec::new(),
@@ -153,6 +160,7 @@ impl World {
                 run,
                 run_of_sender: 0,
                 number: 0,
+                heeds: None,
             });
         }
         for index in 0..scenario.receivers {
@@ -199,6 +207,18 @@ impl World {
         let authority = Authority::start(config, stored, self.authority_time());
         self.authority = Some(authority);
         self.open_door();
+    }
+
+    /// A master begins on a host of its own, with what was stored last, or an older copy.
+    fn start_with_copy(&mut self, old_copy: bool) {
+        let pick = if old_copy {
+            self.below(self.copies.len() as u64)
+        } else {
+            self.copies.len() as u64 - 1
+        };
+        let copy = self.copies[usize::try_from(pick).expect("few")].clone();
+        self.authority_clock = self.rng.next_u64() % (1 << 50);
+        self.start_authority(copy);
     }
 
     fn start_sender(&mut self, index: usize) -> Sender {
@@ -281,6 +301,7 @@ impl World {
             }
         }
         self.poll_authority();
+        self.poll_former();
         self.poll_slaves();
     }
 
@@ -441,14 +462,7 @@ impl World {
     fn bring_back(&mut self) {
         if let Some((_, old_copy)) = self.authority_back.filter(|(due, _)| *due <= self.tick) {
             self.authority_back = None;
-            let pick = if old_copy {
-                self.below(self.copies.len() as u64)
-            } else {
-                self.copies.len() as u64 - 1
-            };
-            let copy = self.copies[usize::try_from(pick).expect("few")].clone();
-            self.authority_clock = self.rng.next_u64() % (1 << 50);
-            self.start_authority(copy);
+            self.start_with_copy(old_copy);
         }
         for node in 0..self.links.len() {
             // With slaves receivers are answered without the authority.
