@@ -21,10 +21,14 @@ mod witness;
 #[path = "sim/world.rs"]
 mod world;
 
+use std::ops::Range;
+
 use scenario::Scenario;
 use totals::Totals;
 use world::World;
 
+/// Seeds that are run before it is asked whether there is enough.
+const TOGETHER: u64 = 32;
 /// So many failing seeds are enough to look at.
 const FAILED_MAX: usize = 10;
 
@@ -34,24 +38,53 @@ fn setting(name: &str) -> Option<u64> {
         .map(|text| text.parse().expect("a number"))
 }
 
+/// Runs these seeds, on all cores; `None` for one that fails.
+fn together(seeds: Range<u64>, draw: fn(u64) -> Scenario) -> Vec<Option<Totals>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let run = |seed| std::panic::catch_unwind(|| World::new(seed, &draw(seed)).run()).ok();
+    let seeds: Vec<_> = seeds.collect();
+    std::thread::scope(|scope| {
+        let share = |core: usize| {
+            let mine: Vec<_> = seeds.iter().skip(core).step_by(cores).copied().collect();
+            scope.spawn(move || mine.into_iter().map(run).collect::<Vec<_>>())
+        };
+        let shares: Vec<_> = (0..cores).map(share).collect();
+        let mut shares: Vec<_> = shares
+            .into_iter()
+            .map(|share| share.join().expect("panics are caught").into_iter())
+            .collect();
+        let in_order = (0..seeds.len()).map(|index| shares[index % cores].next().flatten());
+        in_order.collect()
+    })
+}
+
 /// Runs scenarios of seeds until there is enough of them; what it came to.
 fn simulate(test: &str, draw: fn(u64) -> Scenario, enough: impl Fn(&Totals) -> bool) -> Totals {
     let only = setting("SEALCAST_SIM_SEED");
     let mut totals = Totals::default();
     let mut failed = Vec::new();
-    for seed in only.unwrap_or(1).. {
-        let scenario = draw(seed);
-        match std::panic::catch_unwind(|| World::new(seed, &scenario).run()) {
-            Ok(one) => totals.add(&one),
-            Err(_) => {
-                println!(
-                    "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation {test}\n{scenario:?}"
-                );
-                failed.push(seed);
+    let mut first = only.unwrap_or(1);
+    let mut done = false;
+    while !done {
+        let count = if only.is_some() { 1 } else { TOGETHER };
+        let seeds = first..first + count;
+        first += count;
+        // Cores share the seeds; what counts, and where it ends, does not depend on which is faster.
+        for (seed, ran) in seeds.clone().zip(together(seeds, draw)) {
+            match ran {
+                Some(one) => totals.add(&one),
+                None => {
+                    println!(
+                        "seed {seed} fails; replay it with\n  SEALCAST_SIM_SEED={seed} cargo test -p sealcast-proto --test simulation {test}\n{:?}",
+                        draw(seed)
+                    );
+                    failed.push(seed);
+                }
             }
-        }
-        if only.is_some() || enough(&totals) || failed.len() >= FAILED_MAX {
-            break;
+            done = only.is_some() || enough(&totals) || failed.len() >= FAILED_MAX;
+            if done {
+                break;
+            }
         }
     }
     println!("{totals}");
