@@ -186,7 +186,7 @@ fn each_part_is_lost_in_turn_and_no_packet_is() {
     server.admin(&[&["channel", "add", "1"], &ROOM_FOR_RETRIES[..]].concat());
     let mut one = Slave::start(&lan, folder, &server, (1, 2), &[1]);
     // Its first parent is slave 1, its second the master.
-    let two = Slave::start(&lan, folder, &server, (2, 3), &[2, 1]);
+    let mut two = Slave::start(&lan, folder, &server, (2, 3), &[2, 1]);
     let mut three = Slave::start(&lan, folder, &server, (3, 4), &[1]);
     for slave in [&one, &two, &three] {
         slave.until(&lan, "sealcast_slave_leased", 1);
@@ -233,10 +233,12 @@ fn each_part_is_lost_in_turn_and_no_packet_is() {
     two.until(&lan, "sealcast_slave_leased", 1);
     sleep(Duration::from_secs(2));
     one.kill();
+    two.kill();
     three.kill();
     server.kill();
     sleep(Duration::from_millis(500));
     one.start_again(&lan);
+    two.start_again(&lan);
     three.start_again(&lan);
     sleep(Duration::from_millis(500));
     server.start_again();
