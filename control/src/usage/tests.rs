@@ -100,7 +100,7 @@ impl Bench {
     fn new(source: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path()).unwrap();
-        let spool = source.map_or(spool.clone(), |source| spool.of(source));
+        let spool = source.map_or_else(|| spool.clone(), |source| spool.clone().of(source));
         Self {
             folder,
             courier: Courier::new(spool),

@@ -5,7 +5,7 @@
 
 use rand_core::CryptoRng;
 
-use super::keys::KeyRing;
+use super::keys::{KeyRing, Root};
 use super::requester::{FetchOn, Requester};
 use super::trust::Trust;
 use crate::discard::Discard;
@@ -104,18 +104,18 @@ impl Follower {
 
     /// Takes in a root, unless the authority has signed that it must be another one.
     fn install(&mut self, now: Time, asked: Time, half: &DecipherHalf, trust: &Trust) -> Change {
-        let (epoch, root) = (half.epoch, &half.root);
-        if trust
-            .committed(epoch)
-            .is_some_and(|committed| root.prk().commitment(self.channel.0, epoch.0) != committed)
-        {
+        let (epoch, committed) = (half.epoch, trust.committed(half.epoch));
+        if committed.is_none() && self.keys.holds(epoch) {
+            self.requester.satisfied(epoch);
+            return Change::Known(epoch);
+        }
+        let root = Root::new(self.channel, epoch, &half.root, trust.term().number);
+        if committed.is_some_and(|committed| root.commitment() != committed) {
             return Change::Mismatch(epoch);
         }
         // Counted from when it was asked for, so that fetching is never late (SEC-12).
         let end = asked.after(half.remaining.duration());
-        let taken = self
-            .keys
-            .install(now, epoch, root, end, trust.term().number);
+        let taken = self.keys.install(now, epoch, root, end);
         self.requester.satisfied(epoch);
         if taken {
             Change::Held(epoch)
@@ -138,7 +138,7 @@ impl Follower {
         ];
         let changes = named.map(|(epoch, commitment)| {
             let commitment = commitment?;
-            if self.keys.matches(self.channel, epoch, &commitment) {
+            if self.keys.matches(epoch, &commitment) {
                 return None;
             }
             let replaced = self.keys.term_of(epoch) < Some(notice.term.number);

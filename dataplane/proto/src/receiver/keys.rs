@@ -15,10 +15,29 @@ pub(crate) struct LaneKey {
     pub(crate) key: OpenKey,
 }
 
-/// A root, extracted, and the highest term that was known when it came.
-struct Root {
+/// A root, extracted.
+pub(crate) struct Root {
     prk: Prk,
+    commitment: Commitment,
+    /// The highest term that was known when it came.
     term: u64,
+}
+
+impl Root {
+    /// Of a channel and epoch, as it came under `term`.
+    pub(crate) fn new(channel: ChannelId, epoch: Epoch, root: &EpochRoot, term: u64) -> Self {
+        let prk = root.prk();
+        Self {
+            commitment: prk.commitment(channel.0, epoch.0),
+            prk,
+            term,
+        }
+    }
+
+    /// What the authority commits to, if it is genuine.
+    pub(crate) fn commitment(&self) -> Commitment {
+        self.commitment
+    }
 }
 
 pub(crate) struct KeyRing {
@@ -55,18 +74,10 @@ impl KeyRing {
     }
 
     /// Takes a root in; false when it is held already or too old to be of use.
-    pub(crate) fn install(
-        &mut self,
-        now: Time,
-        epoch: Epoch,
-        root: &EpochRoot,
-        end: Time,
-        term: u64,
-    ) -> bool {
+    pub(crate) fn install(&mut self, now: Time, epoch: Epoch, root: Root, end: Time) -> bool {
         if self.holds(epoch) {
             return false;
         }
-        let prk = root.prk();
         // Next is in use by now, whether packets came or not, if one after it exists.
         let beyond_next = self.schedule.next().is_some_and(|next| next.epoch < epoch);
         if beyond_next
@@ -80,7 +91,7 @@ impl KeyRing {
         let taken = self.schedule.install_older(
             Slot {
                 epoch,
-                key: Root { prk, term },
+                key: root,
                 end,
             },
             now,
@@ -94,15 +105,10 @@ impl KeyRing {
     }
 
     /// Whether the root of `epoch`, if held, is the one that was committed to.
-    pub(crate) fn matches(
-        &self,
-        channel: ChannelId,
-        epoch: Epoch,
-        commitment: &Commitment,
-    ) -> bool {
+    pub(crate) fn matches(&self, epoch: Epoch, commitment: &Commitment) -> bool {
         self.schedule
             .get(epoch)
-            .is_none_or(|slot| slot.key.prk.commitment(channel.0, epoch.0) == *commitment)
+            .is_none_or(|slot| slot.key.commitment == *commitment)
     }
 
     /// The highest term that was known when the root of `epoch` came.
