@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use sealcast_proto::ids::Time;
 use sealcast_proto::records::{
-    KeyUsage, KeyUsageFile, Rotation, Source, SourceKind, Usage, UsageFile, UsageLog,
+    KeyUsage, KeyUsageFile, Kind as FileKind, Rotation, Source, SourceKind, Usage, UsageFile,
+    UsageIdentity, UsageLog,
 };
 
 use super::courier::Round;
@@ -23,23 +24,31 @@ const SENT: Usage = Usage {
     until: 1,
 };
 
-/// Name and bytes of a closed file of this delivery server.
-fn sent(server: u32) -> (String, Vec<u8>) {
-    let source = Source::numbered(SourceKind::DeliveryServer, server, [9; 16]);
-    let mut log = UsageLog::<UsageFile>::new(source, Rotation::default());
-    log.add(Time(0), 0, &[SENT]);
+/// Name and bytes of a closed file with one record.
+fn file<K>(kind: SourceKind, number: u32, record: K::Record) -> (String, Vec<u8>)
+where
+    K: FileKind<Identity = UsageIdentity>,
+{
+    let source = Source::numbered(kind, number, [9; 16]);
+    let mut log = UsageLog::<K>::new(source, Rotation::default());
+    log.add(Time(0), 0, &[record]);
     log.close();
-    appended(|| {
-        let append = log.next().cloned()?;
+    let (mut name, mut bytes) = (String::new(), Vec::new());
+    while let Some(append) = log.next() {
+        name.clone_from(&append.name);
+        bytes.extend(&append.bytes);
         log.written();
-        Some((append.name, append.bytes))
-    })
+    }
+    (name, bytes)
 }
 
-/// Name and bytes of a closed file of a slave.
+/// Of a delivery server.
+fn sent(server: u32) -> (String, Vec<u8>) {
+    file::<UsageFile>(SourceKind::DeliveryServer, server, SENT)
+}
+
+/// Of a slave.
 fn given() -> (String, Vec<u8>) {
-    let source = Source::numbered(SourceKind::KeyServer, 3, [9; 16]);
-    let mut log = UsageLog::<KeyUsageFile>::new(source, Rotation::default());
     let mut current = [0; 16];
     current[0] = 1;
     let record = KeyUsage {
@@ -55,22 +64,7 @@ fn given() -> (String, Vec<u8>) {
         from: 0,
         until: 5,
     };
-    log.add(Time(0), 0, &[record]);
-    log.close();
-    appended(|| {
-        let append = log.next().cloned()?;
-        log.written();
-        Some((append.name, append.bytes))
-    })
-}
-
-fn appended(mut next: impl FnMut() -> Option<(String, Vec<u8>)>) -> (String, Vec<u8>) {
-    let (mut name, mut bytes) = (String::new(), Vec::new());
-    while let Some((of, more)) = next() {
-        name = of;
-        bytes.extend(more);
-    }
-    (name, bytes)
+    file::<KeyUsageFile>(SourceKind::KeyServer, 3, record)
 }
 
 /// Answers as it is told to, in order, then takes everything.
