@@ -13,6 +13,7 @@
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
+//! | [`ledger`] | who has how much of what: money, grants, bytes |
 //! | [`metering`] | what was sent, and who got which keys |
 //! | [`epochs`] | what the authority of the channels must not forget |
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod devices;
 pub mod enrolment;
 pub mod epochs;
 pub mod keys;
+pub mod ledger;
 pub mod metering;
 pub mod nodes;
 pub mod operators;

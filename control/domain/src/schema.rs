@@ -27,4 +27,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V4__usage",
         sql: include_str!("../migrations/V4__usage.sql"),
     },
+    Migration {
+        name: "V5__ledger",
+        sql: include_str!("../migrations/V5__ledger.sql"),
+    },
 ];

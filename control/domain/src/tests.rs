@@ -3,6 +3,7 @@
 mod authority;
 mod enrolling;
 mod entitlement;
+mod ledger;
 mod model;
 mod packagers;
 mod senders;
