@@ -158,10 +158,11 @@ impl Timing {
         self.hold_lifetimes
     }
 
-    /// A device drops any key at the latest this long after the key's end.
+    /// A device drops any key at the latest this long after the key's end: a sender that holds, and hears of a change at the last
+    /// moment, goes on until that change, and the device may hear of it a little later.
     #[must_use]
     pub fn expiry(&self) -> Duration {
-        self.hold_max() + self.grace
+        self.hold_max() + self.prepare_ahead + self.grace
     }
 }
 

@@ -18,7 +18,7 @@ pub enum WithoutLease {
 
 /// After the end of a key no receiver keeps it longer than this.
 fn expiry(served: &Served) -> Duration {
-    served.timing.hold_max() + served.timing.grace()
+    served.timing.expiry()
 }
 
 fn given(served: &Served) -> impl Iterator<Item = &ServedKey> {
