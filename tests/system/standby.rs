@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::keyserver::{KeyServer, MID_EPOCH, receiver, sender};
 use crate::net::{Lan, can_run, sh};
@@ -43,25 +43,31 @@ fn md_40_a_standby_takes_the_place_of_a_master_that_is_cut_off() {
     let input_path = input.display().to_string();
     let more = ["--input", &input_path, "--start-delay", MID_EPOCH];
     let mut sender = sender(&lan, 4, folder, "s", (&server, 1), &[GROUP], &more);
-    sender.wait_until(1, Duration::from_secs(15), "sending", |channel| {
-        channel["switches"].as_u64() > Some(0)
-    });
     let copy = folder.join("copy.db");
     let data = server.data().display().to_string();
     let (status, _, errors) = server.run(&["backup", "--data", &data, copy.to_str().unwrap()]);
     assert_eq!(status, 0, "{errors}");
-    sleep(Duration::from_secs(7));
+    sender.wait_until(
+        1,
+        Duration::from_secs(30),
+        "two changes after the copy",
+        |channel| channel["switches"].as_u64() > Some(1),
+    );
     let before = sender.channel(1)["switches"].as_u64().unwrap();
     sh(&format!("ip -n {} link set eth0 down", lan.host(1)));
     sleep(Duration::from_secs(2));
     move_address(&lan, 1, 2, 5);
     let standby = server.stand_by(&lan, 2, &copy);
-    sender.wait_until(
-        1,
-        Duration::from_secs(30),
-        "changing keys again",
-        |channel| channel["switches"].as_u64() > Some(before + 1),
-    );
+    let start = Instant::now();
+    while sender.channel(1)["switches"].as_u64() <= Some(before + 1) {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "keys do not change again: {}\n{}",
+            sender.channel(1),
+            standby.program.errors()
+        );
+        sleep(Duration::from_millis(50));
+    }
     assert!(
         standby.program.errors().contains("old copy"),
         "{}",

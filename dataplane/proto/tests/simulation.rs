@@ -1,7 +1,7 @@
 //! Sender, receiver and authority together, in virtual time, under faults drawn from a seed.
 //!
 //! `SEALCAST_SIM_SWITCHES=N` asks for at least N key changes in total (default 10,000), `SEALCAST_SIM_SEEDS=N` for so many key services
-//! (default 200); `SEALCAST_SIM_SEED=N` replays one seed.
+//! (default 200); `SEALCAST_SIM_FROM=N` begins with that seed, for parts of a long run; `SEALCAST_SIM_SEED=N` replays one seed.
 #![expect(clippy::print_stdout, reason = "says what was simulated")]
 #![expect(
     unreachable_pub,
@@ -63,7 +63,8 @@ fn simulate(test: &str, draw: fn(u64) -> Scenario, enough: impl Fn(&Totals) -> b
     let only = setting("SEALCAST_SIM_SEED");
     let mut totals = Totals::default();
     let mut failed = Vec::new();
-    let mut first = only.unwrap_or(1);
+    let begin = setting("SEALCAST_SIM_FROM").unwrap_or(1);
+    let mut first = only.unwrap_or(begin);
     let mut done = false;
     while !done {
         let count = if only.is_some() { 1 } else { TOGETHER };
@@ -87,7 +88,7 @@ fn simulate(test: &str, draw: fn(u64) -> Scenario, enough: impl Fn(&Totals) -> b
             }
         }
     }
-    println!("{totals}");
+    println!("simulated from seed {} on: {totals}", only.unwrap_or(begin));
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
     totals
 }

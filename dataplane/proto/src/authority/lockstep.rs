@@ -142,13 +142,18 @@ impl Channel {
 
     /// The servers that do not hold `key`.
     fn without(&self, key: &EpochKey, own: Term) -> Vec<ServerId> {
+        let current = self.current.as_ref().map(|current| current.epoch);
         let holds = |id: ServerId, server: &Server| {
-            let report = server.report.as_ref();
-            report.is_some_and(|report| {
-                report
-                    .next
-                    .is_some_and(|held| self.is_held(key, own, id, report.run, &held))
-            })
+            let Some(report) = &server.report else {
+                return false;
+            };
+            // A server to which a former master announced another change keeps `key` beside that, until a Notice names it.
+            let in_use = report.current.map(|held| held.epoch);
+            let spare = report.spare.filter(|_| in_use == current);
+            [report.next, spare]
+                .into_iter()
+                .flatten()
+                .any(|held| self.is_held(key, own, id, report.run, &held))
         };
         self.servers
             .iter()

@@ -48,7 +48,7 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "simulated: seeds 1..={}, {} key changes at senders ({} seen to be announced in time), {} packets delivered, {} dropped for want of a key and counted, \
+            "{} seeds, {} key changes at senders ({} seen to be announced in time), {} packets delivered, {} dropped for want of a key and counted, \
              {} waited for their key, {} holds, {} announced changes replaced, {} terms, {} forged datagrams, {} requests answered and \
              counted ({} answers by slaves, of which {} seeds have three), {} devices revoked, {} standbys",
             self.seeds,

@@ -271,6 +271,29 @@ fn a_change_that_was_announced_stays_announced() {
     );
 }
 
+/// MD-39, MD-40: a standby knows nothing of a change that its former master announced, and the server, which reports only after the standby
+/// leads, holds its next key and waits. It takes the standby's key beside that, and the change goes on.
+#[test]
+fn a_change_that_a_former_master_announced_does_not_stop_the_one_after() {
+    let mut world = World::leading(Mode::Authority);
+    let conn = world.enter(1, 11, 2);
+    let old = world.disk.clone();
+    world.run(ms(165_000));
+    assert!(world.channel().announced);
+    let mut peer = world.peer(conn).clone();
+    assert_eq!(peer.epochs(), (Some(3), Some(4)));
+    // Nobody announced the change lately: it holds.
+    peer.current_end = Time(u64::MAX);
+    world.restart(old);
+    world.pass(ms(2_000));
+    let term = world.term();
+    let conn = world.relink(peer, term);
+    world.run(ms(60_000));
+    let epochs = world.peer(conn).epochs();
+    assert!(epochs.0 >= Some(5), "{epochs:?}");
+    assert_eq!(world.channel().current, epochs.0.map(Epoch));
+}
+
 /// MD-39: a change that came due while no master was there leaves devices their time to fetch all the same.
 #[test]
 fn a_change_that_was_due_meanwhile_leaves_devices_their_time() {
