@@ -155,6 +155,15 @@ pub(super) struct Channel {
 }
 
 impl Channel {
+    /// Somebody has seen an epoch above the highest one known here: numbers go on above it. What is stored is old.
+    pub(super) fn seen_above(&mut self, seen: Epoch) -> AuthorityEvent {
+        AuthorityEvent::OldChannel {
+            channel: self.config.channel,
+            stored: std::mem::replace(&mut self.highest, seen),
+            seen,
+        }
+    }
+
     pub(super) fn new(config: ChannelConfig, highest: Epoch, revision: u32) -> Self {
         Self {
             config,

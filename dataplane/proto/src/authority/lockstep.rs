@@ -147,13 +147,13 @@ impl Channel {
             let Some(report) = &server.report else {
                 return false;
             };
-            // A server to which a former master announced another change keeps `key` beside that, until a Notice names it.
-            let in_use = report.current.map(|held| held.epoch);
-            let spare = report.spare.filter(|_| in_use == current);
-            [report.next, spare]
-                .into_iter()
-                .flatten()
-                .any(|held| self.is_held(key, own, id, report.run, &held))
+            // A server to which a former master announced another change keeps `key` beside that. A Notice of the change away from what
+            // is in use puts it in its place, but only where that is in use.
+            let spare = report
+                .spare
+                .filter(|_| report.current.map(|held| held.epoch) == current);
+            let mut held = [report.next, spare].into_iter().flatten();
+            held.any(|held| self.is_held(key, own, id, report.run, &held))
         };
         self.servers
             .iter()

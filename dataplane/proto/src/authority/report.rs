@@ -94,15 +94,11 @@ impl Channel {
             .is_some();
         let seen = reported.filter(|seen| *seen > self.highest);
         if let Some(seen) = seen {
+            let old = self.seen_above(seen);
             // In mode A servers number epochs themselves.
             if self.config.mode == Mode::Authority {
-                ctx.event(AuthorityEvent::OldChannel {
-                    channel: self.config.channel,
-                    stored: self.highest,
-                    seen,
-                });
+                ctx.event(old);
             }
-            self.highest = seen;
         }
         if !known || seen.is_some() {
             self.store(ctx);

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 
-use super::events::AuthorityEvent;
 use super::report::is_near;
 use super::{Authority, Ctx, Output, Phase};
 use crate::ids::{ChannelId, Epoch, SlaveId, Term, Time};
@@ -123,18 +122,13 @@ impl Authority {
                 self.slaves_changed(now, report, rng, out);
             }
             Phase::Leading(_) => {
-                for (id, epoch) in &report.held {
-                    let known = self.channels.get_mut(id);
+                for (channel, epoch) in &report.held {
+                    let known = self.channels.get_mut(channel);
                     if let (Some(channel), Some(seen)) = (known, *epoch)
                         && seen > channel.highest
                         && is_near(seen, channel.highest)
                     {
-                        out.push(Output::Event(AuthorityEvent::OldChannel {
-                            channel: *id,
-                            stored: channel.highest,
-                            seen,
-                        }));
-                        channel.highest = seen;
+                        out.push(Output::Event(channel.seen_above(seen)));
                     }
                 }
             }

@@ -153,8 +153,19 @@ fn sec_06_a_starting_master_opens_epochs_above_all_that_slaves_hold() {
     assert_eq!(world.term().number, 9);
     let conn = world.enter(1, 11, 1);
     assert_eq!(world.peer(conn).epochs().0, Some(41));
-    // One that comes late counts as well.
+    // One that comes late counts as well, and tells that the store is an old copy.
+    world.events.clear();
     hold(&mut world, former, 3, 60);
+    assert!(world.said(AuthorityEvent::OldChannel {
+        channel: CHANNEL,
+        stored: Epoch(41),
+        seen: Epoch(60),
+    }));
+    hold(&mut world, former, 2, 50);
+    assert_eq!(
+        world.events(|event| matches!(event, AuthorityEvent::OldChannel { .. })),
+        0
+    );
     world.pass(ms(40_000));
     assert_eq!(world.channel().next, Some(Epoch(61)));
 }
