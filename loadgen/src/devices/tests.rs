@@ -189,6 +189,22 @@ fn all_devices_tune_in_and_each_has_one_request() {
     assert!(each.iter().all(|&first| first > 180), "{each:?}");
 }
 
+/// Who tunes in when the key in use is over has the next one as its first, and not too late.
+#[test]
+fn a_device_that_tunes_in_at_the_boundary_is_not_late() {
+    let mut bench = Bench::new(&cold(10), 50, vec![door(0)]);
+    bench.doors[0].update(served(0, true));
+    bench.run(BOUNDARY + 100, BOUNDARY + 200);
+    let held = &bench.crowd.counts().held;
+    for epoch in [4, 5].map(Epoch) {
+        assert_eq!(
+            (held[&epoch].joined, held[&epoch].late),
+            (50, 0),
+            "{epoch:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_answered_is_asked_again_and_waits_from_when_it_was_due() {
     let mut bench = Bench::new(&cold(10), 100, vec![door(0)]);

@@ -233,3 +233,28 @@ impl KeyRing {
             .map(|slot| (slot.epoch, slot.end.remaining(now)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// MD-39: a sender that holds to the last, and hears of a change then, goes on until that change: `prepare_ahead` at most.
+    #[test]
+    fn md_39_a_key_is_kept_for_as_long_as_a_sender_may_use_it() {
+        let (timing, channel, epoch) = (Timing::default(), ChannelId(1), Epoch(1));
+        let mut keys = KeyRing::new(timing);
+        let root = Root::new(channel, epoch, &EpochRoot::from_bytes([1; 32]), 1);
+        let end = Time(0).after(timing.lifetime());
+        assert!(keys.install(Time(0), epoch, root, end));
+        let last = end
+            .after(timing.hold_max())
+            .after(timing.prepare_ahead())
+            .after(timing.grace());
+        keys.expire(last.before(Duration::from_millis(1)));
+        assert!(keys.holds(epoch));
+        keys.expire(last);
+        assert!(!keys.holds(epoch));
+    }
+}
