@@ -382,7 +382,8 @@ fn sec_09_sessions_are_renewed_at_a_rate() {
         "{said:#}"
     );
     assert!(
-        errors.contains("5 sessions renewed, 5 not") && out.contains("no rights"),
+        errors.contains("5 of 10 sessions renewed, 5 refused or failed")
+            && out.contains("no rights"),
         "{errors}{out}"
     );
     let (status, _, errors) = renew(&[&one.file], "1000000");

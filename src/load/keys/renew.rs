@@ -60,6 +60,7 @@ pub struct RenewArgs {
 /// What became of renewals.
 #[derive(Default)]
 struct Outcome {
+    begun: u64,
     renewed: u64,
     /// Others, by why.
     failed: BTreeMap<&'static str, u64>,
@@ -110,6 +111,7 @@ async fn renew(
         };
         let device = usize::try_from(number).unwrap_or(0) % devices.len();
         let device = Arc::clone(&devices[device]);
+        outcome.begun += 1;
         running.spawn(async move {
             let renewed = session(&device).await;
             drop(connection);
@@ -162,10 +164,8 @@ impl Outcome {
 
     fn where_it_stands(&self, running: usize) -> String {
         let failed: u64 = self.failed.values().sum();
-        format!(
-            "{} sessions renewed, {failed} not, {running} under way",
-            self.renewed
-        )
+        let renewed = self.renewed;
+        format!("{renewed} sessions renewed, {failed} not, {running} under way")
     }
 
     /// Devices that renew in a ticket period of an hour at this rate: key servers spread renewals over half of it.
@@ -228,7 +228,7 @@ impl RenewArgs {
     }
 
     fn report(&self, outcome: &Outcome) -> Report {
-        let failed: u64 = outcome.failed.values().sum();
+        let failed = outcome.begun - outcome.renewed;
         let mut rows = vec![report::row("renewed", outcome.renewed)];
         let others = outcome.failed.iter();
         rows.extend(others.map(|(why, count)| report::row(why, *count)));
@@ -248,10 +248,11 @@ impl RenewArgs {
             about: ABOUT.to_owned(),
             parameters: self.parameters(),
             result: format!(
-                "{} sessions renewed, {failed} not; {rate:.0} per second, {in_an_hour} devices in a ticket period of an hour",
-                outcome.renewed
+                "{} of {} sessions renewed, {failed} refused or failed; {rate:.0} per second, {in_an_hour} devices in a ticket period of an hour",
+                outcome.renewed,
+                self.renewals()
             ),
-            good: failed == 0 && outcome.renewed > 0,
+            good: failed == 0 && outcome.begun == self.renewals(),
             tables: vec![answers, times],
             plots: Vec::new(),
             notes: outcome.words.values().cloned().collect(),
