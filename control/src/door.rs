@@ -18,13 +18,13 @@ use crate::usage::Tap;
 /// Updates that may wait for a shard; whoever sends more waits.
 const UPDATES: usize = 4096;
 /// Requests of one receive call.
-const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 /// Receive calls in a row before updates are looked at.
 const CALLS_PER_TURN: usize = 8;
 /// Pause of a door that has answered all there was: by then there is a batch again, and a wake, dear as it is, serves all of it.
-const NAP: Duration = Duration::from_micros(250);
+pub const NAP: Duration = Duration::from_micros(250);
 /// Receive buffer: a longer queue of requests would only hold what has been asked again by then.
-const BUFFER: usize = 2 << 20;
+pub const BUFFER: usize = 2 << 20;
 /// How often totals are published.
 const PUBLISH: Duration = Duration::from_millis(250);
 

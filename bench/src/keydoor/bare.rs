@@ -4,18 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use sealcast_control::door::{BATCH, BUFFER, NAP};
 use sealcast_net::shard::{self, Placement, ShardHandle};
 use sealcast_net::{RecvBatch, ReplyBatch, UdpServer};
 use sealcast_proto::wire::control::ControlType;
 use sealcast_proto::wire::door::{KeyRequestView, NONCE_LEN};
-
-/// As doors have them.
-const BATCH: usize = 32;
-const BUFFER: usize = 2 << 20;
-const NAP: Duration = Duration::from_micros(250);
 
 /// A server that does nothing with what it gets.
 pub(super) struct Bare {
