@@ -252,6 +252,11 @@ impl SigningRequest {
 }
 
 impl Peer {
+    /// Whose certificate came with a request's connection, if one did.
+    pub(crate) fn asking(extensions: &axum::http::Extensions) -> Option<Self> {
+        extensions.get::<Option<Self>>().cloned().flatten()
+    }
+
     /// Who a certificate of ours speaks for; `None` when it is not of this kind. The chain was verified by TLS.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {

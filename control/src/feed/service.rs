@@ -72,11 +72,7 @@ impl<P: Parent> pb::feed_server::Feed for Service<P> {
         &self,
         request: Request<Streaming<pb::ToParent>>,
     ) -> Result<Response<Outgoing>, Status> {
-        let peer = request
-            .extensions()
-            .get::<Option<Peer>>()
-            .cloned()
-            .flatten();
+        let peer = Peer::asking(request.extensions());
         let slave = peer.and_then(|peer| Some((key_of(&peer)?, peer)));
         let Some((key, peer)) = slave else {
             return Err(Status::unauthenticated(

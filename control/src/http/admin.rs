@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use sealcast_domain::{accounts, channels, devices, enrolment, keys, nodes, operators, rights};
 use sealcast_objects::DeviceId;
 use sealcast_objects::api::{
@@ -58,8 +58,7 @@ impl FromRequestParts<App> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let peer = Extension::<Option<Peer>>::from_request_parts(parts, app).await;
-        let peer = peer.map_or(None, |Extension(peer)| peer);
+        let peer = Peer::asking(&parts.extensions);
         Ok(Self(app.authenticate_operator(&peer).await?))
     }
 }

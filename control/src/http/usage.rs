@@ -75,15 +75,11 @@ enum Bringer {
     DeliveryServer(u32),
 }
 
-fn peer(parts: &Parts) -> Option<Peer> {
-    parts.extensions.get::<Option<Peer>>().cloned().flatten()
-}
-
 impl FromRequestParts<App> for Bringer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let peer = peer(parts);
+        let peer = Peer::asking(&parts.extensions);
         Ok(match &peer {
             Some(slave) if slave.role == Role::Slave => {
                 app.authenticate_slave(slave).await?;
@@ -168,7 +164,8 @@ impl FromRequestParts<Relay> for Behind {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, relay: &Relay) -> Result<Self, ApiError> {
-        let Some(key) = peer(parts).and_then(|peer| key_of(&peer)) else {
+        let peer = Peer::asking(&parts.extensions);
+        let Some(key) = peer.as_ref().and_then(key_of) else {
             let detail =
                 "a slave takes usage files of slaves behind it only: bring this one to the master";
             return Err(Problem::new(Kind::Forbidden, detail).into());

@@ -29,11 +29,7 @@ impl pb::node_link_server::NodeLink for Service {
         &self,
         request: Request<Streaming<pb::ToAuthority>>,
     ) -> Result<Response<Outgoing>, Status> {
-        let peer = request
-            .extensions()
-            .get::<Option<Peer>>()
-            .cloned()
-            .flatten();
+        let peer = Peer::asking(request.extensions());
         let Some(peer) = peer.filter(|peer| peer.role == Role::Node) else {
             return Err(Status::unauthenticated(
                 "the node link needs the certificate of a delivery server: enrol with `sealcast node enrol`",
