@@ -95,25 +95,6 @@ impl Book {
             }
         }
     }
-
-    /// What can be debited and credited now without breaking the bound.
-    #[must_use]
-    pub fn room(&self) -> (u64, u64) {
-        let left = |of: u64, posted: u64, reserved: u64| {
-            of.saturating_sub(posted).saturating_sub(reserved)
-        };
-        match self.new.bound {
-            Bound::Free => (u64::MAX, u64::MAX),
-            Bound::DebitsWithinCredits => (
-                left(self.credited, self.debited, self.debits_reserved),
-                u64::MAX,
-            ),
-            Bound::CreditsWithinDebits => (
-                u64::MAX,
-                left(self.debited, self.credited, self.credits_reserved),
-            ),
-        }
-    }
 }
 
 /// Opens a book. The same one again changes nothing.

@@ -191,7 +191,6 @@ pub fn transfer(tx: &mut dyn Tx, now: Timestamp, new: &NewTransfer) -> Result<Do
     if let Some(of) = &of {
         check_open(tx, now, of)?;
     }
-    check_period(tx, now)?;
     let row = Transfer {
         id: new.id,
         number: 0,
@@ -208,7 +207,7 @@ pub fn transfer(tx: &mut dyn Tx, now: Timestamp, new: &NewTransfer) -> Result<Do
         at: now.0,
     };
     let released = of.as_ref().map_or(0, |of| of.amount);
-    book_it(tx, now, row, released)?;
+    book_it(tx, now, row, (debit, credit), released)?;
     Ok(Done::Now)
 }
 
@@ -263,6 +262,13 @@ fn check_alone(new: &NewTransfer) -> Result<()> {
     else {
         return Ok(());
     };
+    let is_over = |life: Option<Duration>| life.is_some_and(|life| life < Duration::from_millis(1));
+    if matches!(new.command, Command::Reserve { life, .. } if is_over(life)) {
+        return refuse(
+            Kind::Invalid,
+            "a reservation lives for a millisecond at least",
+        );
+    }
     if !(1..=AMOUNT_MAX).contains(&amount) {
         let detail = format!("an amount of {amount}: 1 to {AMOUNT_MAX}");
         return refuse(Kind::Invalid, detail);
@@ -322,8 +328,14 @@ fn closed_until(store: &mut dyn Read) -> Result<Option<Timestamp>> {
 
 /// Makes the row and moves the sums. Bounds are judged after what has expired is out of the way. `released`: what its end gives back of
 /// a reservation.
-fn book_it(tx: &mut dyn Tx, now: Timestamp, row: Transfer, released: u64) -> Result<()> {
-    let (mut debit, mut credit) = pair(tx, row.debit, row.credit)?;
+fn book_it(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    row: Transfer,
+    (mut debit, mut credit): (Book, Book),
+    released: u64,
+) -> Result<()> {
+    check_period(tx, now)?;
     if !moves(&row, released, &mut debit, &mut credit)? {
         expire(tx, now, EXPIRED_ON_THE_WAY)?;
         (debit, credit) = pair(tx, row.debit, row.credit)?;
@@ -380,28 +392,30 @@ fn moves(row: &Transfer, released: u64, debit: &mut Book, credit: &mut Book) -> 
         Made::Post => (0, row.amount),
         Made::Void | Made::Expire => (0, 0),
     };
-    let add = |sum: &mut u64, more: u64, less: u64| {
-        let new = sum.checked_sub(less).and_then(|sum| sum.checked_add(more));
-        match new.filter(|new| *new <= AMOUNT_MAX) {
-            Some(new) => {
-                *sum = new;
-                Ok(())
-            }
-            None => refuse(Kind::Conflict, "this is more than a book can count"),
-        }
-    };
-    add(&mut debit.debits_reserved, reserved, released)?;
-    add(&mut credit.credits_reserved, reserved, released)?;
-    add(&mut debit.debited, posted, 0)?;
-    add(&mut credit.credited, posted, 0)?;
+    debit.debits_reserved = moved(debit.debits_reserved, reserved, released)?;
+    credit.credits_reserved = moved(credit.credits_reserved, reserved, released)?;
+    debit.debited = moved(debit.debited, posted, 0)?;
+    credit.credited = moved(credit.credited, posted, 0)?;
+    // Both together are one number in the bounds.
+    moved(debit.debited, debit.debits_reserved, 0)?;
+    moved(credit.credited, credit.credits_reserved, 0)?;
     Ok(debit.is_within() && credit.is_within())
+}
+
+/// A sum with `more` and without `less`.
+fn moved(sum: u64, more: u64, less: u64) -> Result<u64> {
+    let new = sum.checked_sub(less).and_then(|sum| sum.checked_add(more));
+    match new.filter(|new| *new <= AMOUNT_MAX) {
+        Some(new) => Ok(new),
+        None => refuse(Kind::Conflict, "this is more than a book can count"),
+    }
 }
 
 /// Ends reservations whose time is over, at most so many; how many it ended. To be called now and then: until then they only hold what they
 /// hold, and cannot be posted.
 ///
 /// # Errors
-/// The store's.
+/// The store's. Conflict: the books are closed up to later than `now`.
 pub fn expire(tx: &mut dyn Tx, now: Timestamp, most: usize) -> Result<usize> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let due = tx.query(
@@ -420,13 +434,14 @@ pub fn expire(tx: &mut dyn Tx, now: Timestamp, most: usize) -> Result<usize> {
             at: now.0,
             ..of
         };
-        book_it(tx, now, row, of.amount)?;
+        let books = pair(tx, row.debit, row.credit)?;
+        book_it(tx, now, row, books, of.amount)?;
     }
     Ok(due.len())
 }
 
 /// The id of the transfer by which a reservation expires.
-pub(super) fn expiry_of(of: TransferId) -> TransferId {
+fn expiry_of(of: TransferId) -> TransferId {
     let hash = sha256(&[&b"sealcast expired"[..], &of.0].concat());
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);

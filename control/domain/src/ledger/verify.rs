@@ -13,8 +13,8 @@ const PAGE: i64 = 10_000;
 /// What is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
-    /// A number is missing, or comes twice.
-    #[error("transfer {found} stands where {wanted} should")]
+    /// A transfer is missing.
+    #[error("transfer {found} stands where {wanted} should: transfers are gone")]
     Number {
         /// What should come.
         wanted: u64,

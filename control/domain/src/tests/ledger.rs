@@ -320,7 +320,7 @@ fn the_first_fault_of_the_list_is_the_answer() {
         Ok(Done::Now)
     );
     let post = |of, amount| Command::Post { of: id(of), amount };
-    for (what, command, wanted) in [
+    for (command, what, wanted) in [
         (
             of(1, moved(4, 1, 0)),
             "its id is in use, and nothing else counts",
@@ -359,9 +359,12 @@ fn the_first_fault_of_the_list_is_the_answer() {
             "no book can count that",
             Kind::Conflict,
         ),
-    ]
-    .map(|(new, why, wanted)| (why, new, wanted))
-    {
+        (
+            of(3, reserve(1, 4, 1, Some(0))),
+            "over before it begins",
+            Kind::Invalid,
+        ),
+    ] {
         assert_eq!(run(&mut bench, 50, &command), Err(wanted), "{what}");
     }
     // Refused ids may be used; what is over gives way by itself, and cannot be posted.
@@ -415,14 +418,21 @@ fn nothing_is_booked_into_a_period_that_is_closed() {
         Err(Kind::Conflict),
         "closed already"
     );
+    run(&mut bench, 20, &of(3, reserve(4, 1, 1, Some(5)))).unwrap();
+    assert_eq!(close(&mut bench, 40, 40), Ok(()));
+    let expire =
+        |bench: &mut Bench, now| kind(bench.command(|tx| ledger::expire(tx, after(now), 10)));
+    assert_eq!(expire(&mut bench, 30), Err(Kind::Conflict), "nor by itself");
+    assert_eq!(expire(&mut bench, 40), Ok(1));
+    assert_eq!(faults(&mut bench), []);
     let late = of(2, moved(4, 1, 5));
-    assert_eq!(run(&mut bench, 19, &late), Err(Kind::Conflict));
+    assert_eq!(run(&mut bench, 39, &late), Err(Kind::Conflict));
     assert_eq!(
-        run(&mut bench, 19, &of(1, moved(4, 1, 5))),
+        run(&mut bench, 39, &of(1, moved(4, 1, 5))),
         Ok(Done::Before),
         "but a retry is one"
     );
-    assert_eq!(run(&mut bench, 20, &late), Ok(Done::Now));
+    assert_eq!(run(&mut bench, 40, &late), Ok(Done::Now));
 }
 
 /// Whatever is altered behind the ledger's back is found.
