@@ -15,6 +15,7 @@
 )]
 
 mod admin;
+mod audit;
 mod backup;
 mod channels;
 mod config;
@@ -96,6 +97,9 @@ enum Command {
     Operator(identities::IdentityCommand),
     /// Copies the store of a key server, which may be running
     Backup(backup::BackupArgs),
+    /// Checks what a key server has written down
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Is this host fit for it? Kernel, limits, interface, processor: what is wrong, what it costs, and puts it right
     Doctor(doctor::DoctorArgs),
     /// Usage files: what was sent or received, by channel, epoch and lane
@@ -162,6 +166,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Slave(command) => slave::run(&command),
         Command::Operator(command) => identities::run(&command, Role::Admin),
         Command::Backup(args) => backup::run(&args),
+        Command::Audit(command) => audit::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Usage(command) => usage::run(&command),
         Command::Load(command) => load::run(command),

@@ -1,11 +1,12 @@
-//! What load generators need of a key server's store to make sessions of their own. It is read beside a running server, and nothing
-//! is changed; whoever can do this has the store and its master key, and could do anything.
+//! What is read out of a store beside a running server; nothing is changed. Auditors check its log and its ledger. Load generators make
+//! sessions of their own; whoever can do that has the store and its master key, and could do anything.
 
 use std::path::Path;
 use std::time::Duration;
 
 use sealcast_crypto::VerifyingKey;
-use sealcast_domain::{channels, keys};
+use sealcast_domain::{audit, channels, keys, ledger};
+use sealcast_objects::audit::{AuditFault, Head};
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::door::Tickets;
 use sealcast_proto::ids::ChannelId;
@@ -80,4 +81,33 @@ pub fn material(
             .map(|channel| ChannelId(channel.id))
             .collect(),
     })
+}
+
+/// What a look at a store found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// The last entry of the audit log.
+    pub head: Head,
+    /// What is wrong with the log.
+    pub audit: Vec<AuditFault>,
+    /// What is wrong with the ledger.
+    pub ledger: Vec<ledger::Fault>,
+}
+
+/// Checks the audit log and the ledger of the store in `data`, which a server may be using, at one moment. Heads in `kept` must be in the
+/// log.
+///
+/// # Errors
+/// When there is no store, or it cannot be read.
+pub fn verify(data: &Path, kept: Vec<Head>) -> Result<Verified, StartError> {
+    let verified = store::peek(data, |store| {
+        let (head, audit) = audit::verify(store, kept)?;
+        let ledger = ledger::verify(store)?;
+        Ok(Verified {
+            head,
+            audit,
+            ledger,
+        })
+    });
+    Ok(verified??)
 }

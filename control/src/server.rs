@@ -1,5 +1,6 @@
 //! The key server as a whole: what is opened in which order, what is done from time to time, how it ends.
 
+mod housekeeping;
 pub(crate) mod tickets;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::{cenc, channels, keys, metering, nodes, rights, slaves};
+use sealcast_domain::{channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
-use sealcast_objects::api::{Lead, NewCode, Role, Standing, Status};
+use sealcast_objects::api::{Lead, NewCode, Standing, Status};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::authority::{Config, SlaveQuorum};
@@ -22,7 +24,6 @@ use sealcast_proto::ids::SlaveId;
 use sealcast_proto::limits::{START_WAIT, TICKET_PERIOD};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::interval;
 
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
@@ -30,22 +31,18 @@ use crate::canary::{Canary, Measured};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, InteropConfig, KeysError, Parts, authority_keys, configs, new_authority_key,
-    now, roster, serve,
+    Acceptor, App, InteropConfig, KeysError, Parts, audit_key, authority_keys, configs,
+    new_authority_key, now, roster, serve,
 };
 use crate::store::{OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
-use tickets::{is_over, new_ticket, open_tickets};
+use housekeeping::Housekeeping;
+use tickets::open_tickets;
 
 /// How often the canary measures, unless a setting says otherwise.
 pub const CANARY: Duration = Duration::from_secs(60);
-/// How often recurring things are looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// How often it is forgotten which requests of old sessions were counted.
-const FORGET: Duration = Duration::from_secs(600);
-
 /// Settings of a key server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -208,6 +205,7 @@ impl KeyServer {
             doors,
             metering,
             publisher,
+            audit_key,
             tickets,
             driver,
             handle,
@@ -231,6 +229,7 @@ impl KeyServer {
             https_door: doors.https(),
             door_counters: doors.stats(),
             door_addrs: advertised,
+            audit_key,
             tickets,
             ticket_period: config.ticket_period,
             slaves_needed: config.slaves_needed,
@@ -290,7 +289,7 @@ impl KeyServer {
     /// # Errors
     /// The store's.
     pub async fn operator_code(&self, name: &str, life: Duration) -> Result<NewCode, Problem> {
-        self.app.new_code(Role::Admin, name, life).await
+        self.app.operator_code(name, life).await
     }
 
     /// What reads the health of the server, from anywhere.
@@ -339,6 +338,7 @@ struct Opened {
     doors: Doors,
     metering: Metering,
     publisher: Publisher,
+    audit_key: SigningKey,
     tickets: (Tickets, Timestamp),
     driver: Driver,
     handle: Handle,
@@ -355,6 +355,7 @@ impl Opened {
         }
         let ca = Ca::open(&store, &vault, now(), &mut rng)?;
         let keys = first_keys(&store, &vault, &mut rng)?;
+        let audit_key = audit_key(&store, &vault, &mut rng)?;
         let tickets = open_tickets(&store, &vault, config.ticket_period, &mut rng)?;
         let known = store.read_blocking(|store| {
             Ok((
@@ -407,6 +408,7 @@ impl Opened {
             doors,
             metering,
             publisher,
+            audit_key,
             tickets,
             driver,
             handle,
@@ -457,142 +459,4 @@ fn first_keys(
         rows = read(store)?;
     }
     Ok(authority_keys(&rows, vault)?)
-}
-
-struct Housekeeping {
-    app: App,
-    certificate: Arc<ServerCertificate>,
-    certified: Timestamp,
-    names: Vec<String>,
-    forgot: Timestamp,
-}
-
-impl Housekeeping {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut tick = interval(HOUSEKEEPING);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            if let Err(problem) = self.round().await {
-                tracing::warn!(%problem, "housekeeping failed; trying again");
-            }
-        }
-    }
-
-    async fn round(&mut self) -> Result<(), Problem> {
-        let now = now();
-        self.end_periods(now).await?;
-        self.renew_tickets(now).await?;
-        self.retire_key(now).await?;
-        self.delete_cenc_keys(now).await?;
-        self.forget_sessions(now).await?;
-        if now.since(self.certified) > SERVER_LIFE / 3 {
-            let certificate =
-                self.app
-                    .ca()
-                    .server(&self.names, now, SERVER_LIFE, &mut *self.app.rng());
-            self.certificate
-                .replace(certificate.map_err(crate::http::internal)?);
-            self.certified = now;
-        }
-        Ok(())
-    }
-
-    /// Rights whose period has ended.
-    async fn end_periods(&self, now: Timestamp) -> Result<(), Problem> {
-        let next = self.app.read(|store| rights::next_end(store)).await?;
-        if next.is_none_or(|end| end > now) {
-            return Ok(());
-        }
-        for floor in self
-            .app
-            .write(move |tx| rights::end_periods(tx, now))
-            .await?
-        {
-            self.app.tell_floor(floor);
-        }
-        Ok(())
-    }
-
-    /// Keys of packagers whose crypto period has been over for long enough.
-    async fn delete_cenc_keys(&self, now: Timestamp) -> Result<(), Problem> {
-        let retention = self.app.interop_bounds().retention;
-        let next = self.app.read(|store| cenc::next_end(store)).await?;
-        if next.is_none_or(|end| end.after(retention) > now) {
-            return Ok(());
-        }
-        let deleted = self
-            .app
-            .write(move |tx| cenc::delete_over(tx, now, retention))
-            .await?;
-        tracing::info!(deleted, "keys of packagers are over and deleted");
-        Ok(())
-    }
-
-    /// Sessions that are long over.
-    async fn forget_sessions(&mut self, now: Timestamp) -> Result<(), Problem> {
-        if now.since(self.forgot) < FORGET {
-            return Ok(());
-        }
-        self.forgot = now;
-        let forgotten = self
-            .app
-            .write(move |tx| metering::forget_sessions(tx, now))
-            .await?;
-        tracing::debug!(forgotten, "counted requests of sessions that are over");
-        Ok(())
-    }
-
-    async fn renew_tickets(&self, now: Timestamp) -> Result<(), Problem> {
-        let (current, made, period) = self.app.tickets();
-        if !is_over(made, now, period) {
-            return Ok(());
-        }
-        let next = current.period() + 1;
-        let sealed = new_ticket(self.app.vault(), next, &mut self.app.rng());
-        let kept = self
-            .app
-            .write(move |tx| {
-                keys::add_ticket_key(tx, now, next, &sealed)?;
-                keys::ticket_keys(tx)
-            })
-            .await?;
-        let (tickets, made) =
-            tickets::tickets(&kept, self.app.vault(), period).map_err(crate::http::internal)?;
-        self.app.set_tickets(&tickets, made);
-        tracing::info!(period = next, "a new ticket key");
-        Ok(())
-    }
-
-    /// What a retiring authority key signed is in use for two lives of a key, and as long as a sender may hold.
-    async fn retire_key(&self, now: Timestamp) -> Result<(), Problem> {
-        let retired = self
-            .app
-            .read(move |store| {
-                let use_ms = channels::list(store)?
-                    .iter()
-                    .map(|channel| {
-                        let lives = 2 + u64::from(channel.times.hold_max_lifetimes);
-                        lives * u64::from(channel.times.lifetime_ms)
-                    })
-                    .max()
-                    .unwrap_or(0);
-                let before = now.before(Duration::from_millis(use_ms));
-                let over = keys::authority_keys(store)?.iter().any(|key| {
-                    key.stage == sealcast_objects::api::KeyStage::Retiring && key.since <= before
-                });
-                Ok(over.then_some(before))
-            })
-            .await?;
-        if let Some(before) = retired {
-            self.app
-                .write(move |tx| keys::retire_authority_key(tx, now, before))
-                .await?;
-            self.app.keys_changed().await?;
-            tracing::info!("the former authority key is retired");
-        }
-        Ok(())
-    }
 }

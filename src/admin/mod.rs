@@ -1,6 +1,7 @@
-//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers and the authority's keys, through
-//! the API.
+//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys and the audit log,
+//! through the API.
 
+mod audit;
 mod channels;
 mod devices;
 mod interop;
@@ -35,6 +36,9 @@ pub struct AdminArgs {
     /// Answers as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Names what is to be made: repeated within 7 days, it gives the first answer and makes nothing [default: a new one each time]
+    #[arg(long, global = true, value_name = "KEY")]
+    idempotency_key: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,6 +77,9 @@ enum Command {
     /// What was counted, for bills: requests, keys, bytes
     #[command(subcommand)]
     Usage(usage::UsageCommand),
+    /// What was done, by whom
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Keys of the authority and their succession
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -87,6 +94,8 @@ struct Api {
     /// The CA's certificate, PEM.
     ca: String,
     json: bool,
+    /// Of what is posted; nothing: a new one each time.
+    idempotency_key: Option<String>,
 }
 
 type Done = Result<(), RequestError>;
@@ -98,7 +107,15 @@ impl Api {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, RequestError> {
-        self.runtime.block_on(self.client.call(method, path, body))
+        let call = async {
+            match self.idempotency_key.as_deref() {
+                Some(key) if method == Method::POST => {
+                    self.client.call_as(method, path, body, Some(key)).await
+                }
+                _ => self.client.call(method, path, body).await,
+            }
+        };
+        self.runtime.block_on(call)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
@@ -144,6 +161,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         server: identity.server.clone(),
         ca: identity.ca.clone(),
         json: args.json,
+        idempotency_key: args.idempotency_key.clone(),
     };
     let done = match &args.command {
         Command::Status => channels::status(&api),
@@ -157,10 +175,15 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Operator(command) => nodes::operators(&api, command),
         Command::Interop(command) => interop::run(&api, command),
         Command::Usage(command) => usage::run(&api, command),
+        Command::Audit(command) => return audit::run(&api, command),
         Command::Keys(command) => keys::run(&api, command),
     };
-    done.map_err(|error| match error {
+    done.map_err(failure)
+}
+
+fn failure(error: RequestError) -> Failure {
+    match error {
         RequestError::Refused(_) => Failure::NotAsItMustBe(error.into()),
         _ => Failure::CannotOpen(error.into()),
-    })
+    }
 }

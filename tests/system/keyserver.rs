@@ -184,9 +184,14 @@ impl KeyServer {
         }
     }
 
+    /// The file of the first operator's identity.
+    pub fn operator(&self) -> String {
+        self.data().join("admin.json").display().to_string()
+    }
+
     /// As [`KeyServer::admin`]; an error is what it said.
     pub fn try_admin(&self, args: &[&str]) -> Result<Value, String> {
-        let identity = self.data().join("admin.json").display().to_string();
+        let identity = self.operator();
         let all = [&["admin", "--json", "--identity", &identity], args].concat();
         match self.run(&all) {
             (0, out, _) => serde_json::from_str(&out).map_err(|error| format!("{error}: {out}")),

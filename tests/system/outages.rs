@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
 
 use crate::keyserver::{KeyServer, keys, keys_of, receiver, sender};
 use crate::net::{Lan, can_run};
@@ -124,8 +125,8 @@ fn stream(
     (sender, receiver, log)
 }
 
-/// SEC-04, SEC-06, MD-40: kill -9 of the key server 20 times at random moments while operators add devices: what was acknowledged
-/// is there, nothing is used twice, the stream goes on.
+/// SEC-04, SEC-06, SEC-19, MD-40: kill -9 of the key server 20 times at random moments while operators add accounts: what was acknowledged is
+/// there once, what got no answer is asked again and done once, the audit log is whole, nothing is used twice, the stream goes on.
 #[test]
 fn twenty_kills_lose_nothing_that_was_acknowledged() {
     if !can_run(&["ip", "ffmpeg"]) {
@@ -139,21 +140,33 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
     let seed = std::env::var("SEALCAST_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let acknowledged = Mutex::new(Vec::new());
+    let (acknowledged, unanswered) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let add = |server: &KeyServer, name: &str| {
+        server.try_admin(&["--idempotency-key", name, "account", "add", name])
+    };
+    let taken = |account: &Value| {
+        let id = account["id"].as_str().unwrap().to_owned();
+        acknowledged.lock().unwrap().push(id);
+    };
+    let (status, head, errors) =
+        server.run(&["admin", "--identity", &server.operator(), "audit", "head"]);
+    assert_eq!(status, 0, "{errors}");
+    let kept = folder.join("head.json");
+    fs::write(&kept, head).unwrap();
     for kill in 0..20 {
         let done = AtomicBool::new(false);
         let pause = Duration::from_millis(rng.random_range(150..1200));
         std::thread::scope(|scope| {
             // Two operators at once, until the server dies under them.
             for operator in 0..2 {
-                let (server, acknowledged, done) = (&server, &acknowledged, &done);
+                let (server, unanswered, done) = (&server, &unanswered, &done);
+                let (add, taken) = (&add, &taken);
                 scope.spawn(move || {
                     for number in 0..1000 {
                         let name = format!("{kill}-{operator}-{number}");
-                        let added = server.try_admin(&["account", "add", &name]);
-                        if let Ok(account) = added {
-                            let id = account["id"].as_str().unwrap().to_owned();
-                            acknowledged.lock().unwrap().push(id);
+                        match add(server, &name) {
+                            Ok(account) => taken(&account),
+                            Err(_) => unanswered.lock().unwrap().push(name),
                         }
                         if done.load(Ordering::Relaxed) {
                             return;
@@ -167,13 +180,21 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
         });
         server.program.wait(Duration::from_secs(10));
         server.start_again();
+        for name in std::mem::take(&mut *unanswered.lock().unwrap()) {
+            taken(&add(&server, &name).unwrap());
+        }
         let there = server.admin(&["account", "list"]);
-        let there: HashSet<_> = there
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|account| account["id"].as_str().unwrap().to_owned())
-            .collect();
+        let there = there.as_array().unwrap();
+        let texts = |field: &str| -> HashSet<_> {
+            let text = |account: &Value| account[field].as_str().unwrap().to_owned();
+            there.iter().map(text).collect()
+        };
+        assert_eq!(
+            texts("name").len(),
+            there.len(),
+            "kill {kill}: one was done twice"
+        );
+        let there = texts("id");
         let lost: Vec<_> = acknowledged
             .lock()
             .unwrap()
@@ -190,6 +211,34 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
     }
     let count = acknowledged.lock().unwrap().len();
     assert!(count > 40, "only {count} commands were acknowledged");
+    // While the server runs: each account is one entry of the log, which goes on from the head of the beginning.
+    let data = server.data().display().to_string();
+    let head = kept.display().to_string();
+    let (status, found, errors) =
+        server.run(&["audit", "verify", "--data", &data, "--head", &head]);
+    assert_eq!(status, 0, "{errors}");
+    assert!(found.contains("1 kept heads"), "{found}");
+    let export = folder.join("log.jsonl").display().to_string();
+    let export_args = [
+        "admin",
+        "--identity",
+        &server.operator(),
+        "audit",
+        "export",
+        "--out",
+        &export,
+    ];
+    assert_eq!(server.run(&export_args).0, 0);
+    let lines = fs::read_to_string(&export).unwrap();
+    let added = lines.matches("\"account.add\"").count();
+    assert_eq!(added, acknowledged.lock().unwrap().len());
+    let verify = ["audit", "verify", "--export", &export, "--head", &head];
+    assert_eq!(server.run(&verify).0, 0);
+    // One word of it is another one.
+    fs::write(&export, lines.replacen("account.add", "account.axe", 1)).unwrap();
+    let (status, _, errors) = server.run(&verify);
+    assert_eq!(status, 1);
+    assert!(errors.contains("was changed"), "{errors}");
     let status = sender.wait(Duration::from_secs(60));
     assert!(status.success(), "{}", sender.errors());
     sleep(Duration::from_millis(700));

@@ -13,6 +13,8 @@
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
+//! | [`audit`] | what was done, by whom |
+//! | [`idempotency`] | answers that were given: a request that is repeated gets the same |
 //! | [`ledger`] | who has how much of what: money, grants, bytes |
 //! | [`metering`] | what was sent, and who got which keys |
 //! | [`epochs`] | what the authority of the channels must not forget |
@@ -21,11 +23,13 @@
 #![deny(clippy::panic)]
 
 pub mod accounts;
+pub mod audit;
 pub mod cenc;
 pub mod channels;
 pub mod devices;
 pub mod enrolment;
 pub mod epochs;
+pub mod idempotency;
 pub mod keys;
 pub mod ledger;
 pub mod metering;

@@ -31,4 +31,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V5__ledger",
         sql: include_str!("../migrations/V5__ledger.sql"),
     },
+    Migration {
+        name: "V6__audit",
+        sql: include_str!("../migrations/V6__audit.sql"),
+    },
 ];

@@ -1,5 +1,6 @@
 //! The business over a database in memory.
 
+mod audit;
 mod authority;
 mod enrolling;
 mod entitlement;

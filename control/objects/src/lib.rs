@@ -6,17 +6,21 @@
 //! | [`time`] | instants of the wall clock, for people and rights; never for keys |
 //! | [`code`] | one-time enrolment codes that carry the fingerprint of the CA key |
 //! | [`api`] | bodies of the HTTP API |
+//! | [`signed`] | signed objects (COSE_Sign1) |
+//! | [`audit`] | the audit log: entries, their chain, the signed head |
 //! | [`interop`] | what packagers of other software ask for |
 //! | [`problem`] | errors of the HTTP API (RFC 9457) |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod api;
+pub mod audit;
 pub mod bytes;
 pub mod code;
 pub mod id;
 pub mod interop;
 pub mod problem;
+pub mod signed;
 pub mod time;
 
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 /// Media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// Header that names a request: the same for a retry, a new one for each other request (draft-ietf-httpapi-idempotency-key-header).
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header of an answer that was given before.
+pub const REPLAYED: &str = "idempotent-replayed";
+
 /// A problem.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
@@ -33,6 +38,8 @@ pub enum Kind {
     NotFound,
     /// It exists already, or its state does not allow this.
     Conflict,
+    /// The Idempotency-Key was used for another request.
+    KeyReused,
     /// The enrolment code is unknown, used or expired.
     CodeRefused,
     /// The device or account is suspended or revoked.
@@ -55,6 +62,7 @@ impl Kind {
             Self::Forbidden | Self::CodeRefused | Self::Suspended => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
+            Self::KeyReused => 422,
             Self::TooMany => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
+use sealcast_domain::audit::{self, Act};
 use sealcast_domain::{Error, Read, enrolment, keys, slaves};
 use sealcast_objects::ServerId;
 use sealcast_objects::api::{EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
@@ -10,6 +11,7 @@ use sealcast_objects::code::sha256;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
 
+use super::act::actor;
 use super::error::{ApiError, Json};
 use super::{App, internal, now};
 use crate::ca::{CLIENT_LIFE, Peer, SigningRequest};
@@ -47,6 +49,8 @@ async fn enrol(
             )
             .map_err(|error| Error::Refused(internal(error)))?;
         let floor = enrolment::enrolled(tx, now, hash, &admitted, &key, &certificate)?;
+        let actor = actor(admitted.role, &admitted.subject);
+        audit::append(tx, now, &actor, &Act::on("enrol", &admitted.subject))?;
         Ok((admitted, certificate, floor))
     });
     let (admitted, certificate, floor) = done.await?;
@@ -119,23 +123,16 @@ async fn renew(
         .into());
     }
     let (now, role, subject) = (now(), peer.role, peer.subject.clone());
-    let hosts = app.read(move |store| hosts(store, role, &subject)).await?;
-    let certificate = app
-        .ca()
-        .sign(
-            &csr,
-            (peer.role, &peer.subject),
-            &hosts,
-            now,
-            CLIENT_LIFE,
-            &mut app.fork_rng(),
-        )
-        .map_err(internal)?;
-    tracing::info!(
-        role = peer.role.name(),
-        subject = peer.subject,
-        "certificate renewed"
-    );
+    let (ours, mut rng) = (app.clone(), app.fork_rng());
+    let renewed = app.act(actor(role, &subject), move |tx| {
+        let hosts = hosts(tx, role, &subject)?;
+        let certificate = ours
+            .ca()
+            .sign(&csr, (role, &subject), &hosts, now, CLIENT_LIFE, &mut rng)
+            .map_err(|error| Error::Refused(internal(error)))?;
+        Ok((certificate, Act::on("certificate.renew", subject)))
+    });
+    let certificate = renewed.await?;
     Ok(Json(
         enrolled(&app, peer.role, peer.subject, certificate, now).await?,
     ))

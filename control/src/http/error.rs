@@ -58,6 +58,9 @@ impl<T: serde::Serialize> IntoResponse for Json<T> {
     }
 }
 
+/// A JSON answer, or a problem.
+pub(super) type Reply<T> = Result<Json<T>, ApiError>;
+
 /// Parts of the path; errors are problems.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]

@@ -2,11 +2,16 @@
 //! he may.
 
 mod accept;
+mod act;
 mod admin;
+mod audit;
+mod codes;
+
 mod door;
 mod enrol;
 mod error;
 mod interop;
+mod receivers;
 mod session;
 mod slaves;
 mod usage;
@@ -31,6 +36,8 @@ use sealcast_proto::ids::ChannelId;
 use sealcast_proto::timing::Timing;
 
 pub use accept::{Acceptor, serve};
+pub(crate) use act::SERVER;
+pub(crate) use audit::audit_key;
 pub(crate) use error::{internal, problem};
 pub use interop::InteropConfig;
 pub(crate) use session::{Holder, new_session};
@@ -62,6 +69,8 @@ struct Inner {
     https_door: Arc<HttpsDoor>,
     door_counters: DoorCounters,
     door_addrs: Vec<std::net::SocketAddr>,
+    /// Signs heads of the audit log.
+    audit_key: SigningKey,
     /// The ticket keys in force, and when the current one was made.
     tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
@@ -91,6 +100,8 @@ pub struct Parts {
     pub door_counters: DoorCounters,
     /// Where devices find them.
     pub door_addrs: Vec<std::net::SocketAddr>,
+    /// Signs heads of the audit log.
+    pub audit_key: SigningKey,
     /// The ticket keys in force, and when the current one was made.
     pub tickets: (Tickets, Timestamp),
     /// How long a ticket key seals.
@@ -121,6 +132,7 @@ impl App {
             https_door: parts.https_door,
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
+            audit_key: parts.audit_key,
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
             slaves_needed: parts.slaves_needed,
@@ -138,6 +150,8 @@ impl App {
             .merge(enrol::routes())
             .merge(session::routes())
             .merge(admin::routes())
+            .merge(audit::routes())
+            .merge(receivers::routes())
             .merge(slaves::routes())
             .merge(interop::routes())
             .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -165,6 +179,10 @@ impl App {
     #[must_use]
     pub fn authority(&self) -> &Handle {
         &self.0.authority
+    }
+
+    pub(crate) fn audit_key(&self) -> &SigningKey {
+        &self.0.audit_key
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

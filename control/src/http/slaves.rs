@@ -2,8 +2,8 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::{get, patch};
+use sealcast_domain::audit::Act;
 use sealcast_domain::slaves;
 use sealcast_objects::api::{NewCode, NewSlave, Role, SetStanding, Slave, SlaveHeld, SlaveStatus};
 use sealcast_objects::problem::{Kind, Problem};
@@ -15,7 +15,8 @@ use sealcast_proto::wire::feed::{FromParent, SlaveKey, ToParent};
 use sealcast_proto::wire::link::Frame;
 use tokio::sync::mpsc;
 
-use super::admin::{CodeLife, Operator};
+use super::act::{Answered, Once, Operator, listed};
+use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query};
 use super::{App, internal, problem};
 use crate::ca::Peer;
@@ -32,33 +33,34 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Slave>>, A
 }
 
 async fn put(
-    Operator(by): Operator,
+    once: Once,
     State(app): State<App>,
     Query(life): Query<CodeLife>,
     Json(new): Json<NewSlave>,
-) -> Result<(StatusCode, Json<NewCode>), ApiError> {
-    let slave = new.slave;
-    app.write(move |tx| slaves::put(tx, &new)).await?;
-    let subject = slave.to_string();
-    let code = app.new_code(Role::Slave, &subject, life.life()).await?;
-    tracing::info!(by, slave, "slave added or changed; it may enrol");
-    Ok((StatusCode::CREATED, Json(code)))
+) -> Result<Answered<NewCode>, ApiError> {
+    let (code, asked) = (life.code(&app), new.clone());
+    let put = once.act(&app, &asked, move |tx| {
+        slaves::put(tx, &new)?;
+        let code = code.give(tx, Role::Slave, &new.slave.to_string())?;
+        let act = Act::on("slave.put", new.slave).with("hosts", listed(&new.hosts));
+        Ok((code, act))
+    });
+    Ok(put.await?)
 }
 
 async fn set(
-    Operator(by): Operator,
+    operator: Operator,
     State(app): State<App>,
     Path(slave): Path<u32>,
     Json(SetStanding { standing }): Json<SetStanding>,
 ) -> Result<Json<Slave>, ApiError> {
-    let known = app
-        .write(move |tx| {
-            slaves::set_standing(tx, slave, standing)?;
-            slaves::get(tx, slave)
-        })
-        .await?;
+    let set = operator.act(&app, move |tx| {
+        slaves::set_standing(tx, slave, standing)?;
+        let act = Act::on("slave.set", slave).with("standing", standing.name());
+        Ok((slaves::get(tx, slave)?, act))
+    });
+    let known = set.await?;
     app.slaves_changed().await?;
-    tracing::info!(by, slave, standing = standing.name(), "slave");
     Ok(Json(known))
 }
 

@@ -12,7 +12,7 @@ use sealcast_objects::api::{
 };
 use sealcast_objects::problem::{Kind, Problem};
 
-use super::admin::Operator;
+use super::act::Operator;
 use super::error::{ApiError, Json, Query};
 use super::{App, internal, now};
 use crate::ca::Peer;

@@ -6,11 +6,14 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use rand::rngs::SysRng;
+use rand_core::TryRng as _;
 use reqwest::{Method, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use sealcast_objects::api::UsageTaken;
-use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +22,8 @@ use crate::identity::Identity;
 
 /// A request that takes longer is given up.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A long answer that takes longer is given up.
+const LONG: Duration = Duration::from_secs(3600);
 /// An alert is waited for this long.
 const LISTEN: Duration = Duration::from_secs(1);
 
@@ -79,6 +84,15 @@ pub struct Client {
     tls: Arc<ClientConfig>,
 }
 
+/// An Idempotency-Key that nobody has used.
+fn new_key() -> String {
+    let mut random = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut random)
+        .expect("the operating system gives randomness");
+    HEXLOWER.encode(&random)
+}
+
 impl Client {
     /// A client with this identity.
     ///
@@ -115,7 +129,7 @@ impl Client {
         })
     }
 
-    /// Sends a request with a JSON body, if any, and takes a JSON answer.
+    /// Sends a request with a JSON body, if any, and takes a JSON answer. A POST gets a new Idempotency-Key.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -125,7 +139,22 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, RequestError> {
-        let response = self.send(method, path, body).await?;
+        let key = (method == Method::POST).then(new_key);
+        self.call_as(method, path, body, key.as_deref()).await
+    }
+
+    /// As [`Client::call`], with this Idempotency-Key, if any: a retry of the same request has the same.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn call_as<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        key: Option<&str>,
+    ) -> Result<T, RequestError> {
+        let response = self.send(method, path, body, key).await?;
         let bytes = response
             .bytes()
             .await
@@ -164,6 +193,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
+        key: Option<&str>,
     ) -> Result<Response, RequestError> {
         let mut request = self
             .client
@@ -171,7 +201,34 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key);
+        }
         self.checked(request.send().await).await
+    }
+
+    /// Takes a long answer, piece by piece; says when one could not be kept.
+    ///
+    /// # Errors
+    /// [`RequestError`]; also when the answer ends before its end.
+    pub async fn download(
+        &self,
+        path: &str,
+        mut keep: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>, RequestError> {
+        let request = self.client.get(format!("{}{path}", self.server));
+        let sent = request.timeout(LONG).send().await;
+        let mut response = self.checked(sent).await?;
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) => match keep(&piece) {
+                    Ok(()) => {}
+                    Err(error) => return Ok(Err(error)),
+                },
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Err(self.answer(&causes(&error))),
+            }
+        }
     }
 
     /// Sends a key request by HTTPS and takes the door's answer; empty when it gives none.

@@ -86,6 +86,7 @@ async fn what_cannot_be_is_a_problem_that_says_so() {
         let sent = ada
             .request(method.clone(), format!("{}{path}", bench.url))
             .header("content-type", "application/json")
+            .header("idempotency-key", "k")
             .body(body);
         let problem = problem(sent.send().await.unwrap()).await;
         assert_eq!(
@@ -101,6 +102,7 @@ async fn what_cannot_be_is_a_problem_that_says_so() {
     }
     let untyped = ada
         .post(format!("{}{channels}", bench.url))
+        .header("idempotency-key", "k")
         .body(good.to_string());
     assert_eq!(problem(untyped.send().await.unwrap()).await.status, 415);
     assert_eq!(bench.list("channels").await, json!([]));

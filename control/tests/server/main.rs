@@ -1,6 +1,7 @@
 //! A key server as a whole, by its own clients: enrolment, administration, sessions, key doors, node link.
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+mod acts;
 mod admission;
 mod bench;
 mod bodies;

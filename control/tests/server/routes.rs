@@ -1,7 +1,7 @@
 //! Every path, asked by everybody: only what is theirs.
 
 use reqwest::{Method, StatusCode};
-use sealcast_objects::problem::Kind;
+use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, channel, problem, raw};
@@ -51,6 +51,9 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
             json!({"name": "eve", "channels": [1]}),
         ),
         (Method::DELETE, "/v1/packagers/eve", json!(null)),
+        (Method::GET, "/v1/audit", json!(null)),
+        (Method::GET, "/v1/audit/head", json!(null)),
+        (Method::GET, "/v1/audit/export", json!(null)),
         (Method::GET, "/v1/authority-keys", json!(null)),
         (Method::POST, "/v1/authority-keys", json!(null)),
         (
@@ -119,8 +122,10 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     let mut requests = administration(&device.subject);
     // Those that remove or revoke come last.
     requests.sort_by_key(|(method, _, _)| (*method == Method::PATCH, *method == Method::DELETE));
-    for (method, path, body) in requests {
-        let sent = ada.request(method.clone(), format!("{}{path}", bench.url));
+    for (number, (method, path, body)) in requests.into_iter().enumerate() {
+        let sent = ada
+            .request(method.clone(), format!("{}{path}", bench.url))
+            .header(IDEMPOTENCY_KEY, number);
         let status = sent.json(&body).send().await.unwrap().status();
         let early = path.ends_with("end-epoch") && status == StatusCode::CONFLICT;
         assert!(status.is_success() || early, "{method} {path}: {status}");
@@ -132,9 +137,11 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
 fn the_walk_over_all_paths_leaves_none_out() {
     let sources = [
         include_str!("../../src/http/admin.rs"),
+        include_str!("../../src/http/audit.rs"),
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
         include_str!("../../src/http/interop/packagers.rs"),
+        include_str!("../../src/http/receivers.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
         include_str!("../../src/http/usage.rs"),

@@ -7,11 +7,13 @@ use axum::routing::{delete, get};
 use data_encoding::HEXLOWER;
 use rand_core::Rng as _;
 use sealcast_crypto::SIGNER_IV_LEN;
+use sealcast_domain::audit::Act;
 use sealcast_domain::packagers;
 use sealcast_objects::interop::{NewPackager, Packager, PackagerSecrets, SignerSecrets, new_token};
 use zeroize::Zeroizing;
 
-use super::super::admin::{Operator, check_name};
+use super::super::act::{Answered, Once, Operator, listed};
+use super::super::codes::check_name;
 use super::super::error::{ApiError, Json, Path};
 use super::super::now;
 use super::App;
@@ -35,10 +37,10 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Packager>>
 }
 
 async fn add(
-    Operator(by): Operator,
+    once: Once,
     State(app): State<App>,
     Json(new): Json<NewPackager>,
-) -> Result<(StatusCode, Json<PackagerSecrets>), ApiError> {
+) -> Result<Answered<PackagerSecrets>, ApiError> {
     check_name("packager", &new.name)?;
     let mut rng = app.fork_rng();
     let (token, hash) = new_token(&mut rng);
@@ -59,29 +61,29 @@ async fn add(
             iv: HEXLOWER.encode(iv),
         });
     }
-    let (name, channels, now) = (new.name.clone(), new.channels.clone(), now());
-    app.write(move |tx| packagers::add(tx, now, &new, hash, sealed.as_deref()))
-        .await?;
-    tracing::info!(by, packager = name, ?channels, "packager let in");
-    let secrets = PackagerSecrets {
-        name,
-        token,
-        signer,
-    };
-    Ok((StatusCode::CREATED, Json(secrets)))
+    let (asked, now) = (new.clone(), now());
+    let added = once.act(&app, &asked, move |tx| {
+        packagers::add(tx, now, &new, hash, sealed.as_deref())?;
+        let act = Act::on("packager.add", &new.name).with("channels", listed(&new.channels));
+        let secrets = PackagerSecrets {
+            name: new.name,
+            token,
+            signer,
+        };
+        Ok((secrets, act))
+    });
+    Ok(added.await?)
 }
 
 async fn remove(
-    Operator(by): Operator,
+    operator: Operator,
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let gone = name.clone();
-    app.write(move |tx| packagers::remove(tx, &gone)).await?;
-    tracing::info!(
-        by,
-        packager = name,
-        "packager removed: its token counts no more"
-    );
+    let removed = operator.act(&app, move |tx| {
+        packagers::remove(tx, &name)?;
+        Ok(((), Act::on("packager.remove", name)))
+    });
+    removed.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,0 +1,254 @@
+//! Acts: who asks, the command, the record of it in the audit log, and answers that are given once; all in one transaction.
+//!
+//! | request | extractor | what it does |
+//! |---|---|---|
+//! | GET | [`Operator`] | nothing is written |
+//! | PUT, PATCH, DELETE | [`Operator::act`] | can be repeated by their nature |
+//! | POST | [`Once`] | needs an Idempotency-Key; a repetition gets the first answer |
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use rand::rngs::StdRng;
+use sealcast_domain::audit::{self, Act};
+use sealcast_domain::{Error, Read, Tx, idempotency};
+use sealcast_objects::api::Role;
+use sealcast_objects::code::sha256;
+use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, Problem, REPLAYED};
+use sealcast_objects::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::error::{ApiError, Json};
+use super::{Answer, App, internal, now};
+use crate::ca::Peer;
+use crate::vault::Vault;
+
+/// Longest Idempotency-Key.
+const KEY_MAX: usize = 128;
+
+/// Who acts, as the audit log names him.
+pub(crate) fn actor(role: Role, name: impl Display) -> String {
+    format!("{}:{name}", role.name())
+}
+
+/// Values of a detail, as one word.
+pub(super) fn listed<T: Display>(values: &[T]) -> String {
+    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+    values.join(",")
+}
+
+/// The server itself, as the audit log names it.
+pub(crate) const SERVER: &str = "server";
+
+fn told(actor: &str, act: &Act) {
+    tracing::info!(
+        actor,
+        subject = act.subject,
+        detail = act.detail,
+        "{}",
+        act.name
+    );
+}
+
+impl App {
+    /// Runs a command and writes down what it did, in one transaction.
+    pub(crate) async fn act<T: Send + 'static>(
+        &self,
+        actor: String,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
+    ) -> Answer<T> {
+        let now = now();
+        let done = self.write(move |tx| {
+            let (done, act) = command(tx)?;
+            audit::append(tx, now, &actor, &act)?;
+            Ok((done, actor, act))
+        });
+        let (done, actor, act) = done.await?;
+        told(&actor, &act);
+        Ok(done)
+    }
+}
+
+/// An operator in good standing; every handler of administration takes one.
+pub(super) struct Operator(String);
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let peer = Peer::asking(&parts.extensions);
+        Ok(Self(app.authenticate_operator(&peer).await?))
+    }
+}
+
+impl Operator {
+    fn actor(&self) -> String {
+        actor(Role::Admin, &self.0)
+    }
+
+    /// Runs a command of his and writes down what it did.
+    pub(super) async fn act<T: Send + 'static>(
+        &self,
+        app: &App,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
+    ) -> Answer<T> {
+        app.act(self.actor(), command).await
+    }
+}
+
+/// An operator's request that does something each time it is made: it has an Idempotency-Key.
+pub(super) struct Once {
+    operator: Operator,
+    key: String,
+    /// Method and path.
+    what: String,
+}
+
+impl FromRequestParts<App> for Once {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let operator = Operator::from_request_parts(parts, app).await?;
+        let key = parts.headers.get(IDEMPOTENCY_KEY);
+        let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
+        let fits = (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            let detail = format!(
+                "this request needs an {IDEMPOTENCY_KEY} header, 1 to {KEY_MAX} visible ASCII characters: a new one for each request, the same for a retry"
+            );
+            return Err(Problem::new(Kind::Invalid, detail).into());
+        }
+        Ok(Self {
+            operator,
+            key: key.to_owned(),
+            what: format!("{} {}", parts.method, parts.uri),
+        })
+    }
+}
+
+/// What a request made, or had made before.
+#[derive(Debug)]
+pub(super) struct Answered<T> {
+    body: T,
+    status: StatusCode,
+    replayed: bool,
+}
+
+impl<T> Answered<T> {
+    fn new(body: T, replayed: bool) -> Self {
+        Self {
+            body,
+            status: StatusCode::CREATED,
+            replayed,
+        }
+    }
+
+    /// With another status than 201.
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Answered<T> {
+    fn into_response(self) -> Response {
+        let replayed = self.replayed.then_some([(REPLAYED, "true")]);
+        (self.status, replayed, Json(self.body)).into_response()
+    }
+}
+
+/// A request, as its answer is kept.
+#[derive(Clone)]
+struct Asked {
+    actor: String,
+    key: String,
+    /// Hash of method, path and body.
+    request: [u8; 32],
+}
+
+impl Asked {
+    fn sealed_as(&self) -> String {
+        format!("answer to {} {}", self.actor, self.key)
+    }
+
+    /// The answer that was given before.
+    fn find<T: DeserializeOwned>(
+        &self,
+        store: &mut dyn Read,
+        vault: &Vault,
+    ) -> Result<Option<T>, Error> {
+        let kept = idempotency::find(store, &self.actor, &self.key, &self.request)?;
+        let Some(sealed) = kept else { return Ok(None) };
+        let kept = vault.open_secret(&self.sealed_as(), &sealed);
+        let body = serde_json::from_slice(&kept.map_err(failed)?);
+        Ok(Some(body.map_err(failed)?))
+    }
+
+    fn keep<T: Serialize>(
+        &self,
+        tx: &mut dyn Tx,
+        now: Timestamp,
+        body: &T,
+        (vault, rng): (&Vault, &mut StdRng),
+    ) -> Result<(), Error> {
+        let body = Zeroizing::new(serde_json::to_vec(body).map_err(failed)?);
+        let sealed = vault.seal(&self.sealed_as(), &body, rng);
+        idempotency::keep(tx, now, (&self.actor, &self.key), self.request, &sealed)
+    }
+}
+
+fn failed(error: impl Display) -> Error {
+    Error::Refused(internal(error))
+}
+
+impl Once {
+    fn asked(&self, body: &impl Serialize) -> Answer<Asked> {
+        let body = serde_json::to_string(body).map_err(internal)?;
+        Ok(Asked {
+            actor: self.operator.actor(),
+            key: self.key.clone(),
+            request: sha256(format!("{}\n{body}", self.what).as_bytes()),
+        })
+    }
+
+    /// What this request made before, if it did: for what is done outside of the store. `body` is that of the request.
+    pub(super) async fn before<T: DeserializeOwned + Send + 'static>(
+        &self,
+        app: &App,
+        body: &impl Serialize,
+    ) -> Answer<Option<Answered<T>>> {
+        let (asked, vault) = (self.asked(body)?, Arc::clone(app.vault()));
+        let found = app.read(move |store| asked.find(store, &vault)).await?;
+        Ok(found.map(|body| Answered::new(body, true)))
+    }
+
+    /// Runs a command that makes a `T`, unless it was run before: then that is the answer. `body` is that of the request.
+    pub(super) async fn act<T: Serialize + DeserializeOwned + Send + 'static>(
+        &self,
+        app: &App,
+        body: &impl Serialize,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
+    ) -> Answer<Answered<T>> {
+        let (asked, now) = (self.asked(body)?, now());
+        let (vault, mut rng) = (Arc::clone(app.vault()), app.fork_rng());
+        let done = app.write(move |tx| {
+            if let Some(body) = asked.find(tx, &vault)? {
+                return Ok((body, None));
+            }
+            let (body, act) = command(tx)?;
+            asked.keep(tx, now, &body, (&vault, &mut rng))?;
+            audit::append(tx, now, &asked.actor, &act)?;
+            Ok((body, Some((asked.actor, act))))
+        });
+        let (body, new) = done.await?;
+        if let Some((actor, act)) = &new {
+            told(actor, act);
+        }
+        Ok(Answered::new(body, new.is_none()))
+    }
+}

@@ -1,0 +1,233 @@
+//! The audit log: pages, the signed head, exports.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use rand_core::CryptoRng;
+use sealcast_crypto::SigningKey;
+use sealcast_domain::audit::{self, Act};
+use sealcast_domain::keys;
+use sealcast_objects::audit::{AuditEntry, AuditPage, HeadStatement, SignedHead};
+use sealcast_objects::signed;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use zeroize::Zeroizing;
+
+use super::act::Operator;
+use super::error::{ApiError, Json, Query, Reply};
+use super::{App, now};
+use crate::server::StartError;
+use crate::store::Store;
+use crate::vault::Vault;
+
+/// Most entries of a page.
+const PAGE_MAX: u32 = 1000;
+/// Entries of a page when nothing is said.
+const PAGE: u32 = 200;
+/// What the key that signs heads is sealed as.
+const KEY: &str = "audit key";
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/audit", get(page))
+        .route("/v1/audit/head", get(head))
+        .route("/v1/audit/export", get(export))
+}
+
+/// The key that signs heads; made at the first start.
+///
+/// # Errors
+/// The store's; a key that does not open.
+pub(crate) fn audit_key(
+    store: &Store,
+    vault: &Vault,
+    rng: &mut dyn CryptoRng,
+) -> Result<SigningKey, StartError> {
+    let kept = store.read_blocking(|store| keys::secret(store, KEY))?;
+    if let Some(sealed) = kept {
+        return Ok(SigningKey::from_seed(&*vault.open_key(KEY, &sealed)?));
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    rng.fill_bytes(seed.as_mut());
+    let sealed = vault.seal(KEY, seed.as_ref(), rng);
+    store.write_blocking(move |tx| keys::put_secret(tx, KEY, &sealed))?;
+    Ok(SigningKey::from_seed(&seed))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+async fn page(
+    _: Operator,
+    State(app): State<App>,
+    Query(Page { after, limit }): Query<Page>,
+) -> Reply<AuditPage> {
+    let most = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let entries = app
+        .read(move |store| audit::page(store, after, most))
+        .await?;
+    let full = entries.len() == most as usize;
+    let next = entries.last().filter(|_| full).map(|last| last.number);
+    Ok(Json(AuditPage { entries, next }))
+}
+
+async fn head(_: Operator, State(app): State<App>) -> Reply<SignedHead> {
+    let (head, at) = (app.read(|store| audit::head(store)).await?, now());
+    let key = app.audit_key();
+    let statement = HeadStatement(head.number, head.hash, at.0);
+    Ok(Json(SignedHead {
+        number: head.number,
+        hash: head.hash.to_vec(),
+        at,
+        key: key.verifying_key().as_bytes().to_vec(),
+        signed: signed::sign(&statement, key),
+    }))
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Jsonl,
+    Csv,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Export {
+    #[serde(default)]
+    format: Format,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Jsonl => "application/jsonl",
+            Self::Csv => "text/csv; header=present",
+        }
+    }
+
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Jsonl => "",
+            Self::Csv => "number,at,actor,act,subject,detail,hash\r\n",
+        }
+    }
+
+    fn line(self, entry: &AuditEntry) -> String {
+        match self {
+            Self::Jsonl => serde_json::to_string(entry).unwrap_or_default() + "\n",
+            Self::Csv => {
+                let hash = data_encoding::BASE64URL_NOPAD.encode(&entry.hash);
+                let AuditEntry {
+                    number,
+                    at,
+                    actor,
+                    act,
+                    subject,
+                    detail,
+                    ..
+                } = entry;
+                let texts = [actor, act, subject, detail].map(|text| csv_field(text));
+                format!("{number},{at},{},{hash}\r\n", texts.join(","))
+            }
+        }
+    }
+}
+
+/// RFC 4180: quotes where they are needed. What a spreadsheet would take for a formula gets an apostrophe before it.
+fn csv_field(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let mark = if formula { "'" } else { "" };
+    if formula || text.contains(['"', ',', '\r', '\n']) {
+        format!("\"{mark}{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The whole log up to the entry of this export, which is one, too.
+async fn export(
+    operator: Operator,
+    State(app): State<App>,
+    Query(Export { format }): Query<Export>,
+) -> Result<Response, ApiError> {
+    let exported = operator.act(&app, move |tx| {
+        let act = Act::on("audit.export", "audit").with("format", format.name());
+        Ok((audit::head(tx)?.number + 1, act))
+    });
+    let last = exported.await?;
+    let (lines, body) = mpsc::channel(2);
+    tokio::spawn(async move {
+        if let Err(error) = send(&app, format, last, &lines).await {
+            // The body ends without its end: whoever takes it sees that it is not whole.
+            let _ = lines.send(Err(std::io::Error::other(error))).await;
+        }
+    });
+    let name = format!("attachment; filename=\"audit-{last}.{}\"", format.name());
+    let headers = [
+        (CONTENT_TYPE, format.content_type().to_owned()),
+        (CONTENT_DISPOSITION, name),
+        (CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((headers, Body::from_stream(ReceiverStream::new(body))).into_response())
+}
+
+async fn send(
+    app: &App,
+    format: Format,
+    last: u64,
+    lines: &mpsc::Sender<std::io::Result<String>>,
+) -> Result<(), sealcast_objects::problem::Problem> {
+    let (mut after, mut text) = (0, format.begin().to_owned());
+    while after < last {
+        let entries = app
+            .read(move |store| audit::page(store, after, PAGE_MAX))
+            .await?;
+        let Some(end) = entries.last() else { break };
+        after = end.number;
+        for entry in entries.iter().filter(|entry| entry.number <= last) {
+            text += &format.line(entry);
+        }
+        if lines.send(Ok(std::mem::take(&mut text))).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_table_are_quoted_and_no_formulas() {
+        for (text, field) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"so\"", "\"say \"\"so\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("=1+1", "\"'=1+1\""),
+            ("@cmd", "\"'@cmd\""),
+        ] {
+            assert_eq!(csv_field(text), field);
+        }
+    }
+}

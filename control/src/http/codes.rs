@@ -1,0 +1,95 @@
+//! One-time codes for those who are to enrol.
+
+use std::time::Duration;
+
+use sealcast_domain::audit::Act;
+use sealcast_domain::{Error, Tx, enrolment, operators};
+use sealcast_objects::api::{NewCode, Role};
+use sealcast_objects::code::Code;
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
+use serde::Deserialize;
+
+use super::act::SERVER;
+use super::{App, now};
+
+/// How long a new code counts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CodeLife {
+    #[serde(default)]
+    valid_ms: Option<u64>,
+}
+
+/// A code that nobody has yet.
+pub(super) struct Fresh {
+    code: Code,
+    until: Timestamp,
+}
+
+impl CodeLife {
+    /// A code that counts for so long.
+    pub(super) fn code(&self, app: &App) -> Fresh {
+        let life = self
+            .valid_ms
+            .map_or(enrolment::CODE_LIFE, Duration::from_millis);
+        app.fresh_code(life)
+    }
+}
+
+impl Fresh {
+    /// Gives it to somebody; a former one of his counts no more.
+    pub(super) fn give(self, tx: &mut dyn Tx, role: Role, subject: &str) -> Result<NewCode, Error> {
+        enrolment::add(tx, self.code.hash(), role, subject, self.until)?;
+        Ok(NewCode {
+            subject: subject.to_owned(),
+            code: self.code.to_string(),
+            until: self.until,
+        })
+    }
+
+    /// Gives it to an operator, who is added if there is none of this name.
+    pub(super) fn give_operator(
+        self,
+        tx: &mut dyn Tx,
+        name: &str,
+    ) -> Result<(NewCode, Act), Error> {
+        operators::add(tx, name)?;
+        let code = self.give(tx, Role::Admin, name)?;
+        Ok((code, Act::on("operator.code", name)))
+    }
+}
+
+impl App {
+    fn fresh_code(&self, life: Duration) -> Fresh {
+        Fresh {
+            code: Code::new(self.ca().fingerprint(), &mut *self.rng()),
+            until: now().after(life),
+        }
+    }
+
+    /// A code with which an operator enrols; for whoever has the machine.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn operator_code(&self, name: &str, life: Duration) -> Result<NewCode, Problem> {
+        let (fresh, name) = (self.fresh_code(life), name.to_owned());
+        self.act(SERVER.to_owned(), move |tx| fresh.give_operator(tx, &name))
+            .await
+    }
+}
+
+/// Names are for logs, addresses and certificates.
+pub(super) fn check_name(of: &str, name: &str) -> Result<(), Problem> {
+    let fits = !name.is_empty()
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fits {
+        return Ok(());
+    }
+    let detail =
+        format!("{of} {name:?}: a name has 1 to 64 letters, digits, dots, dashes and underscores");
+    Err(Problem::new(Kind::Invalid, detail))
+}

@@ -1,0 +1,223 @@
+//! Administration: accounts, devices, rights.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, patch, post};
+use sealcast_domain::audit::Act;
+use sealcast_domain::{Read, accounts, devices, rights};
+use sealcast_objects::DeviceId;
+use sealcast_objects::api::{
+    Account, Device, NewAccount, NewCode, NewDevice, NewRight, Right, Role, SetStanding,
+};
+use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_proto::ids::ChannelId;
+use serde::Deserialize;
+
+use super::act::{Answered, Once, Operator};
+use super::codes::CodeLife;
+use super::error::{ApiError, Json, Path, Query, Reply};
+use super::{App, internal, now};
+use crate::authority::Haste;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/accounts", get(list_accounts).post(add_account))
+        .route("/v1/devices", get(list_devices).post(add_device))
+        .route("/v1/devices/{id}", patch(set_device))
+        .route("/v1/devices/{id}/code", post(device_code))
+        .route("/v1/rights", get(list_rights).put(put_right))
+        .route("/v1/rights/{device}/{channel}", patch(set_right))
+}
+
+/// Whether keys change at once, so that what was announced is of no use to whoever lost a right.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Immediate {
+    #[serde(default)]
+    pub(super) immediate: bool,
+}
+
+impl App {
+    /// Another key than devices have, as soon as lockstep allows. Where nothing is in use there is nothing to change.
+    async fn change_at_once(&self, channels: &[u16]) -> Result<(), Problem> {
+        for channel in channels {
+            let changed = self
+                .authority()
+                .early(ChannelId(*channel), Haste::Immediate)
+                .await;
+            if let Err(why) = changed.map_err(internal)? {
+                tracing::warn!(channel, %why, "no immediate change of keys");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn list_accounts(_: Operator, State(app): State<App>) -> Reply<Vec<Account>> {
+    Ok(Json(app.read(|store| accounts::list(store)).await?))
+}
+
+async fn add_account(
+    once: Once,
+    State(app): State<App>,
+    Json(new): Json<NewAccount>,
+) -> Result<Answered<Account>, ApiError> {
+    let (now, mut rng, asked) = (now(), app.fork_rng(), new.clone());
+    let added = once.act(&app, &asked, move |tx| {
+        let id = accounts::add(tx, now, &new.name, &mut rng)?;
+        let account = accounts::get(tx, id)?;
+        let act = Act::on("account.add", account.id);
+        Ok((account, act))
+    });
+    Ok(added.await?)
+}
+
+async fn list_devices(_: Operator, State(app): State<App>) -> Reply<Vec<Device>> {
+    Ok(Json(app.read(|store| devices::list(store)).await?))
+}
+
+async fn add_device(
+    once: Once,
+    State(app): State<App>,
+    Query(life): Query<CodeLife>,
+    Json(new): Json<NewDevice>,
+) -> Result<Answered<NewCode>, ApiError> {
+    let (now, mut rng, asked) = (now(), app.fork_rng(), new.clone());
+    let code = life.code(&app);
+    let added = once.act(&app, &asked, move |tx| {
+        let id = devices::add(tx, now, &new, &mut rng)?;
+        let code = code.give(tx, Role::Device, &id.text())?;
+        let account = devices::get(tx, id)?.account;
+        let act = Act::on("device.add", Text(id)).with("account", account);
+        Ok((code, act))
+    });
+    Ok(added.await?)
+}
+
+/// A new code for a device that lost its key, or did not use its code in time.
+async fn device_code(
+    once: Once,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<DeviceId>>,
+    Query(life): Query<CodeLife>,
+) -> Result<Answered<NewCode>, ApiError> {
+    let code = life.code(&app);
+    let given = once.act(&app, &(), move |tx| {
+        devices::get(tx, id)?;
+        let code = code.give(tx, Role::Device, &id.text())?;
+        Ok((code, Act::on("device.code", Text(id))))
+    });
+    Ok(given.await?)
+}
+
+async fn set_device(
+    operator: Operator,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<DeviceId>>,
+    Query(Immediate { immediate }): Query<Immediate>,
+    Json(SetStanding { standing }): Json<SetStanding>,
+) -> Reply<Device> {
+    let now = now();
+    let set = operator.act(&app, move |tx| {
+        let floor = devices::set_standing(tx, now, id, standing)?;
+        let rights = rights::list(tx, Some(id))?;
+        let channels: Vec<_> = rights.iter().map(|right| right.channel).collect();
+        let act = Act::on("device.set", Text(id))
+            .with("standing", standing.name())
+            .with("immediate", immediate);
+        Ok(((floor, devices::get(tx, id)?, channels), act))
+    });
+    let (floor, device, channels) = set.await?;
+    app.tell_floor(floor);
+    if immediate {
+        app.change_at_once(&channels).await?;
+    }
+    Ok(Json(device))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfDevice {
+    #[serde(default)]
+    device: Option<Text<DeviceId>>,
+}
+
+async fn list_rights(
+    _: Operator,
+    State(app): State<App>,
+    Query(of): Query<OfDevice>,
+) -> Reply<Vec<Right>> {
+    let device = of.device.map(|Text(device)| device);
+    Ok(Json(
+        app.read(move |store| rights::list(store, device)).await?,
+    ))
+}
+
+async fn put_right(
+    operator: Operator,
+    State(app): State<App>,
+    Json(new): Json<NewRight>,
+) -> Reply<Right> {
+    let now = now();
+    let (device, channel) = (new.device.0, new.channel);
+    let put = operator.act(&app, move |tx| {
+        // A period that ended is told before the right begins anew.
+        let had = rights::list(tx, Some(device))?
+            .iter()
+            .any(|right| right.channel == channel);
+        let floor = rights::put(tx, now, &new)?;
+        let right = find_right(tx, device, channel)?;
+        let mut act = on_right("right.give", device, channel).with("from", right.from);
+        if let Some(until) = right.until {
+            act = act.with("until", until);
+        }
+        Ok(((had.then_some(floor), right), act))
+    });
+    let (floor, right) = put.await?;
+    if let Some(floor) = floor {
+        app.tell_floor(floor);
+    }
+    Ok(Json(right))
+}
+
+fn on_right(name: &'static str, device: DeviceId, channel: u16) -> Act {
+    Act::on(name, Text(device)).with("channel", channel)
+}
+
+fn find_right(
+    store: &mut dyn Read,
+    device: DeviceId,
+    channel: u16,
+) -> sealcast_domain::Result<Right> {
+    let found = rights::list(store, Some(device))?
+        .into_iter()
+        .find(|right| right.channel == channel);
+    found.ok_or_else(|| {
+        let detail = format!("device {} has no right to channel {channel}", Text(device));
+        Problem::new(Kind::NotFound, detail).into()
+    })
+}
+
+async fn set_right(
+    operator: Operator,
+    State(app): State<App>,
+    Path((Text(device), channel)): Path<(Text<DeviceId>, u16)>,
+    Query(Immediate { immediate }): Query<Immediate>,
+    Json(SetStanding { standing }): Json<SetStanding>,
+) -> Reply<Right> {
+    let now = now();
+    let set = operator.act(&app, move |tx| {
+        let floor = rights::set_standing(tx, now, device, channel, standing)?;
+        let act = on_right("right.set", device, channel)
+            .with("standing", standing.name())
+            .with("immediate", immediate);
+        Ok(((floor, find_right(tx, device, channel)?), act))
+    });
+    let (floor, right) = set.await?;
+    app.tell_floor(floor);
+    if immediate {
+        app.change_at_once(&[channel]).await?;
+    }
+    Ok(Json(right))
+}

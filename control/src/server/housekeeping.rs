@@ -1,0 +1,168 @@
+//! What a key server does from time to time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealcast_domain::audit::Act;
+use sealcast_domain::{Error, Tx, cenc, channels, idempotency, keys, metering, rights};
+use sealcast_objects::problem::Problem;
+use sealcast_objects::time::Timestamp;
+use tokio::sync::watch;
+use tokio::time::interval;
+
+use super::tickets::{is_over, new_ticket, tickets};
+use crate::ca::SERVER_LIFE;
+use crate::http::{App, SERVER, now};
+use crate::tls::ServerCertificate;
+
+/// How often recurring things are looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often it is forgotten which requests of old sessions were counted, and what was answered.
+const FORGET: Duration = Duration::from_secs(600);
+
+pub(super) struct Housekeeping {
+    pub(super) app: App,
+    pub(super) certificate: Arc<ServerCertificate>,
+    pub(super) certified: Timestamp,
+    pub(super) names: Vec<String>,
+    pub(super) forgot: Timestamp,
+}
+
+impl Housekeeping {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut tick = interval(HOUSEKEEPING);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            if let Err(problem) = self.round().await {
+                tracing::warn!(%problem, "housekeeping failed; trying again");
+            }
+        }
+    }
+
+    async fn act<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.app.act(SERVER.to_owned(), command).await
+    }
+
+    async fn round(&mut self) -> Result<(), Problem> {
+        let now = now();
+        self.end_periods(now).await?;
+        self.renew_tickets(now).await?;
+        self.retire_key(now).await?;
+        self.delete_cenc_keys(now).await?;
+        self.forget_sessions(now).await?;
+        if now.since(self.certified) > SERVER_LIFE / 3 {
+            let certificate =
+                self.app
+                    .ca()
+                    .server(&self.names, now, SERVER_LIFE, &mut *self.app.rng());
+            self.certificate
+                .replace(certificate.map_err(crate::http::internal)?);
+            self.certified = now;
+        }
+        Ok(())
+    }
+
+    /// Rights whose period has ended.
+    async fn end_periods(&self, now: Timestamp) -> Result<(), Problem> {
+        let next = self.app.read(|store| rights::next_end(store)).await?;
+        if next.is_none_or(|end| end > now) {
+            return Ok(());
+        }
+        let ended = self.act(move |tx| {
+            let floors = rights::end_periods(tx, now)?;
+            let act = Act::on("rights.end", "periods").with("accounts", floors.len());
+            Ok((floors, act))
+        });
+        for floor in ended.await? {
+            self.app.tell_floor(floor);
+        }
+        Ok(())
+    }
+
+    /// Keys of packagers whose crypto period has been over for long enough.
+    async fn delete_cenc_keys(&self, now: Timestamp) -> Result<(), Problem> {
+        let retention = self.app.interop_bounds().retention;
+        let next = self.app.read(|store| cenc::next_end(store)).await?;
+        if next.is_none_or(|end| end.after(retention) > now) {
+            return Ok(());
+        }
+        let deleted = self.act(move |tx| {
+            let deleted = cenc::delete_over(tx, now, retention)?;
+            let act = Act::on("packager-keys.delete", "over").with("keys", deleted);
+            Ok(((), act))
+        });
+        deleted.await
+    }
+
+    /// Sessions that are long over, and answers that nobody asks for again.
+    async fn forget_sessions(&mut self, now: Timestamp) -> Result<(), Problem> {
+        if now.since(self.forgot) < FORGET {
+            return Ok(());
+        }
+        self.forgot = now;
+        let forgotten = self
+            .app
+            .write(move |tx| {
+                idempotency::forget(tx, now)?;
+                metering::forget_sessions(tx, now)
+            })
+            .await?;
+        tracing::debug!(forgotten, "counted requests of sessions that are over");
+        Ok(())
+    }
+
+    async fn renew_tickets(&self, now: Timestamp) -> Result<(), Problem> {
+        let (current, made, period) = self.app.tickets();
+        if !is_over(made, now, period) {
+            return Ok(());
+        }
+        let next = current.period() + 1;
+        let sealed = new_ticket(self.app.vault(), next, &mut self.app.rng());
+        let added = self.act(move |tx| {
+            keys::add_ticket_key(tx, now, next, &sealed)?;
+            Ok((keys::ticket_keys(tx)?, Act::on("ticket-key.add", next)))
+        });
+        let kept = added.await?;
+        let (tickets, made) =
+            tickets(&kept, self.app.vault(), period).map_err(crate::http::internal)?;
+        self.app.set_tickets(&tickets, made);
+        Ok(())
+    }
+
+    /// What a retiring authority key signed is in use for two lives of a key, and as long as a sender may hold.
+    async fn retire_key(&self, now: Timestamp) -> Result<(), Problem> {
+        let retired = self
+            .app
+            .read(move |store| {
+                let use_ms = channels::list(store)?
+                    .iter()
+                    .map(|channel| {
+                        let lives = 2 + u64::from(channel.times.hold_max_lifetimes);
+                        lives * u64::from(channel.times.lifetime_ms)
+                    })
+                    .max()
+                    .unwrap_or(0);
+                let before = now.before(Duration::from_millis(use_ms));
+                let over = keys::authority_keys(store)?.iter().any(|key| {
+                    key.stage == sealcast_objects::api::KeyStage::Retiring && key.since <= before
+                });
+                Ok(over.then_some(before))
+            })
+            .await?;
+        if let Some(before) = retired {
+            let retired = self.act(move |tx| {
+                keys::retire_authority_key(tx, now, before)?;
+                Ok(((), Act::on("authority-key.retire", "retiring")))
+            });
+            retired.await?;
+            self.app.keys_changed().await?;
+        }
+        Ok(())
+    }
+}
