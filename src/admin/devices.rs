@@ -125,7 +125,7 @@ pub(super) struct Which {
     channel: u16,
 }
 
-fn parse_id<I: Id>(text: &str) -> Result<Text<I>, NoId<I>> {
+pub(super) fn parse_id<I: Id>(text: &str) -> Result<Text<I>, NoId<I>> {
     text.parse()
 }
 

@@ -1,4 +1,4 @@
-//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys and the audit log,
+//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger and the audit log,
 //! through the API.
 
 mod audit;
@@ -6,6 +6,7 @@ mod channels;
 mod devices;
 mod interop;
 mod keys;
+mod ledger;
 mod nodes;
 mod slaves;
 mod usage;
@@ -77,6 +78,9 @@ enum Command {
     /// What was counted, for bills: requests, keys, bytes
     #[command(subcommand)]
     Usage(usage::UsageCommand),
+    /// Books and transfers: money, grants, bytes, or whatever else is counted
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// What was done, by whom
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -175,6 +179,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Operator(command) => nodes::operators(&api, command),
         Command::Interop(command) => interop::run(&api, command),
         Command::Usage(command) => usage::run(&api, command),
+        Command::Ledger(command) => ledger::run(&api, command),
         Command::Audit(command) => return audit::run(&api, command),
         Command::Keys(command) => keys::run(&api, command),
     };

@@ -18,6 +18,7 @@ mod impaired;
 mod interop;
 mod keyserver;
 mod latency;
+mod ledger;
 mod load;
 mod machines;
 mod metering;

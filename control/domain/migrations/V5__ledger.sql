@@ -32,6 +32,10 @@ CREATE TABLE transfer (
     CHECK (due IS NULL OR kind = 2)
 ) STRICT;
 
+-- What was booked on a book, in order.
+CREATE INDEX transfer_debit ON transfer (debit, number);
+CREATE INDEX transfer_credit ON transfer (credit, number);
+
 -- Reservations that are not ended.
 CREATE TABLE reservation (
     transfer BLOB PRIMARY KEY REFERENCES transfer (id),

@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
 
+mod ledger;
 mod usage;
 
 use std::net::SocketAddr;
@@ -11,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Text;
 use crate::time::Timestamp;
+pub use ledger::{
+    Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
+    TransferPage,
+};
 pub use usage::{
     UsageFilter, UsagePage, UsagePlace, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals,
 };

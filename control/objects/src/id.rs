@@ -51,7 +51,15 @@ macro_rules! id {
         }
     )*};
 }
-id!(AccountId "acc", DeviceId "dev");
+id!(AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf");
+
+/// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BookId(pub [u8; 16]);
+
+/// Names a transfer of the ledger. Whoever commands it chooses, once for what is meant: a retry has the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TransferId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

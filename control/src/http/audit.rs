@@ -18,16 +18,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use zeroize::Zeroizing;
 
 use super::act::Operator;
-use super::error::{ApiError, Json, Query, Reply};
+use super::error::{ApiError, Json, Query, Reply, page_size};
 use super::{App, now};
 use crate::server::StartError;
 use crate::store::Store;
 use crate::vault::Vault;
 
-/// Most entries of a page.
-const PAGE_MAX: u32 = 1000;
-/// Entries of a page when nothing is said.
-const PAGE: u32 = 200;
+/// Entries of an export that are read at once.
+const PIECE: u32 = 1000;
 /// What the key that signs heads is sealed as.
 const KEY: &str = "audit key";
 
@@ -72,7 +70,7 @@ async fn page(
     State(app): State<App>,
     Query(Page { after, limit }): Query<Page>,
 ) -> Reply<AuditPage> {
-    let most = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let most = page_size(limit);
     let entries = app
         .read(move |store| audit::page(store, after, most))
         .await?;
@@ -199,7 +197,7 @@ async fn send(
     let (mut after, mut text) = (0, format.begin().to_owned());
     while after < last {
         let entries = app
-            .read(move |store| audit::page(store, after, PAGE_MAX))
+            .read(move |store| audit::page(store, after, PIECE))
             .await?;
         let Some(end) = entries.last() else { break };
         after = end.number;

@@ -11,6 +11,7 @@ mod door;
 mod enrol;
 mod error;
 mod interop;
+mod ledger;
 mod receivers;
 mod session;
 mod slaves;
@@ -153,6 +154,7 @@ impl App {
             .merge(audit::routes())
             .merge(receivers::routes())
             .merge(slaves::routes())
+            .merge(ledger::routes())
             .merge(interop::routes())
             .layer(DefaultBodyLimit::max(BODY_MAX))
             .merge(usage::routes())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealcast_domain::audit::Act;
-use sealcast_domain::{Error, Tx, cenc, channels, idempotency, keys, metering, rights};
+use sealcast_domain::{Error, Tx, cenc, channels, idempotency, keys, ledger, metering, rights};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use crate::tls::ServerCertificate;
 
 /// How often recurring things are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Reservations that expire in one transaction.
+const EXPIRE_MAX: usize = 1000;
 /// How often it is forgotten which requests of old sessions were counted, and what was answered.
 const FORGET: Duration = Duration::from_secs(600);
 
@@ -56,6 +58,7 @@ impl Housekeeping {
         self.retire_key(now).await?;
         self.delete_cenc_keys(now).await?;
         self.forget_sessions(now).await?;
+        self.expire_reservations(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
             let certificate =
                 self.app
@@ -83,6 +86,20 @@ impl Housekeeping {
             self.app.tell_floor(floor);
         }
         Ok(())
+    }
+
+    /// Reservations of the ledger that nobody has ended in time.
+    async fn expire_reservations(&self, now: Timestamp) -> Result<(), Problem> {
+        let next = self.app.read(|store| ledger::next_due(store)).await?;
+        if next.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        let expired = self.act(move |tx| {
+            let expired = ledger::expire(tx, now, EXPIRE_MAX)?;
+            let act = Act::on("transfer.expire", "reservations").with("transfers", expired);
+            Ok(((), act))
+        });
+        expired.await
     }
 
     /// Keys of packagers whose crypto period has been over for long enough.

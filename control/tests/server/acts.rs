@@ -282,12 +282,18 @@ async fn sec_19_a_kept_head_and_an_export_show_what_was_changed() {
     bench.start_again().await;
     let later: SignedHead = serde_json::from_value(bench.list("audit/head").await).unwrap();
     assert_eq!(later.key, head.key);
-    bench.stop().await;
-    let db = rusqlite::Connection::open(bench.config.data.join("store.db")).unwrap();
-    let third = "UPDATE audit SET actor = 'admin:eve' WHERE number = 3";
-    db.execute(third, []).unwrap();
-    let verified = offline::verify(&bench.config.data, vec![kept]).unwrap();
-    assert_eq!(verified.audit, [AuditFault::Hash(3)]);
+    // A head of another log, and one of a log that was longer.
+    let mut other = kept;
+    other.hash[0] ^= 1;
+    let longer = Head {
+        number: u64::MAX,
+        hash: kept.hash,
+    };
+    let verified = offline::verify(&bench.config.data, vec![kept, other, longer]).unwrap();
+    let number = kept.number;
+    assert_eq!(verified.audit[0], AuditFault::Other(number));
+    assert!(matches!(verified.audit[1], AuditFault::Short { .. }));
+    assert_eq!(verified.audit.len(), 2);
 }
 
 /// A command is refused by the store: neither it nor its entry is there.

@@ -7,6 +7,7 @@ mod bench;
 mod bodies;
 mod devices;
 mod interop;
+mod ledger;
 mod link;
 mod restart;
 mod routes;

@@ -54,6 +54,43 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, "/v1/audit", json!(null)),
         (Method::GET, "/v1/audit/head", json!(null)),
         (Method::GET, "/v1/audit/export", json!(null)),
+        (Method::GET, "/v1/books", json!(null)),
+        (
+            Method::PUT,
+            "/v1/books/book_00000000000000000000000000000001",
+            json!({"unit": "grant"}),
+        ),
+        (
+            Method::PUT,
+            "/v1/books/book_00000000000000000000000000000002",
+            json!({"unit": "grant"}),
+        ),
+        (
+            Method::GET,
+            "/v1/books/book_00000000000000000000000000000001",
+            json!(null),
+        ),
+        (Method::GET, "/v1/transfers", json!(null)),
+        (
+            Method::PUT,
+            "/v1/transfers/trf_00000000000000000000000000000001",
+            json!({
+                "kind": "move",
+                "debit": "book_00000000000000000000000000000001",
+                "credit": "book_00000000000000000000000000000002",
+                "amount": 1
+            }),
+        ),
+        (
+            Method::GET,
+            "/v1/transfers/trf_00000000000000000000000000000001",
+            json!(null),
+        ),
+        (
+            Method::PUT,
+            "/v1/ledger/closed",
+            json!({"until": "2026-01-01T00:00:00Z"}),
+        ),
         (Method::GET, "/v1/authority-keys", json!(null)),
         (Method::POST, "/v1/authority-keys", json!(null)),
         (
@@ -81,6 +118,8 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "packagers",
         "authority-keys",
         "usage",
+        "books",
+        "transfers",
     ] {
         state.push(bench.list(what).await);
     }
@@ -141,6 +180,7 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
         include_str!("../../src/http/interop/packagers.rs"),
+        include_str!("../../src/http/ledger.rs"),
         include_str!("../../src/http/receivers.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
@@ -155,6 +195,11 @@ fn the_walk_over_all_paths_leaves_none_out() {
     for source in sources {
         for text in source.split('"').filter(|text| text.starts_with("/v1/")) {
             let path = text
+                .replace("books/{id}", "books/book_00000000000000000000000000000001")
+                .replace(
+                    "transfers/{id}",
+                    "transfers/trf_00000000000000000000000000000001",
+                )
                 .replace("{device}/{channel}", "{id}/1")
                 .replace("channels/{id}", "channels/1")
                 .replace("{server}", "5")

@@ -148,6 +148,21 @@ pub(super) fn all(store: &mut dyn Read) -> Result<Vec<Book>> {
         .collect::<std::result::Result<_, _>>()?)
 }
 
+/// At most `most` books after `after`, in the order of their ids.
+pub(super) fn page(store: &mut dyn Read, after: Option<BookId>, most: u32) -> Result<Vec<Book>> {
+    let rows = match after {
+        None => store.query(books!("ORDER BY id LIMIT $1"), params![most])?,
+        Some(after) => store.query(
+            books!("WHERE id > $1 ORDER BY id LIMIT $2"),
+            params![after.0, most],
+        )?,
+    };
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
+}
+
 /// Writes a book's sums.
 pub(super) fn update(tx: &mut dyn Tx, book: &Book) -> Result<()> {
     tx.execute(

@@ -19,25 +19,21 @@
 //! | `book.rs` | books and their sums |
 //! | `transfer.rs` | commands, and what they do |
 //! | `share.rs` | rates and splits that lose nothing |
+//! | `api.rs` | books, transfers and commands as the API tells them |
 //! | `verify.rs` | all invariants, recomputed from the transfers |
 
+mod api;
 mod book;
 mod share;
 mod transfer;
 mod verify;
 
+pub use api::{books, made, transfers};
 pub use book::{Book, Bound, NewBook, get, open};
+pub use sealcast_objects::{BookId, TransferId};
 pub use share::{Rate, split};
-pub use transfer::{Command, NewTransfer, close, expire, transfer};
+pub use transfer::{Command, NewTransfer, close, expire, next_due, transfer};
 pub use verify::{Fault, verify};
-
-/// Names a book. Whoever opens it chooses: random, or derived from what it belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct BookId(pub [u8; 16]);
-
-/// Names a transfer. Whoever commands it chooses, once for what is meant: a retry has the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TransferId(pub [u8; 16]);
 
 /// What became of a command that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -127,21 +127,45 @@ fn read(row: &Row) -> std::result::Result<Transfer, StoreError> {
     })
 }
 
-fn find(store: &mut dyn Read, id: TransferId) -> Result<Option<Transfer>> {
+pub(super) fn find(store: &mut dyn Read, id: TransferId) -> Result<Option<Transfer>> {
     let row = store.first(transfers!("WHERE id = $1"), params![id.0])?;
     Ok(row.as_ref().map(read).transpose()?)
 }
 
+fn read_all(rows: &[Row]) -> Result<Vec<Transfer>> {
+    let rows = rows.iter().map(read);
+    Ok(rows.collect::<std::result::Result<_, _>>()?)
+}
+
 /// Transfers after number `after`, a page of them.
-pub(super) fn page(store: &mut dyn Read, after: u64, most: i64) -> Result<Vec<Transfer>> {
+pub(super) fn page(store: &mut dyn Read, after: u64, most: u32) -> Result<Vec<Transfer>> {
     let rows = store.query(
         transfers!("WHERE number > $1 ORDER BY number LIMIT $2"),
         params![after, most],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_all(&rows)
+}
+
+/// Those of one book. Each side has an index of its own: two questions, put together here, are answered from them alone.
+pub(super) fn of_book(
+    store: &mut dyn Read,
+    book: BookId,
+    after: u64,
+    most: u32,
+) -> Result<Vec<Transfer>> {
+    let params = params![book.0, after, most];
+    let mut rows = store.query(
+        transfers!("WHERE debit = $1 AND number > $2 ORDER BY number LIMIT $3"),
+        params,
+    )?;
+    rows.extend(store.query(
+        transfers!("WHERE credit = $1 AND number > $2 ORDER BY number LIMIT $3"),
+        params,
+    )?);
+    let mut made = read_all(&rows)?;
+    made.sort_by_key(|transfer| transfer.number);
+    made.truncate(most as usize);
+    Ok(made)
 }
 
 /// Carries a command out. The list of what is refused first is in the description of the room.
@@ -440,6 +464,16 @@ pub fn expire(tx: &mut dyn Tx, now: Timestamp, most: usize) -> Result<usize> {
     Ok(due.len())
 }
 
+/// When the next reservation expires.
+///
+/// # Errors
+/// The store's.
+pub fn next_due(store: &mut dyn Read) -> Result<Option<Timestamp>> {
+    let row = store.first("SELECT MIN(due) FROM reservation", &[])?;
+    let due = row.map(|row| row.get::<Option<i64>>(0)).transpose()?;
+    Ok(due.flatten().map(Timestamp))
+}
+
 /// The id of the transfer by which a reservation expires.
 fn expiry_of(of: TransferId) -> TransferId {
     let hash = sha256(&[&b"sealcast expired"[..], &of.0].concat());
@@ -448,26 +482,28 @@ fn expiry_of(of: TransferId) -> TransferId {
     TransferId(id)
 }
 
-/// Closes the books up to `until`: nothing is booked before it any more; corrections are transfers of now.
+/// Closes the books up to `until`: nothing is booked before it any more; corrections are transfers of now. The same again changes nothing.
 ///
 /// # Errors
-/// Invalid: `until` is still to come. Conflict: closed up to then already.
-pub fn close(tx: &mut dyn Tx, now: Timestamp, until: Timestamp) -> Result<()> {
+/// Invalid: `until` is still to come. Conflict: closed up to later already.
+pub fn close(tx: &mut dyn Tx, now: Timestamp, until: Timestamp) -> Result<Done> {
     if now < until {
         return refuse(
             Kind::Invalid,
             format!("{until} is still to come: a period is closed when it is over"),
         );
     }
-    if closed_until(tx)?.is_some_and(|closed| until <= closed) {
-        return refuse(
-            Kind::Conflict,
-            format!("the books are closed up to {until} already"),
-        );
+    match closed_until(tx)? {
+        Some(closed) if until == closed => return Ok(Done::Before),
+        Some(closed) if until < closed => {
+            let detail = format!("the books are closed up to {closed} already");
+            return refuse(Kind::Conflict, detail);
+        }
+        _ => {}
     }
     tx.execute(
         "INSERT INTO closed_period (until, at) VALUES ($1, $2)",
         params![until.0, now.0],
     )?;
-    Ok(())
+    Ok(Done::Now)
 }

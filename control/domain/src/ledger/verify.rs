@@ -8,7 +8,7 @@ use super::{BookId, TransferId};
 use crate::{Read, Result};
 
 /// Transfers that are read at once.
-const PAGE: i64 = 10_000;
+const PAGE: u32 = 10_000;
 
 /// What is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -412,14 +412,15 @@ fn nothing_is_booked_into_a_period_that_is_closed() {
         Err(Kind::Invalid),
         "still to come"
     );
-    assert_eq!(close(&mut bench, 20, 20), Ok(()));
+    assert_eq!(close(&mut bench, 20, 20), Ok(Done::Now));
+    assert_eq!(close(&mut bench, 25, 20), Ok(Done::Before));
     assert_eq!(
         close(&mut bench, 30, 15),
         Err(Kind::Conflict),
         "closed already"
     );
     run(&mut bench, 20, &of(3, reserve(4, 1, 1, Some(5)))).unwrap();
-    assert_eq!(close(&mut bench, 40, 40), Ok(()));
+    assert_eq!(close(&mut bench, 40, 40), Ok(Done::Now));
     let expire =
         |bench: &mut Bench, now| kind(bench.command(|tx| ledger::expire(tx, after(now), 10)));
     assert_eq!(expire(&mut bench, 30), Err(Kind::Conflict), "nor by itself");

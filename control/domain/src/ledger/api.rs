@@ -1,0 +1,162 @@
+//! The ledger as the API tells it: books and transfers by page, commands by their bodies.
+
+use std::time::Duration;
+
+use sealcast_objects::api;
+use sealcast_objects::id::Text;
+use sealcast_objects::problem::Kind;
+use sealcast_objects::time::Timestamp;
+
+use super::book::{self, Book, Bound, NewBook};
+use super::transfer::{self, Command, Made, NewTransfer, Transfer};
+use super::{BookId, TransferId};
+use crate::{Read, Result, refuse};
+
+impl NewBook {
+    /// The book that a request opens.
+    #[must_use]
+    pub fn of(id: BookId, new: &api::NewBook) -> Self {
+        Self {
+            id,
+            unit: new.unit.clone(),
+            bound: match new.bound {
+                api::BookBound::Free => Bound::Free,
+                api::BookBound::DebitsWithinCredits => Bound::DebitsWithinCredits,
+                api::BookBound::CreditsWithinDebits => Bound::CreditsWithinDebits,
+            },
+        }
+    }
+}
+
+impl From<&Book> for api::Book {
+    fn from(book: &Book) -> Self {
+        Self {
+            id: Text(book.new.id),
+            unit: book.new.unit.clone(),
+            bound: match book.new.bound {
+                Bound::Free => api::BookBound::Free,
+                Bound::DebitsWithinCredits => api::BookBound::DebitsWithinCredits,
+                Bound::CreditsWithinDebits => api::BookBound::CreditsWithinDebits,
+            },
+            debited: book.debited,
+            credited: book.credited,
+            debits_reserved: book.debits_reserved,
+            credits_reserved: book.credits_reserved,
+        }
+    }
+}
+
+impl NewTransfer {
+    /// The transfer that a request commands.
+    #[must_use]
+    pub fn of(id: TransferId, command: &api::TransferCommand) -> Self {
+        use api::TransferCommand as Asked;
+        let (command, note) = match command {
+            Asked::Move {
+                debit,
+                credit,
+                amount,
+                note,
+            } => {
+                let command = Command::Move {
+                    debit: debit.0,
+                    credit: credit.0,
+                    amount: *amount,
+                };
+                (command, note)
+            }
+            Asked::Reserve {
+                debit,
+                credit,
+                amount,
+                life_ms,
+                note,
+            } => {
+                let command = Command::Reserve {
+                    debit: debit.0,
+                    credit: credit.0,
+                    amount: *amount,
+                    life: life_ms.map(Duration::from_millis),
+                };
+                (command, note)
+            }
+            Asked::Post {
+                reservation,
+                amount,
+                note,
+            } => {
+                let command = Command::Post {
+                    of: reservation.0,
+                    amount: *amount,
+                };
+                (command, note)
+            }
+            Asked::Void { reservation, note } => (Command::Void { of: reservation.0 }, note),
+        };
+        Self {
+            id,
+            command,
+            note: note.clone(),
+        }
+    }
+}
+
+impl From<Transfer> for api::Transfer {
+    fn from(row: Transfer) -> Self {
+        Self {
+            id: Text(row.id),
+            number: row.number,
+            kind: match row.made {
+                Made::Move => api::TransferKind::Move,
+                Made::Reserve => api::TransferKind::Reserve,
+                Made::Post => api::TransferKind::Post,
+                Made::Void => api::TransferKind::Void,
+                Made::Expire => api::TransferKind::Expire,
+            },
+            debit: Text(row.debit),
+            credit: Text(row.credit),
+            amount: row.amount,
+            reservation: row.ends.map(Text),
+            due: row.due.map(Timestamp),
+            note: row.note,
+            at: Timestamp(row.at),
+        }
+    }
+}
+
+/// At most `most` books after `after`, in the order of their ids.
+///
+/// # Errors
+/// The store's.
+pub fn books(store: &mut dyn Read, after: Option<BookId>, most: u32) -> Result<Vec<api::Book>> {
+    let books = book::page(store, after, most)?;
+    Ok(books.iter().map(Into::into).collect())
+}
+
+/// A transfer that was made.
+///
+/// # Errors
+/// Not found.
+pub fn made(store: &mut dyn Read, id: TransferId) -> Result<api::Transfer> {
+    match transfer::find(store, id)? {
+        Some(transfer) => Ok(transfer.into()),
+        None => refuse(Kind::NotFound, "there is no such transfer"),
+    }
+}
+
+/// At most `most` transfers after number `after`, in order; of one book, or of all.
+///
+/// # Errors
+/// The store's.
+pub fn transfers(
+    store: &mut dyn Read,
+    of: Option<BookId>,
+    after: u64,
+    most: u32,
+) -> Result<Vec<api::Transfer>> {
+    let rows = match of {
+        None => transfer::page(store, after, most)?,
+        Some(book) => transfer::of_book(store, book, after, most)?,
+    };
+    Ok(rows.into_iter().map(Into::into).collect())
+}

@@ -1,0 +1,158 @@
+//! The ledger: books, transfers, closed periods. Whoever opens a book or commands a transfer names it, and the same again changes nothing:
+//! that is why these are PUT, and need no Idempotency-Key.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use sealcast_domain::audit::Act;
+use sealcast_domain::ledger::{self, BookId, Done, NewTransfer, TransferId};
+use sealcast_objects::api::{
+    Book, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferPage,
+};
+use sealcast_objects::id::Text;
+use serde::Deserialize;
+
+use super::act::Operator;
+use super::error::{ApiError, Json, Path, Query, Reply, page_size};
+use super::{App, now};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/books", get(list_books))
+        .route("/v1/books/{id}", get(book).put(open_book))
+        .route("/v1/transfers", get(list_transfers))
+        .route("/v1/transfers/{id}", get(transfer).put(make_transfer))
+        .route("/v1/ledger/closed", put(close))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Books {
+    #[serde(default)]
+    after: Option<Text<BookId>>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+async fn list_books(
+    _: Operator,
+    State(app): State<App>,
+    Query(Books { after, limit }): Query<Books>,
+) -> Reply<BookPage> {
+    let (after, most) = (after.map(|Text(id)| id), page_size(limit));
+    let books = app
+        .read(move |store| ledger::books(store, after, most))
+        .await?;
+    let full = books.len() == most as usize;
+    let next = books.last().filter(|_| full).map(|last| last.id);
+    Ok(Json(BookPage { books, next }))
+}
+
+async fn book(
+    _: Operator,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<BookId>>,
+) -> Reply<Book> {
+    let book = app.read(move |store| ledger::get(store, id)).await?;
+    Ok(Json(Book::from(&book)))
+}
+
+/// 201 what is new, 200 what was there.
+fn status(done: Done) -> StatusCode {
+    match done {
+        Done::Now => StatusCode::CREATED,
+        Done::Before => StatusCode::OK,
+    }
+}
+
+async fn open_book(
+    operator: Operator,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<BookId>>,
+    Json(new): Json<NewBook>,
+) -> Result<(StatusCode, Json<Book>), ApiError> {
+    let now = now();
+    let opened = operator.act_often(&app, move |tx| {
+        let done = ledger::open(tx, now, &ledger::NewBook::of(id, &new))?;
+        let book = Book::from(&ledger::get(tx, id)?);
+        let act = (done == Done::Now).then(|| {
+            let bound = serde_json::to_value(new.bound).unwrap_or_default();
+            Act::on("book.open", Text(id))
+                .with("unit", format_args!("{:?}", new.unit))
+                .with("bound", bound.as_str().unwrap_or_default())
+        });
+        Ok(((status(done), Json(book)), act))
+    });
+    Ok(opened.await?)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfers {
+    #[serde(default)]
+    book: Option<Text<BookId>>,
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+async fn list_transfers(
+    _: Operator,
+    State(app): State<App>,
+    Query(Transfers { book, after, limit }): Query<Transfers>,
+) -> Reply<TransferPage> {
+    let (book, most) = (book.map(|Text(id)| id), page_size(limit));
+    let transfers = app
+        .read(move |store| ledger::transfers(store, book, after, most))
+        .await?;
+    let full = transfers.len() == most as usize;
+    let next = transfers.last().filter(|_| full).map(|last| last.number);
+    Ok(Json(TransferPage { transfers, next }))
+}
+
+async fn transfer(
+    _: Operator,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<TransferId>>,
+) -> Reply<Transfer> {
+    Ok(Json(app.read(move |store| ledger::made(store, id)).await?))
+}
+
+async fn make_transfer(
+    operator: Operator,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<TransferId>>,
+    Json(command): Json<TransferCommand>,
+) -> Result<(StatusCode, Json<Transfer>), ApiError> {
+    let now = now();
+    let made = operator.act_often(&app, move |tx| {
+        let done = ledger::transfer(tx, now, &NewTransfer::of(id, &command))?;
+        let made = ledger::made(tx, id)?;
+        let act = (done == Done::Now).then(|| {
+            Act::on("transfer.make", Text(id))
+                .with("kind", made.kind.name())
+                .with("debit", made.debit)
+                .with("credit", made.credit)
+                .with("amount", made.amount)
+        });
+        Ok(((status(done), Json(made)), act))
+    });
+    Ok(made.await?)
+}
+
+async fn close(
+    operator: Operator,
+    State(app): State<App>,
+    Json(period): Json<ClosePeriod>,
+) -> Reply<ClosePeriod> {
+    let now = now();
+    let closed = operator.act_often(&app, move |tx| {
+        let done = ledger::close(tx, now, period.until)?;
+        let act = (done == Done::Now).then(|| Act::on("ledger.close", period.until));
+        Ok(((), act))
+    });
+    closed.await?;
+    Ok(Json(period))
+}

@@ -1,0 +1,284 @@
+//! The ledger, as an operator keeps it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use sealcast_objects::api::{
+    Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferPage,
+};
+use sealcast_objects::id::{Id, Text};
+use sealcast_objects::time::Timestamp;
+use sealcast_objects::{BookId, TransferId};
+
+use super::devices::parse_id;
+use super::{Api, Done};
+use crate::table::{or_dash, table};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum LedgerCommand {
+    /// Lists books and their sums
+    Books {
+        /// After this one
+        #[arg(long, value_parser = parse_id::<BookId>, value_name = "BOOK")]
+        after: Option<Text<BookId>>,
+    },
+    /// Opens a book
+    Open {
+        /// What it counts: EUR/cent, grant, byte, or any other name
+        unit: String,
+        /// What it may never do
+        #[arg(long, value_enum, default_value_t = BoundArg::Free)]
+        bound: BoundArg,
+        /// Its id; the same again changes nothing [default: a new one]
+        #[arg(long, value_parser = parse_id::<BookId>)]
+        id: Option<Text<BookId>>,
+    },
+    /// Shows a book
+    Book {
+        /// Which
+        #[arg(value_parser = parse_id::<BookId>)]
+        book: Text<BookId>,
+    },
+    /// Lists transfers in the order in which they were made
+    Transfers {
+        /// Only of this book
+        #[arg(long, value_parser = parse_id::<BookId>)]
+        book: Option<Text<BookId>>,
+        /// After the one with this number
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: u64,
+    },
+    /// Debits one book and credits another
+    Move {
+        #[command(flatten)]
+        between: Between,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Reserves that, to be posted or voided later
+    Reserve {
+        #[command(flatten)]
+        between: Between,
+        /// It is void after this [default: never by itself]
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+        life: Option<Duration>,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Does what was reserved; what is left of it is void
+    Post {
+        /// The reservation
+        #[arg(value_parser = parse_id::<TransferId>)]
+        reservation: Text<TransferId>,
+        /// A part of it [default: all]
+        amount: Option<u64>,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Undoes a reservation
+    Void {
+        /// The reservation
+        #[arg(value_parser = parse_id::<TransferId>)]
+        reservation: Text<TransferId>,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Closes the books up to a moment: nothing is booked before it any more
+    Close {
+        /// Until when, 2026-12-31T00:00:00Z
+        until: Timestamp,
+    },
+}
+
+/// What a book may never do.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum BoundArg {
+    /// Anything is allowed
+    Free,
+    /// It is never debited beyond what was credited: prepaid money, grants
+    DebitsWithinCredits,
+    /// It is never credited beyond what was debited: what is owed to us
+    CreditsWithinDebits,
+}
+
+/// Two books and an amount.
+#[derive(Debug, clap::Args)]
+pub(super) struct Between {
+    /// The book that is debited
+    #[arg(long, value_parser = parse_id::<BookId>, value_name = "BOOK")]
+    debit: Text<BookId>,
+    /// The book that is credited
+    #[arg(long, value_parser = parse_id::<BookId>, value_name = "BOOK")]
+    credit: Text<BookId>,
+    /// How much, in the unit of the books
+    amount: u64,
+}
+
+/// What a transfer is called.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// What for
+    #[arg(long, default_value = "", hide_default_value = true)]
+    note: String,
+    /// Its id: a retry has the same, and is done once [default: a new one]
+    #[arg(long, value_parser = parse_id::<TransferId>)]
+    id: Option<Text<TransferId>>,
+}
+
+fn new_id<I: Id>() -> Text<I> {
+    Text(I::new(
+        std::time::SystemTime::now().into(),
+        &mut crate::rng(),
+    ))
+}
+
+pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
+    match command {
+        LedgerCommand::Books { after } => {
+            let after = after.map(|id| format!("?after={id}")).unwrap_or_default();
+            let page: BookPage = api.get(&format!("/v1/books{after}"))?;
+            api.show(&page, |page| {
+                let next = page.next.map(|next| next.to_string());
+                more(books(&page.books), next)
+            });
+        }
+        LedgerCommand::Open { unit, bound, id } => {
+            let id = id.unwrap_or_else(new_id);
+            let new = NewBook {
+                unit: unit.clone(),
+                bound: match bound {
+                    BoundArg::Free => BookBound::Free,
+                    BoundArg::DebitsWithinCredits => BookBound::DebitsWithinCredits,
+                    BoundArg::CreditsWithinDebits => BookBound::CreditsWithinDebits,
+                },
+            };
+            let book: Book = api.call(Method::PUT, &format!("/v1/books/{id}"), Some(&new))?;
+            api.show(&book, |book| books(std::slice::from_ref(book)));
+        }
+        LedgerCommand::Book { book } => {
+            let book: Book = api.get(&format!("/v1/books/{book}"))?;
+            api.show(&book, |book| books(std::slice::from_ref(book)));
+        }
+        LedgerCommand::Transfers { book, after } => {
+            let of = book.map(|id| format!("&book={id}")).unwrap_or_default();
+            let page: TransferPage = api.get(&format!("/v1/transfers?after={after}{of}"))?;
+            api.show(&page, |page| {
+                let next = page.next.map(|next| next.to_string());
+                more(transfers(&page.transfers), next)
+            });
+        }
+        LedgerCommand::Close { until } => {
+            let period = ClosePeriod { until: *until };
+            let closed: ClosePeriod = api.call(Method::PUT, "/v1/ledger/closed", Some(&period))?;
+            api.show(&closed, |closed| {
+                format!("the books are closed up to {}", closed.until)
+            });
+        }
+        LedgerCommand::Move { between, named } => {
+            let Between {
+                debit,
+                credit,
+                amount,
+            } = *between;
+            let note = named.note.clone();
+            let command = TransferCommand::Move {
+                debit,
+                credit,
+                amount,
+                note,
+            };
+            return make(api, named, &command);
+        }
+        LedgerCommand::Reserve {
+            between,
+            life,
+            named,
+        } => {
+            let life_ms = life.map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+            let command = TransferCommand::Reserve {
+                debit: between.debit,
+                credit: between.credit,
+                amount: between.amount,
+                life_ms,
+                note: named.note.clone(),
+            };
+            return make(api, named, &command);
+        }
+        LedgerCommand::Post {
+            reservation,
+            amount,
+            named,
+        } => {
+            let command = TransferCommand::Post {
+                reservation: *reservation,
+                amount: *amount,
+                note: named.note.clone(),
+            };
+            return make(api, named, &command);
+        }
+        LedgerCommand::Void { reservation, named } => {
+            let command = TransferCommand::Void {
+                reservation: *reservation,
+                note: named.note.clone(),
+            };
+            return make(api, named, &command);
+        }
+    }
+    Ok(())
+}
+
+fn make(api: &Api, named: &Named, command: &TransferCommand) -> Done {
+    let id = named.id.unwrap_or_else(new_id);
+    let made: Transfer = api.call(Method::PUT, &format!("/v1/transfers/{id}"), Some(command))?;
+    api.show(&made, |made| transfers(std::slice::from_ref(made)));
+    Ok(())
+}
+
+fn more(shown: String, next: Option<String>) -> String {
+    let next = next.map(|next| format!("\n\nMore: --after {next}"));
+    shown.trim_end().to_owned() + &next.unwrap_or_default()
+}
+
+fn books(books: &[Book]) -> String {
+    let row = |book: &Book| {
+        [
+            book.id.to_string(),
+            book.unit.clone(),
+            book.debited.to_string(),
+            book.credited.to_string(),
+            book.debits_reserved.to_string(),
+            book.credits_reserved.to_string(),
+        ]
+    };
+    let rows: Vec<_> = books.iter().map(row).collect();
+    let heads = [
+        "BOOK",
+        "UNIT",
+        "DEBITED",
+        "CREDITED",
+        "DEBITS RESERVED",
+        "CREDITS RESERVED",
+    ];
+    table(heads, &rows)
+}
+
+fn transfers(transfers: &[Transfer]) -> String {
+    let row = |made: &Transfer| {
+        [
+            made.number.to_string(),
+            made.id.to_string(),
+            made.kind.name().to_owned(),
+            made.debit.to_string(),
+            made.credit.to_string(),
+            made.amount.to_string(),
+            or_dash(made.due),
+            made.at.to_string(),
+            made.note.clone(),
+        ]
+    };
+    let rows: Vec<_> = transfers.iter().map(row).collect();
+    let heads = [
+        "NUMBER", "TRANSFER", "KIND", "DEBIT", "CREDIT", "AMOUNT", "DUE", "AT", "NOTE",
+    ];
+    table(heads, &rows)
+}
