@@ -13,6 +13,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::{self, Floor};
+use sealcast_domain::operators::{self, Operators};
 use sealcast_domain::{channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Standing, Status};
@@ -206,6 +207,7 @@ impl KeyServer {
             metering,
             publisher,
             audit_key,
+            operators,
             tickets,
             driver,
             handle,
@@ -230,6 +232,7 @@ impl KeyServer {
             door_counters: doors.stats(),
             door_addrs: advertised,
             audit_key,
+            operators,
             tickets,
             ticket_period: config.ticket_period,
             slaves_needed: config.slaves_needed,
@@ -339,6 +342,7 @@ struct Opened {
     metering: Metering,
     publisher: Publisher,
     audit_key: SigningKey,
+    operators: Operators,
     tickets: (Tickets, Timestamp),
     driver: Driver,
     handle: Handle,
@@ -363,9 +367,10 @@ impl Opened {
                 nodes::list(store)?,
                 accounts::floors(store, now().before(2 * config.ticket_period))?,
                 slaves::roster(store)?,
+                operators::all(store)?,
             ))
         })?;
-        let (channels, nodes, floors, slaves) = known;
+        let (channels, nodes, floors, slaves, operators) = known;
         let metering = Metering::start(&config.data, 0, config.usage_interval)?;
         let doors = Doors::start(&config.door, &config.placements, Some(metering.tap()))?;
         let publisher = Publisher::new(doors.teller());
@@ -409,6 +414,7 @@ impl Opened {
             metering,
             publisher,
             audit_key,
+            operators,
             tickets,
             driver,
             handle,

@@ -83,7 +83,7 @@ impl FromRequestParts<App> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let peer = Peer::asking(&parts.extensions);
-        Ok(Self(app.authenticate_operator(&peer).await?))
+        Ok(Self(app.authenticate_operator(peer)?))
     }
 }
 

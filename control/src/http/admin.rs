@@ -183,7 +183,9 @@ async fn operator_code(
     check_name("operator", &name)?;
     let code = life.code(&app);
     let given = once.act(&app, &(), move |tx| code.give_operator(tx, &name));
-    Ok(given.await?)
+    let given = given.await?;
+    app.operators_changed().await?;
+    Ok(given)
 }
 
 async fn list_keys(_: Operator, State(app): State<App>) -> Reply<Vec<AuthorityKey>> {

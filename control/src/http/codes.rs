@@ -74,8 +74,10 @@ impl App {
     /// The store's.
     pub async fn operator_code(&self, name: &str, life: Duration) -> Result<NewCode, Problem> {
         let (fresh, name) = (self.fresh_code(life), name.to_owned());
-        self.act(SERVER.to_owned(), move |tx| fresh.give_operator(tx, &name))
-            .await
+        let given = self.act(SERVER.to_owned(), move |tx| fresh.give_operator(tx, &name));
+        let code = given.await?;
+        self.operators_changed().await?;
+        Ok(code)
     }
 }
 

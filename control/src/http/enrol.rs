@@ -65,6 +65,9 @@ async fn enrol(
         }
         app.nodes_changed().await?;
     }
+    if admitted.role == Role::Admin {
+        app.operators_changed().await?;
+    }
     if admitted.role == Role::Slave {
         // A link of the former key ends by this (SEC-04).
         app.slaves_changed().await?;
@@ -111,7 +114,7 @@ async fn renew(
     match peer.role {
         Role::Device => drop(app.authenticate_device(&peer).await?),
         Role::Node => drop(app.authenticate_node(&peer).await?),
-        Role::Admin => drop(app.authenticate_operator(&Some(peer.clone())).await?),
+        Role::Admin => drop(app.authenticate_operator(Some(peer.clone()))?),
         Role::Slave => drop(app.authenticate_slave(&peer).await?),
     }
     let csr = SigningRequest::parse(&request.csr)?;

@@ -25,6 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::Floor;
+use sealcast_domain::operators::Operators;
 use sealcast_domain::{Error, channels, devices, keys, nodes, operators};
 use sealcast_objects::DeviceId;
 use sealcast_objects::api::{Device, KeyStage, Node, Role};
@@ -72,6 +73,8 @@ struct Inner {
     door_addrs: Vec<std::net::SocketAddr>,
     /// Signs heads of the audit log.
     audit_key: SigningKey,
+    /// As the store has them: every act asks for one.
+    operators: RwLock<Operators>,
     /// The ticket keys in force, and when the current one was made.
     tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
@@ -103,6 +106,8 @@ pub struct Parts {
     pub door_addrs: Vec<std::net::SocketAddr>,
     /// Signs heads of the audit log.
     pub audit_key: SigningKey,
+    /// The operators.
+    pub operators: Operators,
     /// The ticket keys in force, and when the current one was made.
     pub tickets: (Tickets, Timestamp),
     /// How long a ticket key seals.
@@ -134,6 +139,7 @@ impl App {
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
             audit_key: parts.audit_key,
+            operators: RwLock::new(parts.operators),
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
             slaves_needed: parts.slaves_needed,
@@ -301,10 +307,8 @@ impl App {
             .map_err(problem)
     }
 
-    pub(crate) async fn authenticate_operator(
-        &self,
-        peer: &Option<Peer>,
-    ) -> Result<String, Problem> {
+    /// Who asks, if he is an operator in good standing.
+    pub(crate) fn authenticate_operator(&self, peer: Option<Peer>) -> Result<String, Problem> {
         let Some(peer) = peer else {
             return Err(Problem::new(
                 Kind::Unauthenticated,
@@ -317,13 +321,20 @@ impl App {
                 format!("a {} may not administrate", peer.role.name()),
             ));
         }
-        let (name, key) = (peer.subject.clone(), peer.public_key.clone());
-        let operator = name.clone();
-        self.store()
-            .read(move |store| operators::authenticate(store, &name, &key))
-            .await
-            .map_err(problem)?;
-        Ok(operator)
+        let operators = self.0.operators.read();
+        let operators = operators.unwrap_or_else(PoisonError::into_inner);
+        let known = operators.authenticate(&peer.subject, &peer.public_key);
+        known.map_err(problem)?;
+        Ok(peer.subject)
+    }
+
+    /// Operators have changed in the store.
+    pub(crate) async fn operators_changed(&self) -> Result<(), Problem> {
+        let _in_order = self.in_order().await;
+        let all = self.read(|store| operators::all(store)).await?;
+        let kept = self.0.operators.write();
+        *kept.unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
     }
 }
 

@@ -89,7 +89,7 @@ impl FromRequestParts<App> for Bringer {
                 Self::DeliveryServer(app.authenticate_node(node).await?.server)
             }
             _ => {
-                app.authenticate_operator(&peer).await?;
+                app.authenticate_operator(peer)?;
                 Self::Operator
             }
         })

@@ -210,25 +210,19 @@ fn sec_02_a_delivery_server_acts_by_its_key_and_in_good_standing_only() {
 #[test]
 fn sec_02_an_operator_acts_by_his_key_only() {
     let tx = &mut Bench::new(1);
+    let acts = |tx: &mut Bench, name: &str, key: &[u8]| {
+        operators::all(tx).unwrap().authenticate(name, key)
+    };
     operators::add(tx, "ada").unwrap();
-    refused(
-        Kind::Unauthenticated,
-        operators::authenticate(tx, "ada", b""),
-    );
+    refused(Kind::Unauthenticated, acts(tx, "ada", b""));
     let hash = [1; 32];
     enrolment::add(tx, hash, Role::Admin, "ada", after(1000)).unwrap();
     let admitted = enrolment::admit(tx, T0, hash, b"key").unwrap();
     enrolment::enrolled(tx, T0, hash, &admitted, b"key", "certificate").unwrap();
-    operators::authenticate(tx, "ada", b"key").unwrap();
+    acts(tx, "ada", b"key").unwrap();
     // Adding one who is there changes nothing.
     operators::add(tx, "ada").unwrap();
-    operators::authenticate(tx, "ada", b"key").unwrap();
-    refused(
-        Kind::Unauthenticated,
-        operators::authenticate(tx, "ada", b"other"),
-    );
-    refused(
-        Kind::Unauthenticated,
-        operators::authenticate(tx, "bob", b"key"),
-    );
+    acts(tx, "ada", b"key").unwrap();
+    refused(Kind::Unauthenticated, acts(tx, "ada", b"other"));
+    refused(Kind::Unauthenticated, acts(tx, "bob", b"key"));
 }
