@@ -15,15 +15,15 @@ CREATE TABLE book (
 
 -- Never changed and never removed.
 CREATE TABLE transfer (
-    id BLOB PRIMARY KEY,
-    number INTEGER NOT NULL UNIQUE,
+    number INTEGER PRIMARY KEY CHECK (number > 0),
+    id BLOB NOT NULL UNIQUE,
     -- 1: at once. 2: reserved. 3: a reservation, or a part of it, is posted. 4: it is voided. 5: it has expired.
     kind INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 5),
     debit BLOB NOT NULL REFERENCES book (id),
     credit BLOB NOT NULL REFERENCES book (id),
     amount INTEGER NOT NULL CHECK (amount >= 0),
     -- The reservation that this one ends.
-    ends BLOB UNIQUE REFERENCES transfer (id),
+    ends BLOB REFERENCES transfer (id),
     -- A reservation that is not ended before is void then.
     due INTEGER,
     note TEXT NOT NULL,
@@ -32,6 +32,8 @@ CREATE TABLE transfer (
     CHECK (due IS NULL OR kind = 2)
 ) STRICT;
 
+-- A reservation is ended once.
+CREATE UNIQUE INDEX transfer_ends ON transfer (ends) WHERE ends IS NOT NULL;
 -- What was booked on a book, in order.
 CREATE INDEX transfer_debit ON transfer (debit, number);
 CREATE INDEX transfer_credit ON transfer (credit, number);

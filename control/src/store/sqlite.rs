@@ -14,6 +14,9 @@ use super::OpenError;
 /// Name in the table `meta` of when the store was last written.
 const WRITTEN: &str = "written_at";
 
+/// Statements that are kept ready: more than there are.
+const STATEMENTS: usize = 512;
+
 /// Opens the database for writing. The pragmas: changes go to a log that is synced at every commit.
 pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
     let open = || {
@@ -28,8 +31,10 @@ pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
             .open(file)
             .map_err(|error| error.to_string())?;
         let connection = Connection::open(file).map_err(|error| error.to_string())?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                       PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA busy_timeout = 5000;";
+                       PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA busy_timeout = 5000; \
+                       PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4096;";
         connection
             .execute_batch(pragmas)
             .map_err(|error| error.to_string())?;
@@ -75,6 +80,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), Op
 pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(store_error)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection
         .busy_timeout(std::time::Duration::from_secs(5))
         .map_err(store_error)?;
@@ -93,6 +99,13 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
         backup.run_to_completion(1024, std::time::Duration::from_millis(1), None)
     };
     copy().map_err(|error| error.to_string())
+}
+
+/// Runs a statement of the transaction that is open.
+pub(super) fn step(connection: &Connection, sql: &'static str) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+    statement.execute([]).map_err(store_error)?;
+    Ok(())
 }
 
 /// When the store was last written.

@@ -11,7 +11,7 @@ use sealcast_domain::{Error, StoreError, Tx};
 use sealcast_objects::time::Timestamp;
 use tokio::sync::oneshot;
 
-use super::sqlite::{Command, note_written, store_error};
+use super::sqlite::{Command, note_written, step, store_error};
 
 /// Commands of one transaction.
 const BATCH: usize = 4096;
@@ -171,9 +171,7 @@ fn in_savepoint(
     job: Run,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
-    let begun = connection
-        .execute_batch("SAVEPOINT command")
-        .map_err(store_error);
+    let begun = step(connection, "SAVEPOINT command");
     let mut command = Command(connection);
     let (good, finish) = job(match &begun {
         Ok(()) => Ok(&mut command),
@@ -185,10 +183,8 @@ fn in_savepoint(
     if connection.is_autocommit() {
         return Err(StoreError::Full);
     }
-    let end = if good {
-        "RELEASE command"
-    } else {
-        "ROLLBACK TO command; RELEASE command"
-    };
-    connection.execute_batch(end).map_err(store_error)
+    if !good {
+        step(connection, "ROLLBACK TO command")?;
+    }
+    step(connection, "RELEASE command")
 }
