@@ -76,7 +76,10 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 /// Names that may stand only in some places.
 const CONFINED: [(&str, &[&str]); 7] = [
     ("glommio::", &["dataplane/net/"]),
-    ("tokio::", &["control/", "src/", "tests/system/"]),
+    (
+        "tokio::",
+        &["control/", "src/", "tests/system/", "bench/src/commands/"],
+    ),
     ("axum::", &["control/src/", "src/ops.rs"]),
     (
         "rusqlite::",

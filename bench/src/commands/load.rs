@@ -1,0 +1,165 @@
+//! Connections that command transfers, each the next when the last is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hdrhistogram::Histogram;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use sealcast_objects::api::TransferCommand;
+use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::time::Timestamp;
+use sealcast_objects::{BookId, TransferId};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Longest answer.
+const ANSWER_MAX: usize = 16 << 10;
+/// The longest latency that is told apart.
+const LATENCY_MAX: u64 = 60_000_000_000;
+
+/// What a turn came to.
+pub(super) struct Got {
+    /// Commands per second that were acknowledged.
+    pub(super) rate: f64,
+    /// Nanoseconds from the command to its answer.
+    pub(super) latency: Histogram<u64>,
+}
+
+/// The book with this number; 0 is the one that all transfers are from.
+pub(super) fn book(number: u32) -> BookId {
+    BookId(u128::from(number).to_be_bytes())
+}
+
+pub(super) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// A transfer that nobody has made, to one of `books`.
+pub(super) fn draw(rng: &mut StdRng, books: u32) -> (TransferId, TransferCommand) {
+    let command = TransferCommand::Move {
+        debit: Text(book(0)),
+        credit: Text(book(rng.random_range(1..=books))),
+        amount: rng.random_range(1..1000),
+        note: String::new(),
+    };
+    (TransferId::new(now(), rng), command)
+}
+
+/// Commands transfers over `connections` until `time` is over.
+pub(super) async fn command(
+    server: &str,
+    mut tls: ClientConfig,
+    connections: u16,
+    books: u32,
+    (time, seed): (Duration, u64),
+) -> Result<Got> {
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let tls = TlsConnector::from(Arc::new(tls));
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        open.push(Connection::open(server, &tls).await?);
+    }
+    let start = Instant::now();
+    let working: Vec<_> = open
+        .into_iter()
+        .zip(0_u64..)
+        .map(|(connection, number)| {
+            let rng = StdRng::seed_from_u64(seed << 16 | number);
+            tokio::spawn(work(connection, rng, books, start + time))
+        })
+        .collect();
+    let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
+    for one in working {
+        latency.add(one.await??)?;
+    }
+    let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+    Ok(Got { rate, latency })
+}
+
+async fn work(
+    mut connection: Connection,
+    mut rng: StdRng,
+    books: u32,
+    end: Instant,
+) -> Result<Histogram<u64>> {
+    let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
+    let mut now = Instant::now();
+    while now < end {
+        let (id, command) = draw(&mut rng, books);
+        let body = serde_json::to_string(&command)?;
+        connection.put(id, &body).await?;
+        let answered = Instant::now();
+        let took = u64::try_from((answered - now).as_nanos())?;
+        latency.saturating_record(took);
+        now = answered;
+    }
+    Ok(latency)
+}
+
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    host: String,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(server: &str, tls: &TlsConnector) -> Result<Self> {
+        let host = server.trim_start_matches("https://").to_owned();
+        let tcp = TcpStream::connect(&host).await?;
+        tcp.set_nodelay(true)?;
+        let name = host.split(':').next().unwrap_or_default().to_owned();
+        let name = ServerName::try_from(name)?;
+        let stream = tls.connect(name, tcp).await?;
+        Ok(Self {
+            stream,
+            host,
+            answer: vec![0; ANSWER_MAX],
+        })
+    }
+
+    /// Commands a transfer and waits until it is made.
+    async fn put(&mut self, id: TransferId, body: &str) -> Result<()> {
+        let request = format!(
+            "PUT /v1/transfers/{} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            Text(id),
+            self.host,
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        self.stream.flush().await?;
+        let mut held = 0;
+        loop {
+            let more = self.stream.read(&mut self.answer[held..]).await?;
+            ensure!(more > 0, "the server closed the connection");
+            held += more;
+            let answer = &self.answer[..held];
+            let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
+            let text = std::str::from_utf8(&answer[..head])?;
+            let length = text
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length:")?
+                        .trim()
+                        .parse::<usize>()
+                        .ok()
+                })
+                .context("an answer without its length")?;
+            if held < head + 4 + length {
+                continue;
+            }
+            if !text.starts_with("HTTP/1.1 201") {
+                bail!("not made: {}", String::from_utf8_lossy(answer));
+            }
+            return Ok(());
+        }
+    }
+}

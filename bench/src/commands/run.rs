@@ -1,0 +1,169 @@
+//! Rounds: a server and its load, then the baseline.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sealcast_control::server::{KeyServer, ServerConfig};
+use sealcast_control::store::Store;
+use sealcast_domain::audit::{self, Act};
+use sealcast_domain::ledger::{self, Bound, NewBook, NewTransfer};
+use sealcast_objects::api::Role;
+use sealcast_objects::id::Text;
+use sealcast_terminal::enrol;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use super::load::{self, Got, book, draw, now};
+use super::options::Options;
+use super::report;
+use crate::host::Host;
+use crate::interrupt::Interrupt;
+use crate::progress::progress;
+use crate::record::{Origin, printed};
+
+/// One turn over HTTPS.
+pub(super) struct Turn {
+    pub(super) connections: u16,
+    pub(super) got: Got,
+    /// Commands in one transaction.
+    pub(super) batch: f64,
+}
+
+/// Runs the bench, and says what is to be printed.
+///
+/// # Errors
+/// If a server or a store cannot be had, a command is refused, or it is interrupted.
+pub fn run(options: &Options) -> Result<String> {
+    let interrupt = Interrupt::listen()?;
+    // Server and load have all cores: only the thread that looks at the host is pinned.
+    let host = std::thread::spawn(|| Host::pinned(None)).join();
+    let host = host.map_err(|_| anyhow!("looking at the host"))??;
+    let told =
+        vec!["server and load use all cores; embedded store, every commit synced".to_owned()];
+    let origin = Origin::new(host, told);
+    let (mut turns, mut plain) = (Vec::new(), Vec::new());
+    let bar = progress(usize::from(options.rounds) * (options.connections.len() + 1));
+    for round in 1..=options.rounds {
+        for &connections in &options.connections {
+            interrupt.check()?;
+            bar.set_message(format!("round {round}, {connections} connections"));
+            turns.push(turn(options, round, connections)?);
+            bar.inc(1);
+        }
+        bar.set_message(format!("round {round}, one command per transaction"));
+        plain.push(one_by_one(options, round)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let rows = report::rows(&turns, &plain);
+    Ok(printed(options.json, &origin, &rows, report::text)?)
+}
+
+fn folder(options: &Options) -> Result<TempDir> {
+    let folder = match &options.folder {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    };
+    folder.context("no folder for a store")
+}
+
+/// Opens the books in a store that nobody uses.
+fn open_books(store: &Store, books: u32) -> Result<()> {
+    let opened = store.write_blocking(move |tx| {
+        for number in 0..=books {
+            let new = NewBook {
+                id: book(number),
+                unit: "EUR/cent".to_owned(),
+                bound: Bound::Free,
+            };
+            ledger::open(tx, now(), &new)?;
+        }
+        Ok(())
+    });
+    Ok(opened?)
+}
+
+fn time(options: &Options) -> Duration {
+    Duration::from_secs(options.seconds.into())
+}
+
+fn turn(options: &Options, round: u16, connections: u16) -> Result<Turn> {
+    let folder = folder(options)?;
+    let data = folder.path().join("data");
+    open_books(&Store::open(&data)?, options.books)?;
+    let serving = Builder::new_multi_thread().enable_all().build()?;
+    let (server, tls) = serving.block_on(start(&data))?;
+    let monitor = server.monitor();
+    let before = serving.block_on(monitor.health()).writes;
+    let url = format!("https://{}", server.listen()[0]);
+    let loading = Builder::new_current_thread().enable_all().build()?;
+    let load = load::command(
+        &url,
+        tls,
+        connections,
+        options.books,
+        (time(options), round.into()),
+    );
+    let got = loading.block_on(load)?;
+    let after = serving.block_on(monitor.health()).writes;
+    drop(monitor);
+    end(&serving, server);
+    let commits = (after.commits - before.commits).max(1);
+    let batch = (after.commands - before.commands) as f64 / commits as f64;
+    let verified = sealcast_control::offline::verify(&data, vec![])?;
+    if !verified.ledger.is_empty() || !verified.audit.is_empty() {
+        return Err(anyhow!("the store is not as it must be: {verified:?}"));
+    }
+    Ok(Turn {
+        connections,
+        got,
+        batch,
+    })
+}
+
+async fn start(data: &Path) -> Result<(KeyServer, rustls::ClientConfig)> {
+    let mut config = ServerConfig::new(data.to_owned());
+    config.listen = vec!["127.0.0.1:0".parse()?];
+    config.door = vec!["127.0.0.1:0".parse()?];
+    config.names = vec!["127.0.0.1".to_owned()];
+    let server = KeyServer::start(config).await?;
+    let code = server
+        .operator_code("bench", Duration::from_secs(60))
+        .await?;
+    let url = format!("https://{}", server.listen()[0]);
+    let key = enrol::new_key()?;
+    let identity = enrol::enrol(&url, &code.code.parse()?, &key, Role::Admin).await?;
+    Ok((server, identity.tls()?))
+}
+
+fn end(runtime: &Runtime, server: KeyServer) {
+    runtime.block_on(server.stop());
+}
+
+/// Commands per second when each waits for its own commit.
+fn one_by_one(options: &Options, round: u16) -> Result<f64> {
+    let folder = folder(options)?;
+    let store = Arc::new(Store::open(&folder.path().join("data"))?);
+    open_books(&store, options.books)?;
+    let mut rng = StdRng::seed_from_u64(round.into());
+    let (start, mut done) = (Instant::now(), 0_u64);
+    while start.elapsed() < time(options) {
+        let (id, command) = draw(&mut rng, options.books);
+        store.write_blocking(move |tx| {
+            ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
+            let made = ledger::made(tx, id)?;
+            let act = Act::on("transfer.make", Text(id))
+                .with("kind", made.kind.name())
+                .with("debit", made.debit)
+                .with("credit", made.credit)
+                .with("amount", made.amount);
+            audit::append(tx, now(), "admin:bench", &act)
+        })?;
+        done += 1;
+    }
+    Ok(done as f64 / start.elapsed().as_secs_f64())
+}
