@@ -70,7 +70,7 @@ pub fn run(command: &AuditCommand) -> Result<(), Failure> {
         "; the ledger is as its transfers say"
     };
     println!(
-        "{} entries, the last with hash {hash}, each as it was written; {kept_heads} kept heads are in the log{ledger}",
+        "{} entries, the last with hash {hash}, each as it was written; kept heads in the log: {kept_heads}{ledger}",
         head.number
     );
     Ok(())
@@ -99,7 +99,7 @@ fn of_export(file: &Path, kept: Vec<Head>) -> Result<(Head, Vec<String>)> {
     for (line, number) in BufReader::new(lines).lines().zip(1..) {
         let line = line.with_context(|| format!("{shown} cannot be read"))?;
         let entry: AuditEntry = serde_json::from_str(&line)
-            .with_context(|| format!("line {number} of {shown} is no entry"))?;
+            .with_context(|| format!("line {number} of {shown} is no entry of a JSONL export"))?;
         chain.add(&entry);
     }
     let (head, faults) = chain.finish();

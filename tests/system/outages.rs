@@ -217,7 +217,7 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
     let (status, found, errors) =
         server.run(&["audit", "verify", "--data", &data, "--head", &head]);
     assert_eq!(status, 0, "{errors}");
-    assert!(found.contains("1 kept heads"), "{found}");
+    assert!(found.contains("kept heads in the log: 1"), "{found}");
     let export = folder.join("log.jsonl").display().to_string();
     let export_args = [
         "admin",

@@ -10,8 +10,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use rand::rngs::StdRng;
 use sealcast_domain::audit::{self, Act};
@@ -144,9 +145,14 @@ impl FromRequestParts<App> for Once {
         Ok(Self {
             operator,
             key: key.to_owned(),
-            what: format!("{} {}", parts.method, parts.uri),
+            what: format!("{} {}", parts.method, path(&parts.uri)),
         })
     }
+}
+
+/// The same whether the protocol names the host in it (HTTP/2) or not.
+fn path(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 /// What a request made, or had made before.

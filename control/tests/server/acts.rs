@@ -128,6 +128,15 @@ async fn what_is_asked_again_gets_the_first_answer() {
         bench.stop().await;
         bench.start_again().await;
     }
+    // HTTP/2 names the host in a request, HTTP/1.1 beside it.
+    let mut tls = bench.ada.tls().unwrap();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let old = reqwest::Client::builder().tls_backend_preconfigured(tls);
+    let old = old.http1_only().no_proxy().build().unwrap();
+    assert_eq!(
+        post(&old, url.clone(), "one", &body).await,
+        (true, first.clone())
+    );
     let code: NewCode = serde_json::from_value(first).unwrap();
     enrol(&bench.url, &code, Role::Device).await.unwrap();
     assert_eq!(bench.list("devices").await.as_array().unwrap().len(), 1);

@@ -370,7 +370,7 @@ fn book_it(
                 ("debit", &debit)
             };
             let detail = format!(
-                "not enough: this would {which} {} {} too many",
+                "not enough: {} {} more would take the book that is {which}ed beyond its bound",
                 row.amount, book.new.unit
             );
             return refuse(Kind::Conflict, detail);
