@@ -126,16 +126,23 @@ async fn renew(
         .into());
     }
     let (now, role, subject) = (now(), peer.role, peer.subject.clone());
-    let (ours, mut rng) = (app.clone(), app.fork_rng());
-    let renewed = app.act(actor(role, &subject), move |tx| {
-        let hosts = hosts(tx, role, &subject)?;
-        let certificate = ours
-            .ca()
-            .sign(&csr, (role, &subject), &hosts, now, CLIENT_LIFE, &mut rng)
-            .map_err(|error| Error::Refused(internal(error)))?;
-        Ok((certificate, Act::on("certificate.renew", subject)))
+    let whose = subject.clone();
+    let hosts = app.read(move |store| hosts(store, role, &whose)).await?;
+    let certificate = app
+        .ca()
+        .sign(
+            &csr,
+            (role, &subject),
+            &hosts,
+            now,
+            CLIENT_LIFE,
+            &mut app.fork_rng(),
+        )
+        .map_err(internal)?;
+    let noted = app.act(actor(role, &subject), move |_| {
+        Ok(((), Act::on("certificate.renew", subject)))
     });
-    let certificate = renewed.await?;
+    noted.await?;
     Ok(Json(
         enrolled(&app, peer.role, peer.subject, certificate, now).await?,
     ))
