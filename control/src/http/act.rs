@@ -47,32 +47,53 @@ pub(super) fn listed<T: Display>(values: &[T]) -> String {
 /// The server itself, as the audit log names it.
 pub(crate) const SERVER: &str = "server";
 
-fn told(actor: &str, act: &Act) {
-    tracing::info!(
-        actor,
-        subject = act.subject,
-        detail = act.detail,
-        "{}",
-        act.name
-    );
-}
-
 impl App {
-    /// Runs a command and writes down what it did, in one transaction.
+    /// Runs a command and writes down what it did, if it did anything, in one transaction.
+    async fn record<T: Send + 'static>(
+        &self,
+        actor: String,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,
+    ) -> Answer<(T, Option<Act>)> {
+        let now = now();
+        self.write(move |tx| {
+            let (done, act) = command(tx)?;
+            if let Some(act) = &act {
+                audit::append(tx, now, &actor, act)?;
+            }
+            Ok((done, act))
+        })
+        .await
+    }
+
+    /// As [`App::record`], and tells the program's log.
+    async fn told<T: Send + 'static>(
+        &self,
+        actor: String,
+        command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,
+    ) -> Answer<(T, Option<Act>)> {
+        let (done, act) = self.record(actor.clone(), command).await?;
+        if let Some(Act {
+            name,
+            subject,
+            detail,
+        }) = &act
+        {
+            tracing::info!(actor, subject, detail, "{name}");
+        }
+        Ok((done, act))
+    }
+
+    /// Runs a command and writes down what it did.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
         actor: String,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
     ) -> Answer<T> {
-        let now = now();
-        let done = self.write(move |tx| {
+        let told = self.told(actor, move |tx| {
             let (done, act) = command(tx)?;
-            audit::append(tx, now, &actor, &act)?;
-            Ok((done, actor, act))
+            Ok((done, Some(act)))
         });
-        let (done, actor, act) = done.await?;
-        told(&actor, &act);
-        Ok(done)
+        Ok(told.await?.0)
     }
 }
 
@@ -108,15 +129,7 @@ impl Operator {
         app: &App,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,
     ) -> Answer<T> {
-        let (actor, now) = (self.actor(), now());
-        app.write(move |tx| {
-            let (done, act) = command(tx)?;
-            if let Some(act) = act {
-                audit::append(tx, now, &actor, &act)?;
-            }
-            Ok(done)
-        })
-        .await
+        Ok(app.record(self.actor(), command).await?.0)
     }
 }
 
@@ -259,19 +272,15 @@ impl Once {
     ) -> Answer<Answered<T>> {
         let (asked, now) = (self.asked(body)?, now());
         let (vault, mut rng) = (Arc::clone(app.vault()), app.fork_rng());
-        let done = app.write(move |tx| {
+        let told = app.told(asked.actor.clone(), move |tx| {
             if let Some(body) = asked.find(tx, &vault)? {
                 return Ok((body, None));
             }
             let (body, act) = command(tx)?;
             asked.keep(tx, now, &body, (&vault, &mut rng))?;
-            audit::append(tx, now, &asked.actor, &act)?;
-            Ok((body, Some((asked.actor, act))))
+            Ok((body, Some(act)))
         });
-        let (body, new) = done.await?;
-        if let Some((actor, act)) = &new {
-            told(actor, act);
-        }
+        let (body, new) = told.await?;
         Ok(Answered::new(body, new.is_none()))
     }
 }
