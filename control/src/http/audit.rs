@@ -11,6 +11,7 @@ use sealcast_crypto::SigningKey;
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::keys;
 use sealcast_objects::audit::{AuditEntry, AuditPage, HeadStatement, SignedHead};
+use sealcast_objects::problem::Problem;
 use sealcast_objects::signed;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -18,8 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use zeroize::Zeroizing;
 
 use super::act::Operator;
-use super::error::{ApiError, Json, Query, Reply, page_size};
-use super::{App, now};
+use super::error::{ApiError, Json, Query, Reply};
+use super::{App, internal, now, page};
 use crate::server::StartError;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -31,7 +32,7 @@ const KEY: &str = "audit key";
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/v1/audit", get(page))
+        .route("/v1/audit", get(list))
         .route("/v1/audit/head", get(head))
         .route("/v1/audit/export", get(export))
 }
@@ -65,17 +66,16 @@ struct Page {
     limit: Option<u32>,
 }
 
-async fn page(
+async fn list(
     _: Operator,
     State(app): State<App>,
     Query(Page { after, limit }): Query<Page>,
 ) -> Reply<AuditPage> {
-    let most = page_size(limit);
+    let most = page::size(limit);
     let entries = app
         .read(move |store| audit::page(store, after, most))
         .await?;
-    let full = entries.len() == most as usize;
-    let next = entries.last().filter(|_| full).map(|last| last.number);
+    let next = page::next(&entries, most, |last| last.number);
     Ok(Json(AuditPage { entries, next }))
 }
 
@@ -193,13 +193,17 @@ async fn send(
     format: Format,
     last: u64,
     lines: &mpsc::Sender<std::io::Result<String>>,
-) -> Result<(), sealcast_objects::problem::Problem> {
+) -> Result<(), Problem> {
     let (mut after, mut text) = (0, format.begin().to_owned());
     while after < last {
         let entries = app
             .read(move |store| audit::page(store, after, PIECE))
             .await?;
-        let Some(end) = entries.last() else { break };
+        let Some(end) = entries.last() else {
+            return Err(internal(
+                "the audit log ends before the entry of its export",
+            ));
+        };
         after = end.number;
         for entry in entries.iter().filter(|entry| entry.number <= last) {
             text += &format.line(entry);

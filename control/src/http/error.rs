@@ -103,13 +103,3 @@ pub(super) async fn method_not_allowed() -> ApiError {
     problem.status = 405;
     problem.into()
 }
-
-/// Most things of a page.
-const PAGE_MAX: u32 = 1000;
-/// Things of a page when nothing is said.
-const PAGE: u32 = 200;
-
-/// How many things a page has, when so many are asked for.
-pub(super) fn page_size(limit: Option<u32>) -> u32 {
-    limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
-}

@@ -14,8 +14,8 @@ use sealcast_objects::id::Text;
 use serde::Deserialize;
 
 use super::act::Operator;
-use super::error::{ApiError, Json, Path, Query, Reply, page_size};
-use super::{App, now};
+use super::error::{ApiError, Json, Path, Query, Reply};
+use super::{App, now, page};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -40,12 +40,11 @@ async fn list_books(
     State(app): State<App>,
     Query(Books { after, limit }): Query<Books>,
 ) -> Reply<BookPage> {
-    let (after, most) = (after.map(|Text(id)| id), page_size(limit));
+    let (after, most) = (after.map(|Text(id)| id), page::size(limit));
     let books = app
         .read(move |store| ledger::books(store, after, most))
         .await?;
-    let full = books.len() == most as usize;
-    let next = books.last().filter(|_| full).map(|last| last.id);
+    let next = page::next(&books, most, |last| last.id);
     Ok(Json(BookPage { books, next }))
 }
 
@@ -103,12 +102,11 @@ async fn list_transfers(
     State(app): State<App>,
     Query(Transfers { book, after, limit }): Query<Transfers>,
 ) -> Reply<TransferPage> {
-    let (book, most) = (book.map(|Text(id)| id), page_size(limit));
+    let (book, most) = (book.map(|Text(id)| id), page::size(limit));
     let transfers = app
         .read(move |store| ledger::transfers(store, book, after, most))
         .await?;
-    let full = transfers.len() == most as usize;
-    let next = transfers.last().filter(|_| full).map(|last| last.number);
+    let next = page::next(&transfers, most, |last| last.number);
     Ok(Json(TransferPage { transfers, next }))
 }
 

@@ -12,6 +12,7 @@ mod enrol;
 mod error;
 mod interop;
 mod ledger;
+mod page;
 mod receivers;
 mod session;
 mod slaves;
