@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use data_encoding::BASE64URL_NOPAD;
 use sealcast_control::offline;
 use sealcast_crypto::VerifyingKey;
 use sealcast_objects::audit::{AuditEntry, Chain, Head, HeadStatement, SignedHead};
@@ -30,7 +31,7 @@ pub struct VerifyArgs {
     )]
     data: PathBuf,
     /// A JSONL export of the log instead of a store
-    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// A head that `sealcast admin audit head` gave: it must be in the log. Without one, nobody can tell whether the newest entries were removed,
     /// or all of them written anew
@@ -63,7 +64,8 @@ pub fn run(command: &AuditCommand) -> Result<(), Failure> {
             faults.len()
         )));
     }
-    let hash: String = head.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    // As heads and exports write it.
+    let hash = BASE64URL_NOPAD.encode(&head.hash);
     let ledger = if args.export.is_some() {
         ""
     } else {
