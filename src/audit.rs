@@ -12,6 +12,7 @@ use sealcast_objects::audit::{AuditEntry, Chain, Head, HeadStatement, SignedHead
 use sealcast_objects::signed;
 
 use crate::Failure;
+use crate::config::{PostgresArgs, PostgresFile};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
@@ -30,6 +31,8 @@ pub struct VerifyArgs {
         value_name = "FOLDER"
     )]
     data: PathBuf,
+    #[command(flatten)]
+    postgres: PostgresArgs,
     /// A JSONL export of the log instead of a store
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
@@ -48,7 +51,9 @@ pub fn run(command: &AuditCommand) -> Result<(), Failure> {
     let (head, faults) = match &args.export {
         Some(export) => of_export(export, kept).map_err(Failure::CannotOpen)?,
         None => {
-            let found = offline::verify(&args.data, kept);
+            let store = args.postgres.resolve(PostgresFile::default());
+            let store = store.map_err(Failure::Configuration)?;
+            let found = offline::verify(&args.data, &store.location, kept);
             let found = found.map_err(|error| Failure::CannotOpen(error.into()))?;
             let faults = found.audit.iter().map(ToString::to_string);
             let ledger = found.ledger.iter().map(|fault| format!("ledger: {fault}"));

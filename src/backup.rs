@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::Failure;
 
-/// Flags of `sealcast backup`.
+/// Flags of `sealcast backup`. A store in PostgreSQL is copied with that database's own tools.
 #[derive(Debug, clap::Args)]
 pub struct BackupArgs {
     /// Folder of the store

@@ -2,6 +2,7 @@
 //! and what to do.
 
 mod interop;
+mod postgres;
 mod settings;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use interop::{InteropFile, InteropPlan};
+pub use postgres::{PostgresArgs, PostgresFile, StorePlan};
 use settings::opt_as_text;
 pub use settings::{
     ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,

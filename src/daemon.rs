@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sealcast_control::usage;
@@ -75,15 +75,26 @@ pub(crate) fn credential(name: &str) -> Option<PathBuf> {
 /// Tells systemd that the program is ready, then that it works for as long as `is_alive` says so, until INT or TERM.
 pub(crate) async fn run(signals: &Signals, is_alive: impl AsyncFn() -> bool) {
     notify(&[sd_notify::NotifyState::Ready]);
-    let mut alive = Instant::now();
-    while !signals.stop() {
-        tokio::time::sleep(TICK).await;
-        if alive.elapsed() >= ALIVE && is_alive().await {
-            alive = Instant::now();
-            notify(&[sd_notify::NotifyState::Watchdog]);
+    let tell = async {
+        loop {
+            tokio::time::sleep(ALIVE).await;
+            if is_alive().await {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
         }
+    };
+    tokio::select! {
+        () = stopped(signals) => {}
+        () = tell => {}
     }
     notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+/// Returns at INT or TERM.
+pub(crate) async fn stopped(signals: &Signals) {
+    while !signals.stop() {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 fn notify(state: &[sd_notify::NotifyState<'_>]) {

@@ -122,6 +122,8 @@ pub(crate) enum Failure {
     Configuration(anyhow::Error),
     /// Exit code 3.
     CannotOpen(anyhow::Error),
+    /// Exit code 4: another key server writes to the store since.
+    TakenOver,
 }
 
 impl Failure {
@@ -130,6 +132,12 @@ impl Failure {
             Self::NotAsItMustBe(error) => (1, error),
             Self::Configuration(error) => (2, error),
             Self::CannotOpen(error) => (3, error),
+            Self::TakenOver => (
+                4,
+                anyhow::anyhow!(
+                    "another key server has taken over the store: start this one again and it stands by"
+                ),
+            ),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
 use sealcast_control::server::{CANARY, KeyServer, ServerConfig, StartError};
+use sealcast_control::store::Location;
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::Role;
 use sealcast_terminal::enrol;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::config::{
-    ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, as_text, opt_duration, read,
+    ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, PostgresArgs, PostgresFile, StorePlan,
+    as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -28,6 +30,9 @@ const ADMIN: &str = "admin.json";
 /// The operator of that name.
 const ADMIN_NAME: &str = "local";
 
+/// How long a server that another one has taken over from may take to stop.
+const END: Duration = Duration::from_secs(3);
+
 /// Flags of `sealcast serve`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ServeArgs {
@@ -37,6 +42,8 @@ pub struct ServeArgs {
     /// Folder of the store [default: ./sealcast-data]
     #[arg(long, env = "SEALCAST_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    postgres: PostgresArgs,
     /// File of the master key [default: systemd credential "master-key", else master.key in the data folder]
     #[arg(long, env = "SEALCAST_MASTER_KEY", value_name = "FILE")]
     master_key: Option<PathBuf>,
@@ -114,6 +121,8 @@ struct File {
     #[serde(default)]
     data: Option<PathBuf>,
     #[serde(default)]
+    postgres: PostgresFile,
+    #[serde(default)]
     master_key: Option<PathBuf>,
     #[serde(default)]
     listen: Vec<SocketAddr>,
@@ -167,6 +176,8 @@ pub struct ServePlan {
     canary: Duration,
     #[serde(serialize_with = "as_text")]
     usage_interval: Duration,
+    #[serde(rename = "postgres", skip_serializing_if = "StorePlan::is_folder")]
+    store: StorePlan,
     interop: InteropPlan,
 }
 
@@ -208,6 +219,7 @@ impl ServePlan {
                 .or_else(|| daemon::credential("master-key"))
                 .unwrap_or_else(|| data.join("master.key")),
             names: first(&args.name, file.names, || default_names(&listen)),
+            store: args.postgres.resolve(file.postgres)?,
             data,
             listen,
             door,
@@ -227,14 +239,21 @@ impl ServePlan {
         })
     }
 
-    /// Where the store is, which key opens it, and how long a ticket key seals.
+    /// Where the store is.
     #[must_use]
-    pub fn store(&self) -> (&Path, &Path, Duration) {
-        (&self.data, &self.master_key, self.ticket_period)
+    pub fn store(&self) -> (&Path, &Location) {
+        (&self.data, &self.store.location)
+    }
+
+    /// Which key opens the store, and how long a ticket key seals.
+    #[must_use]
+    pub fn secrets(&self) -> (&Path, Duration) {
+        (&self.master_key, self.ticket_period)
     }
 
     fn server(&self) -> ServerConfig {
         ServerConfig {
+            store: self.store.location.clone(),
             master_key: self.master_key.clone(),
             listen: self.listen.clone(),
             door: self.door.clone(),
@@ -279,12 +298,21 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::CannotOpen(error.into()))?;
-    runtime.block_on(serve(&plan, &signals))
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            server = KeyServer::start(plan.server()) => {
+                let open = |error: StartError| Failure::CannotOpen(error.into());
+                serve(&plan, &signals, server.map_err(open)?).await
+            }
+            // While it stands by for another one.
+            () = daemon::stopped(&signals) => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    ended
 }
 
-async fn serve(plan: &ServePlan, signals: &Signals) -> Result<(), Failure> {
-    let open = |error: StartError| Failure::CannotOpen(error.into());
-    let server = KeyServer::start(plan.server()).await.map_err(open)?;
+async fn serve(plan: &ServePlan, signals: &Signals, server: KeyServer) -> Result<(), Failure> {
     let _ops = plan
         .metrics
         .map(|at| Ops::start(at, server.monitor()))
@@ -301,7 +329,14 @@ async fn serve(plan: &ServePlan, signals: &Signals) -> Result<(), Failure> {
         "the key server runs"
     );
     let monitor = server.monitor();
-    daemon::run(signals, async || monitor.health().await.is_alive()).await;
+    tokio::select! {
+        () = daemon::run(signals, async || monitor.health().await.is_alive()) => {}
+        () = server.taken_over() => {
+            // What it still says of keys is no more than any slave may say, but it shall not say it for long.
+            let _ = tokio::time::timeout(END, server.stop()).await;
+            return Err(Failure::TakenOver);
+        }
+    }
     tracing::info!("stopping; delivery servers go on by the hold rule");
     server.stop().await;
     tracing::info!("stopped");

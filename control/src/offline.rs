@@ -14,7 +14,7 @@ use sealcast_proto::ids::ChannelId;
 use crate::http::{authority_keys, now};
 use crate::server::StartError;
 use crate::server::tickets::tickets;
-use crate::store;
+use crate::store::{self, Location};
 use crate::vault::{PROBE, Vault};
 
 /// What sessions are made of.
@@ -43,17 +43,18 @@ pub enum OfflineError {
     Over(Timestamp),
 }
 
-/// Reads the store in `data`, whose secrets open with the key in `master_key`; `period` is how long a ticket key seals.
+/// Reads the store of the server in `data`, whose secrets open with the key in `master_key`; `period` is how long a ticket key seals.
 ///
 /// # Errors
 /// [`OfflineError`].
 pub fn material(
     data: &Path,
+    location: &Location,
     master_key: &Path,
     period: Duration,
 ) -> Result<Material, OfflineError> {
     let failed = |error: StartError| OfflineError::Store(error);
-    let rows = store::peek(data, |store| {
+    let rows = store::peek(data, location, |store| {
         Ok((
             keys::secret(store, PROBE)?,
             keys::ticket_keys(store)?,
@@ -94,13 +95,13 @@ pub struct Verified {
     pub ledger: Vec<ledger::Fault>,
 }
 
-/// Checks the audit log and the ledger of the store in `data`, which a server may be using, at one moment. Heads in `kept` must be in the
+/// Checks the audit log and the ledger of the store of the server in `data`, which may be running, at one moment. Heads in `kept` must be in the
 /// log.
 ///
 /// # Errors
 /// When there is no store, or it cannot be read.
-pub fn verify(data: &Path, kept: Vec<Head>) -> Result<Verified, StartError> {
-    let verified = store::peek(data, |store| {
+pub fn verify(data: &Path, location: &Location, kept: Vec<Head>) -> Result<Verified, StartError> {
+    let verified = store::peek(data, location, |store| {
         let (head, audit) = audit::verify(store, kept)?;
         let ledger = ledger::verify(store)?;
         Ok(Verified {

@@ -35,7 +35,7 @@ use crate::http::{
     Acceptor, App, InteropConfig, KeysError, Parts, audit_key, authority_keys, configs,
     new_authority_key, now, roster, serve,
 };
-use crate::store::{OpenError, Store, WriteStats};
+use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
@@ -47,8 +47,10 @@ pub const CANARY: Duration = Duration::from_secs(60);
 /// Settings of a key server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Folder of the store.
+    /// Folder of the server: its store, unless that is elsewhere, and what is not counted yet.
     pub data: PathBuf,
+    /// Which database is the store.
+    pub store: Location,
     /// File of the master key.
     pub master_key: PathBuf,
     /// Where HTTPS and the node link listen.
@@ -82,6 +84,7 @@ impl ServerConfig {
         Self {
             master_key: data.join("master.key"),
             data,
+            store: Location::default(),
             listen: Vec::new(),
             door: Vec::new(),
             advertise: Vec::new(),
@@ -193,12 +196,13 @@ impl KeyServer {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let acceptor = Acceptor::bind(&config.listen).await?;
-        let listen = acceptor.addrs()?;
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&settings))
             .await
             .map_err(std::io::Error::other)??;
+        // Not before: nobody shall wait at the door of a server that stands by.
+        let acceptor = Acceptor::bind(&config.listen).await?;
+        let listen = acceptor.addrs()?;
         let Opened {
             store,
             vault,
@@ -306,6 +310,11 @@ impl KeyServer {
         }
     }
 
+    /// Returns when another server has taken over the store: this one is to be stopped.
+    pub async fn taken_over(&self) {
+        self.store.taken_over().await;
+    }
+
     /// Stops: what is under way ends, nothing new begins, everything acknowledged is durable.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
@@ -352,7 +361,7 @@ struct Opened {
 impl Opened {
     fn open(config: &ServerConfig) -> Result<Self, StartError> {
         let mut rng = crate::rng();
-        let store = Arc::new(Store::open(&config.data)?);
+        let store = Arc::new(Store::open(&config.data, &config.store)?);
         let vault = Arc::new(Vault::open(&store, &config.master_key, &mut rng)?);
         if let Some(written) = store.written_before() {
             tracing::info!(%written, "the store was last written at {written}");
@@ -440,7 +449,7 @@ impl Monitor {
         let health = self.app.authority().health();
         Health {
             status: status.ok().and_then(Result::ok),
-            store_fails: health.store_fails.load(Relaxed),
+            store_fails: health.store_fails.load(Relaxed) || self.store.fails(),
             old_copy: health.old_copy.load(Relaxed),
             alarms: health.alarms.load(Relaxed),
             doors: self.app.door_counters().read(),

@@ -79,7 +79,8 @@ impl KeyServer {
         server
     }
 
-    fn wait_until_it_runs(&self) {
+    /// Until it says so.
+    pub fn wait_until_it_runs(&self) {
         let start = Instant::now();
         while !self.program.errors().contains("the key server runs") {
             assert!(
@@ -123,10 +124,19 @@ impl KeyServer {
 
     /// The standby on host `host`, which has the address of this one by now: it starts with a copy of the store.
     pub fn stand_by(&self, lan: &Lan, host: usize, copy: &Path) -> Self {
+        let data = self.folder.join("standby/data");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::copy(copy, data.join("store.db")).unwrap();
+        let server = self.beside(lan, host);
+        server.wait_until_it_runs();
+        server
+    }
+
+    /// A server with the secrets and the settings of this one on host `host`, with a data folder of its own.
+    pub fn beside(&self, lan: &Lan, host: usize) -> Self {
         let folder = self.folder.join("standby");
         let data = folder.join("data");
         std::fs::create_dir_all(&data).unwrap();
-        std::fs::copy(copy, data.join("store.db")).unwrap();
         for secret in ["master.key", "admin.json"] {
             std::fs::copy(self.data().join(secret), data.join(secret)).unwrap();
         }
@@ -135,15 +145,13 @@ impl KeyServer {
         let args: Vec<_> = args
             .map(|arg| arg.replace(&former, &data.display().to_string()))
             .collect();
-        let server = Self {
+        Self {
             program: launch(&[], Some(host), &folder, &args, 0),
             host: Some(host.to_owned()),
             folder,
             args,
             starts: 1,
-        };
-        server.wait_until_it_runs();
-        server
+        }
     }
 
     /// Its process id.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -17,6 +17,8 @@ use sealcast_terminal::https::{Client, RequestError};
 use sealcast_terminal::identity::Identity;
 
 use crate::keyserver::KeyServer;
+use crate::postgres;
+use crate::postgres_server::Server;
 
 /// Who transfers at once.
 const HANDS: u64 = 16;
@@ -76,12 +78,24 @@ fn client(server: &KeyServer) -> Client {
     Client::new(&identity).unwrap()
 }
 
-/// kill -9 under load: what was acknowledged is there once, what got no answer is commanded again and there once, nothing else is there, and the
-/// log tells the same.
 #[test]
 fn a_killed_server_has_every_acknowledged_transfer_once() {
+    kill_and_count(&[]);
+}
+
+/// As on SQLite; the server that starts again waits until the former's lease is over.
+#[test]
+fn a_killed_server_on_postgresql_has_every_acknowledged_transfer_once() {
+    let database = Server::start(&[]);
+    let url = postgres::database(database.url());
+    kill_and_count(&["--postgres", &url, "--postgres-lease", "1s"]);
+}
+
+/// kill -9 under load: what was acknowledged is there once, what got no answer is commanded again and there once, nothing else is there, and the
+/// log tells the same.
+fn kill_and_count(store: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = KeyServer::start(None, folder.path(), &[]);
+    let mut server = KeyServer::start(None, folder.path(), store);
     for number in 1..=4 {
         let id = book(number).to_string();
         let bound = if number == 1 {
@@ -112,7 +126,7 @@ fn a_killed_server_has_every_acknowledged_transfer_once() {
             .collect();
         let most = rng.random_range(200..2000);
         let wait = Duration::from_millis(rng.random_range(300..1500));
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while count.load(Ordering::Relaxed) < most && start.elapsed() < wait {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -164,7 +178,8 @@ fn a_killed_server_has_every_acknowledged_transfer_once() {
     let data = server.data().display().to_string();
     let kept = kept.display().to_string();
     let verify = ["audit", "verify", "--data", &data, "--head", &kept];
-    let (status, _, errors) = server.run(&verify);
+    let place = &store[..store.len().min(2)];
+    let (status, _, errors) = server.run(&[&verify, place].concat());
     assert_eq!(status, 0, "{errors}");
     let export = folder.path().join("log.jsonl").display().to_string();
     let operator = server.operator();
@@ -181,4 +196,28 @@ fn a_killed_server_has_every_acknowledged_transfer_once() {
     let lines = fs::read_to_string(&export).unwrap();
     assert_eq!(lines.matches("\"transfer.make\"").count(), there.len());
     println!("{} transfers acknowledged, {rounds} kills", there.len());
+}
+
+/// The database is stopped and comes back: who orders something meanwhile hears it, and the server goes on by itself.
+#[test]
+fn a_database_that_goes_away_is_named_and_nothing_is_lost_when_it_returns() {
+    let mut database = Server::start(&[]);
+    let url = postgres::database(database.url());
+    let folder = tempfile::tempdir().unwrap();
+    let server = KeyServer::start(None, folder.path(), &["--postgres", &url]);
+    server.admin(&["account", "add", "before"]);
+    database.tell("stop");
+    for ask in [&["account", "add", "meanwhile"][..], &["account", "list"]] {
+        let said = server.try_admin(ask).unwrap_err();
+        assert!(said.contains("the store does not answer"), "{said}");
+    }
+    database.tell("start");
+    let start = Instant::now();
+    while let Err(said) = server.try_admin(&["account", "add", "after"]) {
+        assert!(start.elapsed() < Duration::from_secs(15), "{said}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let accounts = server.admin(&["account", "list"]).to_string();
+    let there = ["before", "meanwhile", "after"].map(|name| accounts.contains(name));
+    assert_eq!(there, [true, false, true], "{accounts}");
 }

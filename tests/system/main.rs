@@ -26,6 +26,10 @@ mod net;
 mod operations;
 mod operators;
 mod outages;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/postgres_server.rs"]
+mod postgres_server;
 mod process;
 mod relay;
 mod rights;

@@ -5,8 +5,12 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::keyserver::{KeyServer, MID_EPOCH, receiver, sender};
 use crate::net::{Lan, can_run, sh};
+use crate::postgres;
+use crate::postgres_server::Server;
 use crate::process::{Program, sealcast};
 use crate::sample::{assert_same, ts};
 use crate::slaves::{ROOM_FOR_RETRIES, Slave};
@@ -89,6 +93,75 @@ fn md_40_a_standby_takes_the_place_of_a_master_that_is_cut_off() {
         &fs::read(&input).unwrap(),
         &fs::read(folder.join("r.ts")).unwrap(),
     );
+    assert_eq!(sender.channel(1)["not_sent"], 0, "{}", sender.channel(1));
+}
+
+/// The lease of servers on one database, in their configuration.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// MD-40, SEC-06, SEC-07: two key servers on one PostgreSQL database. One stands still, the other takes over when the lease is over; the
+/// first one moves again and ends. Nobody loses a packet, and the standby knows all that was ordered.
+#[test]
+fn md_40_a_standby_on_the_same_database_takes_over_and_the_former_server_ends() {
+    if !can_run(&["ip", "ffmpeg"]) {
+        return;
+    }
+    let database = Server::start(&[]);
+    let url = postgres::database(database.url());
+    let (lan, folder) = (Lan::new(4), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let config = folder.join("serve.toml");
+    let text = format!("[postgres]\nurl = {url:?}\nlease = \"{LEASE:?}\"\n");
+    fs::write(&config, text).unwrap();
+    let more = [
+        "--config",
+        config.to_str().unwrap(),
+        "--start-wait",
+        "300ms",
+    ];
+    let mut server = KeyServer::start(Some((&lan, 1)), folder, &more);
+    server.admin(&[&["channel", "add", "1"], &ROOM_FOR_RETRIES[..]].concat());
+    let mut receiver = receiver(&lan, 4, folder, "r", &server, &[GROUP], &[]);
+    let input = ts(34);
+    let input_path = input.display().to_string();
+    let more = ["--input", &input_path, "--start-delay", MID_EPOCH];
+    let mut sender = sender(&lan, 3, folder, "s", (&server, 1), &[GROUP], &more);
+    let standby = server.beside(&lan, 2);
+    let switches = |channel: &serde_json::Value| channel["switches"].as_u64();
+    let change = |channel: &serde_json::Value| switches(channel) > Some(0);
+    sender.wait_until(1, Duration::from_secs(30), "a change", change);
+    server.admin(&["account", "add", "before"]);
+    assert!(standby.program.errors().contains("standing by"));
+
+    server.program.signal(Signal::STOP);
+    let before = switches(&sender.channel(1)).unwrap();
+    sh(&format!("ip -n {} link set eth0 down", lan.host(1)));
+    move_address(&lan, 1, 2, 4);
+    let start = Instant::now();
+    standby.wait_until_it_runs();
+    assert!(start.elapsed() >= LEASE, "{:?}", start.elapsed());
+    let accounts = standby.admin(&["account", "list"]);
+    assert!(accounts.to_string().contains("before"), "{accounts}");
+    standby.admin(&["account", "add", "after"]);
+    sender.wait_until(
+        1,
+        Duration::from_secs(30),
+        "changes after the takeover",
+        |channel| switches(channel) > Some(before + 1),
+    );
+    server.program.signal(Signal::CONT);
+    let status = server.program.wait(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(4), "{}", server.program.errors());
+    let said = server.program.errors();
+    assert!(said.contains("another key server has taken over"), "{said}");
+
+    let status = sender.wait(Duration::from_secs(60));
+    assert!(status.success(), "{}", sender.errors());
+    sleep(Duration::from_millis(700));
+    receiver.stop();
+    assert_clean("r", &receiver.channel(1));
+    let received = fs::read(folder.join("r.ts")).unwrap();
+    assert_same("r", &fs::read(&input).unwrap(), &received);
     assert_eq!(sender.channel(1)["not_sent"], 0, "{}", sender.channel(1));
 }
 

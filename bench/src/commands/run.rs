@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_control::server::{KeyServer, ServerConfig};
-use sealcast_control::store::Store;
+use sealcast_control::store::{Location, Store};
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::ledger::{self, Bound, NewBook, NewTransfer};
 use sealcast_objects::api::Role;
@@ -94,7 +94,7 @@ fn time(options: &Options) -> Duration {
 fn turn(options: &Options, round: u16, connections: u16) -> Result<Turn> {
     let folder = folder(options)?;
     let data = folder.path().join("data");
-    open_books(&Store::open(&data)?, options.books)?;
+    open_books(&Store::open(&data, &Location::Folder)?, options.books)?;
     let serving = Builder::new_multi_thread().enable_all().build()?;
     let (server, tls) = serving.block_on(start(&data))?;
     let monitor = server.monitor();
@@ -147,7 +147,7 @@ fn end(runtime: &Runtime, server: KeyServer) {
 /// Commands per second when each waits for its own commit.
 fn one_by_one(options: &Options, round: u16) -> Result<f64> {
     let folder = folder(options)?;
-    let store = Arc::new(Store::open(&folder.path().join("data"))?);
+    let store = Arc::new(Store::open(&folder.path().join("data"), &Location::Folder)?);
     open_books(&store, options.books)?;
     let mut rng = StdRng::seed_from_u64(round.into());
     let (start, mut done) = (Instant::now(), 0_u64);

@@ -134,7 +134,8 @@ pub fn add_authority_key(
         KeyStage::Current
     };
     tx.execute(
-        "INSERT INTO authority_key (public_key, sealed, stage, since) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO authority_key (id, public_key, sealed, stage, since) \
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4 FROM authority_key",
         params![public_key, sealed, stage.name(), now.0],
     )?;
     Ok(stage)

@@ -40,8 +40,6 @@ pub mod rights;
 pub mod schema;
 pub mod slaves;
 pub mod store;
-#[cfg(test)]
-mod tests;
 
 pub use store::{Read, Row, StoreError, Tx, Value};
 

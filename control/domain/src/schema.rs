@@ -1,4 +1,5 @@
-//! The tables, as migrations that only go forward. Written for SQLite; other drivers translate the column types.
+//! The tables, as migrations that only go forward. Written for SQLite in words that PostgreSQL knows but for column types, which its
+//! driver translates: `INTEGER`, `BLOB`, `TEXT`, and `STRICT` at the end of a table.
 
 /// One step. Steps are never changed once released.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,19 @@ pub enum StoreError {
     /// Rows that cannot be: another program wrote them, or the file is damaged.
     #[error("the store holds what cannot be ({0}): restore a backup")]
     Damaged(String),
+    /// The database does not answer: nothing was changed.
+    #[error(
+        "the database of the store does not answer ({0}): nothing was changed; it is tried again at the next command"
+    )]
+    Away(String),
+    /// The connection broke at the commit and the server stops before it could be asked how that ended.
+    #[error(
+        "the database of the store went away at the commit: whether it was done is not known; ask again with the same id or Idempotency-Key"
+    )]
+    Unknown,
+    /// Another server writes here since; this one never will again.
+    #[error("another server has taken over the store: this one is to be stopped; ask the other")]
+    TakenOver,
     /// Anything else, in the driver's words.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -162,7 +175,8 @@ impl Row {
 
 /// Reads one state of the store.
 pub trait Read {
-    /// All rows of a query.
+    /// All rows of a query. Arguments are numbered as they first appear; one that may be nothing appears first where its type is plain
+    /// (`account = $5 OR $5 IS NULL`).
     ///
     /// # Errors
     /// The driver's.

@@ -12,6 +12,7 @@ use sealcast_objects::code::Code;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Location;
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 const LIFE: Duration = Duration::from_secs(3600);
@@ -26,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), &Location::Folder).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let vault = Vault::open(&store, &folder.path().join("master.key"), &mut rng).unwrap();
         Self {

@@ -75,9 +75,18 @@ pub(super) struct Query<T>(pub(super) T);
 pub(crate) fn problem(error: Error) -> Problem {
     match error {
         Error::Refused(problem) => problem,
-        Error::Store(error @ (StoreError::Full | StoreError::Closed)) => {
-            Problem::new(Kind::Unavailable, error.to_string())
+        Error::Store(StoreError::Away(why)) => {
+            tracing::warn!(why, "the database of the store does not answer");
+            let detail =
+                "the database of the store does not answer; nothing was changed; try again";
+            Problem::new(Kind::Unavailable, detail)
         }
+        Error::Store(
+            error @ (StoreError::Full
+            | StoreError::Closed
+            | StoreError::Unknown
+            | StoreError::TakenOver),
+        ) => Problem::new(Kind::Unavailable, error.to_string()),
         Error::Store(error) => {
             tracing::error!(%error, "the store failed");
             Problem::new(

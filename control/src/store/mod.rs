@@ -3,31 +3,45 @@
 //! A command is a function over a [`Tx`]; its answer comes when the transaction it went into is durable (group commit). A
 //! command that fails is undone alone; a commit that fails fails every command in it, and nothing of it was done.
 
+mod driver;
+mod folder;
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use refinery::{Migration, Runner};
+use sealcast_domain::schema::MIGRATIONS;
 use sealcast_domain::{Error, Read, StoreError, Tx};
 use sealcast_objects::time::Timestamp;
 use tokio::sync::oneshot;
 
-use sqlite::Snapshot;
+use self::postgres::Leader;
+pub use self::postgres::{Postgres, PostgresError};
+pub use driver::Driver;
+use sqlite::Sqlite;
 pub use writer::WriteStats;
-use writer::{Job, Writer};
+use writer::{Closing, Job, Writer};
 
 /// File of the database inside the folder.
 const DATABASE: &str = "store.db";
-/// File that is locked while a server uses the folder.
-const LOCK: &str = "lock";
 /// Connections for readers that are kept open.
 const READERS: usize = 4;
+
+/// Which database holds the rows.
+#[derive(Clone, Debug, Default)]
+pub enum Location {
+    /// One of its own, in the data folder.
+    #[default]
+    Folder,
+    /// A PostgreSQL server.
+    Postgres(Postgres),
+}
 
 /// Why a store cannot be opened: what, why, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -51,62 +65,81 @@ pub enum OpenError {
         /// Who, if it said so.
         pid: Option<String>,
     },
-    /// No sqlite database, or one that cannot be read.
-    #[error("the store {} cannot be opened: {why}; restore a backup, or choose another folder with --data", file.display())]
+    /// No database, or one that cannot be read.
+    #[error(
+        "the store {place} cannot be opened: {why}; restore a backup, or choose another folder with --data"
+    )]
     Damaged {
         /// Which.
-        file: PathBuf,
+        place: String,
         /// The driver's word.
         why: String,
     },
     /// Written by a later version of this program.
-    #[error("the store {} cannot be brought up to date: {why}; was it written by a newer sealcast?", file.display())]
+    #[error(
+        "the store {place} cannot be brought up to date: {why}; was it written by a newer sealcast?"
+    )]
     Migration {
         /// Which.
-        file: PathBuf,
+        place: String,
         /// The driver's word.
         why: String,
     },
+    /// The database server does not answer, or does not let this server in.
+    #[error(
+        "the store {place} cannot be reached: {why}; is it running, and may this user write there?"
+    )]
+    Away {
+        /// Which.
+        place: String,
+        /// The driver's word.
+        why: String,
+    },
+    /// The writer's thread.
+    #[error("cannot start the thread of the store: {0}")]
+    Thread(std::io::Error),
 }
 
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
-    file: PathBuf,
     writer: Writer,
-    readers: Arc<Mutex<Vec<Connection>>>,
-    /// When it was last written before this start.
-    written: Option<Timestamp>,
+    readers: Arc<Readers>,
     // Released when the store is dropped, after the writer.
     _lock: File,
 }
 
+#[derive(Debug)]
+enum Readers {
+    Sqlite(sqlite::Readers),
+    Postgres(postgres::Readers),
+}
+
 impl Store {
-    /// Opens the store in `folder`, making both if they do not exist.
+    /// Opens the store of the server that lives in `folder`, which is made if it does not exist. In a PostgreSQL database one server
+    /// writes; this returns when it is this one: at once, or when the other has stopped or has been silent for its lease.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let folder_error = |why| OpenError::Folder {
-            folder: folder.to_path_buf(),
-            why,
+    pub fn open(folder: &Path, location: &Location) -> Result<Self, OpenError> {
+        let lock = folder::own(folder)?;
+        let (writer, readers) = match location {
+            Location::Folder => {
+                let file = folder.join(DATABASE);
+                let readers = sqlite::Readers::new(file.clone());
+                let writer = Writer::start(move |_| Sqlite::open(&file))?;
+                (writer, Readers::Sqlite(readers))
+            }
+            Location::Postgres(at) => {
+                let readers = postgres::Readers::new(at.clone());
+                let at = at.clone();
+                let writer = Writer::start(move |closing| Leader::open(at, closing))?;
+                (writer, Readers::Postgres(readers))
+            }
         };
-        make_private_folder(folder).map_err(folder_error)?;
-        let lock = lock(folder)?;
-        let file = folder.join(DATABASE);
-        let mut connection = sqlite::open(&file)?;
-        sqlite::migrate(&mut connection, &file)?;
-        let damaged = |why: String| OpenError::Damaged {
-            file: file.clone(),
-            why,
-        };
-        let written = sqlite::written(&connection).map_err(damaged)?;
-        let writer = Writer::start(connection).map_err(folder_error)?;
         Ok(Self {
-            file,
             writer,
-            readers: Arc::default(),
-            written,
+            readers: Arc::new(readers),
             _lock: lock,
         })
     }
@@ -114,7 +147,18 @@ impl Store {
     /// When it was last written before this start; `None` if never.
     #[must_use]
     pub fn written_before(&self) -> Option<Timestamp> {
-        self.written
+        self.writer.written()
+    }
+
+    /// Whether the last transaction failed: the disk is full, or the database is away.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        self.writer.fails()
+    }
+
+    /// Returns when another server has taken over the store. Nothing can be written here any more.
+    pub async fn taken_over(&self) {
+        self.writer.taken_over().await;
     }
 
     /// Totals of the writer.
@@ -166,8 +210,8 @@ impl Store {
         &self,
         query: impl FnOnce(&mut dyn Read) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (file, readers) = (self.file.clone(), Arc::clone(&self.readers));
-        tokio::task::spawn_blocking(move || read(&file, &readers, query))
+        let readers = Arc::clone(&self.readers);
+        tokio::task::spawn_blocking(move || readers.read(query))
             .await
             .unwrap_or(Err(StoreError::Closed.into()))
     }
@@ -180,24 +224,60 @@ impl Store {
         &self,
         query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        read(&self.file, &self.readers, query)
+        self.readers.read(query)
     }
 }
 
-fn read<T>(
-    file: &Path,
-    readers: &Mutex<Vec<Connection>>,
-    query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let kept = || readers.lock().unwrap_or_else(PoisonError::into_inner);
-    let connection = kept().pop();
-    let connection = connection.map_or_else(|| sqlite::open_reader(file), Ok)?;
-    let result = Snapshot::read(&connection, query);
-    let mut kept = kept();
-    if kept.len() < READERS {
-        kept.push(connection);
+impl Readers {
+    fn read<T>(&self, query: impl FnOnce(&mut dyn Read) -> Result<T, Error>) -> Result<T, Error> {
+        match self {
+            Self::Sqlite(readers) => readers.read(query),
+            Self::Postgres(readers) => readers.read(query),
+        }
     }
-    result
+}
+
+/// Some connections that nobody uses now.
+#[derive(Debug)]
+struct Kept<C>(Mutex<Vec<C>>);
+
+impl<C> Default for Kept<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<C> Kept<C> {
+    fn take(&self) -> Option<C> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give(&self, connection: C) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < READERS {
+            kept.push(connection);
+        }
+    }
+}
+
+/// The steps that bring the tables up to date, in the words of a database.
+fn migrations(translate: impl Fn(&str) -> String) -> Result<Runner, refinery::Error> {
+    let steps = MIGRATIONS
+        .iter()
+        .map(|step| Migration::unapplied(step.name, &translate(step.sql)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Runner::new(&steps).set_abort_missing(true))
+}
+
+/// One writing connection without a thread or batches: for tests of the rules, which run on each database.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn driver(folder: &Path, location: &Location) -> Result<Box<dyn Driver>, OpenError> {
+    Ok(match location {
+        Location::Folder => Box::new(Sqlite::open(&folder.join(DATABASE))?),
+        Location::Postgres(at) => Box::new(Leader::open(at.clone(), Closing::default())?),
+    })
 }
 
 /// Copies the store in `folder` to `to`, which must not exist, as it is at one moment; a server may be using it.
@@ -211,9 +291,12 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
         why,
     };
     // Made first, so that nobody else may read it while it is written.
-    let made = private(OpenOptions::new().write(true).create_new(true)).open(to);
+    let made = folder::private(OpenOptions::new().write(true).create_new(true)).open(to);
     drop(made.map_err(folder_error)?);
-    sqlite::copy(&file, to).map_err(|why| OpenError::Damaged { file, why })
+    sqlite::copy(&file, to).map_err(|why| OpenError::Damaged {
+        place: file.display().to_string(),
+        why,
+    })
 }
 
 /// The file of the store in `folder`.
@@ -222,67 +305,23 @@ fn database(folder: &Path) -> Result<PathBuf, OpenError> {
     if file.is_file() {
         return Ok(file);
     }
-    let why = "there is none".to_owned();
-    Err(OpenError::Damaged { file, why })
+    Err(OpenError::Damaged {
+        place: file.display().to_string(),
+        why: "there is none".to_owned(),
+    })
 }
 
-/// Reads one state of the store in `folder` and changes nothing; a server may be using it.
+/// Reads one state of the store of the server that lives in `folder` and changes nothing; the server may be using it.
 ///
 /// # Errors
 /// When there is no store, or it cannot be opened; the query's are inside.
 pub fn peek<T>(
     folder: &Path,
+    location: &Location,
     query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
 ) -> Result<Result<T, Error>, OpenError> {
-    let file = database(folder)?;
-    let connection = sqlite::open_reader(&file).map_err(|error| OpenError::Damaged {
-        file,
-        why: error.to_string(),
-    })?;
-    Ok(Snapshot::read(&connection, query))
-}
-
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    options.mode(0o600)
-}
-
-fn make_private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
-/// Keeps other servers out of the folder as long as the file lives.
-fn lock(folder: &Path) -> Result<File, OpenError> {
-    let folder_error = |why| OpenError::Folder {
-        folder: folder.to_path_buf(),
-        why,
-    };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = private(&mut options)
-        .open(folder.join(LOCK))
-        .map_err(folder_error)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let pid = Some(pid.trim().to_owned()).filter(|pid| !pid.is_empty());
-            return Err(OpenError::Locked {
-                folder: folder.to_path_buf(),
-                pid,
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(folder_error(error)),
+    match location {
+        Location::Folder => sqlite::peek(&database(folder)?, query),
+        Location::Postgres(at) => at.peek(query),
     }
-    // For people only; a full disk is no reason not to start.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
 }

@@ -1,15 +1,14 @@
 //! SQLite as the store: the pragmas that make a commit durable, statements, errors in our words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use refinery::{Migration, Runner};
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
-use sealcast_domain::schema::MIGRATIONS;
 use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value};
 use sealcast_objects::time::Timestamp;
 
-use super::OpenError;
+use super::driver::Driver;
+use super::{Kept, OpenError, migrations};
 
 /// Name in the table `meta` of when the store was last written.
 const WRITTEN: &str = "written_at";
@@ -18,7 +17,7 @@ const WRITTEN: &str = "written_at";
 const STATEMENTS: usize = 512;
 
 /// Opens the database for writing. The pragmas: changes go to a log that is synced at every commit.
-pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
+fn open(file: &Path) -> Result<Connection, OpenError> {
     let open = || {
         // The library would take it for a new one.
         if std::fs::metadata(file).is_ok_and(|kept| kept.len() == 0) && !has_log(file) {
@@ -27,7 +26,7 @@ pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
         // Made by us and not by the library, so that only this user may read it.
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create(true).truncate(false);
-        super::private(&mut options)
+        super::folder::private(&mut options)
             .open(file)
             .map_err(|error| error.to_string())?;
         let connection = Connection::open(file).map_err(|error| error.to_string())?;
@@ -47,10 +46,12 @@ pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
             Err(intact)
         }
     };
-    open().map_err(|why| OpenError::Damaged {
-        file: file.to_path_buf(),
-        why,
-    })
+    open().map_err(|why| damaged(file, why))
+}
+
+fn damaged(file: &Path, why: String) -> OpenError {
+    let place = file.display().to_string();
+    OpenError::Damaged { place, why }
 }
 
 /// Whether a log lies beside the database that holds what is not in it yet.
@@ -60,24 +61,17 @@ fn has_log(file: &Path) -> bool {
 }
 
 /// Brings the tables up to date.
-pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
-    let failed = |error: refinery::Error| OpenError::Migration {
-        file: file.to_path_buf(),
-        why: error.to_string(),
-    };
-    let steps = MIGRATIONS
-        .iter()
-        .map(|step| Migration::unapplied(step.name, step.sql))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)?;
-    Runner::new(&steps)
-        .set_abort_missing(true)
-        .run(connection)
-        .map_err(failed)?;
+fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
+    migrations(str::to_owned)
+        .and_then(|runner| runner.run(connection))
+        .map_err(|error| OpenError::Migration {
+            place: file.display().to_string(),
+            why: error.to_string(),
+        })?;
     Ok(())
 }
 
-pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
+fn open_reader(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(store_error)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -101,15 +95,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
     copy().map_err(|error| error.to_string())
 }
 
-/// Runs a statement of the transaction that is open.
-pub(super) fn step(connection: &Connection, sql: &'static str) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
-    statement.execute([]).map_err(store_error)?;
-    Ok(())
-}
-
 /// When the store was last written.
-pub(super) fn written(connection: &Connection) -> Result<Option<Timestamp>, String> {
+fn written(connection: &Connection) -> Result<Option<Timestamp>, String> {
     let mut statement = connection
         .prepare("SELECT value FROM meta WHERE name = ?1")
         .map_err(|error| error.to_string())?;
@@ -121,16 +108,8 @@ pub(super) fn written(connection: &Connection) -> Result<Option<Timestamp>, Stri
     Ok(millis.map(Timestamp))
 }
 
-/// Notes in the open transaction when it is written.
-pub(super) fn note_written(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
-        .execute(rusqlite::params![WRITTEN, now.0.to_be_bytes().to_vec()])
-        .map(|_| ())
-}
-
 /// The driver's errors in the store's words.
-pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
+fn store_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -179,12 +158,47 @@ fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row
     Ok(found)
 }
 
+/// Reads one state of the database in `file` and changes nothing; a server may be using it.
+pub(super) fn peek<T>(
+    file: &Path,
+    query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+) -> Result<Result<T, Error>, OpenError> {
+    let connection = open_reader(file).map_err(|error| damaged(file, error.to_string()))?;
+    Ok(Snapshot::read(&connection, query))
+}
+
+/// Connections for readers.
+#[derive(Debug)]
+pub(super) struct Readers {
+    file: PathBuf,
+    kept: Kept<Connection>,
+}
+
+impl Readers {
+    pub(super) fn new(file: PathBuf) -> Self {
+        let kept = Kept::default();
+        Self { file, kept }
+    }
+
+    /// Runs `query` on one state.
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let connection = self.kept.take();
+        let connection = connection.map_or_else(|| open_reader(&self.file), Ok)?;
+        let result = Snapshot::read(&connection, query);
+        self.kept.give(connection);
+        result
+    }
+}
+
 /// One state of the store, for a reader.
-pub(super) struct Snapshot<'a>(&'a Connection);
+struct Snapshot<'a>(&'a Connection);
 
 impl Snapshot<'_> {
     /// Runs `query` on one state.
-    pub(super) fn read<T>(
+    fn read<T>(
         connection: &Connection,
         query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -201,21 +215,88 @@ impl Read for Snapshot<'_> {
     }
 }
 
-/// The open transaction of the writer, for one command.
-pub(super) struct Command<'a>(pub(super) &'a Connection);
+/// The writer's connection.
+pub(super) struct Sqlite {
+    connection: Connection,
+    written: Option<Timestamp>,
+}
 
-impl Read for Command<'_> {
-    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
-        query(self.0, sql, params)
+impl Sqlite {
+    /// Opens the database in `file`, makes it if there is none, and brings its tables up to date.
+    pub(super) fn open(file: &Path) -> Result<Self, OpenError> {
+        let mut connection = open(file)?;
+        migrate(&mut connection, file)?;
+        let written = written(&connection).map_err(|why| damaged(file, why))?;
+        Ok(Self {
+            connection,
+            written,
+        })
+    }
+
+    fn step(&self, sql: &'static str) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        statement.execute([]).map_err(store_error)?;
+        Ok(())
     }
 }
 
-impl Tx for Command<'_> {
+impl Read for Sqlite {
+    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        query(&self.connection, sql, params)
+    }
+}
+
+impl Tx for Sqlite {
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
-        let mut statement = self.0.prepare_cached(sql).map_err(store_error)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let changed = statement
             .execute(params_from_iter(params.iter().map(Param)))
             .map_err(store_error)?;
         Ok(changed as u64)
+    }
+}
+
+impl Driver for Sqlite {
+    fn begin(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.step("BEGIN IMMEDIATE")?;
+        let noted = self
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")
+            .and_then(|mut note| note.execute((WRITTEN, now.0.to_be_bytes())));
+        if let Err(error) = noted {
+            self.rollback();
+            return Err(store_error(error));
+        }
+        Ok(())
+    }
+
+    fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.step("SAVEPOINT command")
+    }
+
+    fn release(&mut self, good: bool) -> Result<(), StoreError> {
+        // A full disk or an IO error may have ended the transaction under the command.
+        if self.connection.is_autocommit() {
+            return Err(StoreError::Full);
+        }
+        if !good {
+            self.step("ROLLBACK TO command")?;
+        }
+        self.step("RELEASE command")
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.step("COMMIT")
+    }
+
+    fn rollback(&mut self) {
+        if !self.connection.is_autocommit() {
+            // What cannot be undone now is undone when the file is opened again.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn written(&self) -> Option<Timestamp> {
+        self.written
     }
 }

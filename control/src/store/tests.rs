@@ -9,13 +9,16 @@ use sealcast_domain::{keys, params};
 use sealcast_objects::problem::{Kind, Problem};
 use tempfile::TempDir;
 
+use rusqlite::Connection;
+
+use super::folder::LOCK;
 use super::*;
 
 type Answered<T> = oneshot::Receiver<Result<T, Error>>;
 
 fn open() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &Location::Folder).unwrap();
     (folder, store)
 }
 
@@ -157,7 +160,7 @@ fn what_many_threads_were_told_is_durable_exactly_once() {
     let stats = store.stats();
     assert!(stats.commits < stats.commands, "{stats:?}");
     drop(store);
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &Location::Folder).unwrap();
     let good = THREADS * EACH * 9 / 10;
     assert_eq!(
         store.read_blocking(|store| number(store, "all")).unwrap(),
@@ -206,12 +209,14 @@ fn a_failed_query_leaves_the_reader_usable() {
 #[test]
 fn a_second_server_is_kept_out_and_told_by_whom() {
     let (folder, store) = open();
-    let error = Store::open(folder.path()).unwrap_err().to_string();
+    let error = Store::open(folder.path(), &Location::Folder)
+        .unwrap_err()
+        .to_string();
     let pid = format!("(process {})", std::process::id());
     assert!(error.contains(&pid) && error.contains("--data"), "{error}");
     put(&store, "a", b"1").unwrap();
     drop(store);
-    Store::open(folder.path()).unwrap();
+    Store::open(folder.path(), &Location::Folder).unwrap();
 }
 
 #[test]
@@ -252,7 +257,7 @@ fn a_full_disk_is_named_changes_nothing_and_passes() {
     limit("PRAGMA max_page_count = 1073741823");
     large("large").unwrap();
     drop(store);
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &Location::Folder).unwrap();
     assert_eq!(get(&store, "large").map(|bytes| bytes.len()), Some(200_000));
     assert_eq!(get(&store, "a").as_deref(), Some(&b"changed"[..]));
 }
@@ -262,20 +267,22 @@ fn it_tells_when_it_was_last_written() {
     let (folder, store) = open();
     assert_eq!(store.written_before(), None);
     drop(store);
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &Location::Folder).unwrap();
     assert_eq!(store.written_before(), None, "opening is no writing");
     let before = Timestamp::from(SystemTime::now());
     put(&store, "a", b"1").unwrap();
     let after = Timestamp::from(SystemTime::now());
     assert_eq!(store.written_before(), None, "before this start");
     drop(store);
-    let written = Store::open(folder.path())
+    let written = Store::open(folder.path(), &Location::Folder)
         .unwrap()
         .written_before()
         .unwrap();
     assert!(before <= written && written <= after, "{written}");
     assert_eq!(
-        Store::open(folder.path()).unwrap().written_before(),
+        Store::open(folder.path(), &Location::Folder)
+            .unwrap()
+            .written_before(),
         Some(written)
     );
 }
@@ -284,7 +291,7 @@ fn it_tells_when_it_was_last_written() {
 fn sec_14_files_are_for_this_user_alone() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("one").join("two");
-    let store = Store::open(&folder).unwrap();
+    let store = Store::open(&folder, &Location::Folder).unwrap();
     put(&store, "a", b"1").unwrap();
     backup(&folder, &folder.join("copy.db")).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -303,7 +310,7 @@ fn sec_14_files_are_for_this_user_alone() {
 
 /// What opening says.
 fn open_error(folder: &TempDir) -> (OpenError, String) {
-    let error = Store::open(folder.path()).unwrap_err();
+    let error = Store::open(folder.path(), &Location::Folder).unwrap_err();
     let text = error.to_string();
     (error, text)
 }
@@ -341,7 +348,7 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
         );
     }
     std::fs::write(&file, &whole).unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &Location::Folder).unwrap();
     assert_eq!(get(&store, "row 199"), Some(vec![7; 1000]));
 }
 
@@ -373,7 +380,7 @@ fn a_folder_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = Store::open(&file.join("below")).unwrap_err();
+    let error = Store::open(&file.join("below"), &Location::Folder).unwrap_err();
     assert!(matches!(error, OpenError::Folder { .. }), "{error:?}");
     assert!(error.to_string().contains("below"), "{error}");
 }
@@ -410,7 +417,7 @@ fn a_backup_made_while_commands_run_is_whole_and_of_one_moment() {
             let before = store.read_blocking(|store| number(store, "one")).unwrap();
             backup(folder.path(), &copies.join(DATABASE)).unwrap();
             let after = store.read_blocking(|store| number(store, "one")).unwrap();
-            let copy = Store::open(&copies).unwrap();
+            let copy = Store::open(&copies, &Location::Folder).unwrap();
             let (one, two) = copy
                 .read_blocking(|copy| Ok((number(copy, "one")?, number(copy, "two")?)))
                 .unwrap();

@@ -1,17 +1,17 @@
 //! The writer thread: takes what waits, at most [`BATCH`] commands, into one transaction, and answers after the commit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
-use rusqlite::Connection;
 use sealcast_domain::{Error, StoreError, Tx};
 use sealcast_objects::time::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::sqlite::{Command, note_written, step, store_error};
+use super::OpenError;
+use super::driver::Driver;
 
 /// Commands of one transaction.
 const BATCH: usize = 4096;
@@ -58,35 +58,91 @@ pub struct WriteStats {
     pub failures: u64,
 }
 
+/// What the writer tells of itself.
 #[derive(Debug, Default)]
-struct Counters {
+struct Told {
     commits: AtomicU64,
     commands: AtomicU64,
     failures: AtomicU64,
+    /// The last transaction failed.
+    fails: AtomicBool,
+    taken_over: OnceLock<()>,
+    changed: Notify,
 }
+
+impl Told {
+    fn note(&self, committed: &Result<(), StoreError>, commands: usize) {
+        let failed = committed.is_err();
+        let failed_before = self.fails.swap(failed, Ordering::Relaxed);
+        match committed {
+            Ok(()) if failed_before => tracing::info!("the store is written again"),
+            Ok(()) => {}
+            // Said once, not at each beat.
+            Err(StoreError::Away(_)) if failed_before && commands == 0 => {}
+            Err(error) => {
+                tracing::error!(%error, commands, "nothing of these commands was written");
+            }
+        }
+        if matches!(committed, Err(StoreError::TakenOver)) && self.taken_over.set(()).is_ok() {
+            self.changed.notify_waiters();
+        }
+        if commands > 0 {
+            let transactions = if failed {
+                &self.failures
+            } else {
+                &self.commits
+            };
+            transactions.fetch_add(1, Ordering::Relaxed);
+            self.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells a driver that the store is being closed.
+pub(super) type Closing = Arc<AtomicBool>;
 
 /// The writer. Dropping it waits until everything submitted is done.
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
-    counters: Arc<Counters>,
+    told: Arc<Told>,
+    closing: Closing,
     thread: Option<JoinHandle<()>>,
+    written: Option<Timestamp>,
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Starts the thread and returns when `open` has succeeded there.
+    pub(super) fn start<D: Driver>(
+        open: impl FnOnce(Closing) -> Result<D, OpenError> + Send + 'static,
+    ) -> Result<Self, OpenError> {
         let (jobs, waiting) = sync_channel(QUEUE);
-        let counters = Arc::new(Counters::default());
-        let thread = {
-            let counters = Arc::clone(&counters);
-            thread::Builder::new()
-                .name("store".into())
-                .spawn(move || run(&connection, &waiting, &counters))?
-        };
+        let (opened_in, opened) = sync_channel(1);
+        let (told, closing) = (Arc::new(Told::default()), Closing::default());
+        let of_thread = (Arc::clone(&told), Arc::clone(&closing));
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || {
+                let (told, closing) = of_thread;
+                match open(closing) {
+                    Ok(mut driver) => {
+                        let _ = opened_in.send(Ok(driver.written()));
+                        run(&mut driver, &waiting, &told);
+                    }
+                    Err(error) => {
+                        let _ = opened_in.send(Err(error));
+                    }
+                }
+            })
+            .map_err(OpenError::Thread)?;
+        let died = |_| OpenError::Thread(std::io::Error::other("it died"));
+        let written = opened.recv().map_err(died)??;
         Ok(Self {
             jobs: Some(jobs),
-            counters,
+            told,
+            closing,
             thread: Some(thread),
+            written,
         })
     }
 
@@ -101,15 +157,37 @@ impl Writer {
     pub(super) fn stats(&self) -> WriteStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         WriteStats {
-            commits: read(&self.counters.commits),
-            commands: read(&self.counters.commands),
-            failures: read(&self.counters.failures),
+            commits: read(&self.told.commits),
+            commands: read(&self.told.commands),
+            failures: read(&self.told.failures),
+        }
+    }
+
+    /// When the store was last written before it was opened.
+    pub(super) fn written(&self) -> Option<Timestamp> {
+        self.written
+    }
+
+    /// Whether the last transaction failed.
+    pub(super) fn fails(&self) -> bool {
+        self.told.fails.load(Ordering::Relaxed)
+    }
+
+    /// Returns when another server has taken over the store.
+    pub(super) async fn taken_over(&self) {
+        loop {
+            let changed = self.told.changed.notified();
+            if self.told.taken_over.get().is_some() {
+                return;
+            }
+            changed.await;
         }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -117,22 +195,23 @@ impl Drop for Writer {
     }
 }
 
-fn run(connection: &Connection, waiting: &Receiver<Job>, counters: &Counters) {
+/// The first of what waits; `None` within when the driver wants a transaction all the same.
+fn first(waiting: &Receiver<Job>, driver: &impl Driver) -> Result<Option<Job>, RecvTimeoutError> {
+    let Some(beat) = driver.beat() else {
+        return Ok(Some(waiting.recv()?));
+    };
+    match waiting.recv_timeout(beat) {
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        job => job.map(Some),
+    }
+}
+
+fn run(driver: &mut impl Driver, waiting: &Receiver<Job>, told: &Told) {
     let mut finishes = Vec::new();
-    while let Ok(first) = waiting.recv() {
-        let batch = std::iter::once(first).chain(waiting.try_iter().take(BATCH - 1));
-        let committed = commit(connection, batch, &mut finishes);
-        let counter = match &committed {
-            Ok(()) => &counters.commits,
-            Err(error) => {
-                tracing::error!(%error, commands = finishes.len(), "nothing of these commands was written");
-                &counters.failures
-            }
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        counters
-            .commands
-            .fetch_add(finishes.len() as u64, Ordering::Relaxed);
+    while let Ok(first) = first(waiting, driver) {
+        let batch = first.into_iter().chain(waiting.try_iter()).take(BATCH);
+        let committed = commit(driver, batch, &mut finishes);
+        told.note(&committed, finishes.len());
         for finish in finishes.drain(..) {
             finish(committed.clone());
         }
@@ -142,49 +221,36 @@ fn run(connection: &Connection, waiting: &Receiver<Job>, counters: &Counters) {
 /// Runs a batch in one transaction. On an error the transaction is gone, and so is all that was done in it; jobs that were
 /// not reached are answered all the same.
 fn commit(
-    connection: &Connection,
+    driver: &mut impl Driver,
     batch: impl Iterator<Item = Job>,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
-    let mut outcome = connection
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(store_error);
+    let mut outcome = driver.begin(Timestamp::from(SystemTime::now()));
     for Job(job) in batch {
         match &outcome {
-            Ok(()) => outcome = in_savepoint(connection, job, finishes),
+            Ok(()) => outcome = in_savepoint(driver, job, finishes),
             Err(error) => finishes.push(job(Err(error.clone())).1),
         }
     }
-    let now = Timestamp::from(SystemTime::now());
-    let outcome = outcome
-        .and_then(|()| note_written(connection, now).map_err(store_error))
-        .and_then(|()| connection.execute_batch("COMMIT").map_err(store_error));
-    if outcome.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    let outcome = outcome.and_then(|()| driver.commit());
+    if outcome.is_err() {
+        driver.rollback();
     }
     outcome
 }
 
 /// Runs one command; what a failed one did is undone alone. An error is one of the whole transaction.
 fn in_savepoint(
-    connection: &Connection,
+    driver: &mut impl Driver,
     job: Run,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
-    let begun = step(connection, "SAVEPOINT command");
-    let mut command = Command(connection);
+    let begun = driver.savepoint();
     let (good, finish) = job(match &begun {
-        Ok(()) => Ok(&mut command),
+        Ok(()) => Ok(driver),
         Err(error) => Err(error.clone()),
     });
     finishes.push(finish);
     begun?;
-    // A full disk or an IO error may have ended the transaction under the command.
-    if connection.is_autocommit() {
-        return Err(StoreError::Full);
-    }
-    if !good {
-        step(connection, "ROLLBACK TO command")?;
-    }
-    step(connection, "RELEASE command")
+    driver.release(good)
 }

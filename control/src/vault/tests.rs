@@ -7,6 +7,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Location;
 
 struct Bench {
     folder: TempDir,
@@ -17,7 +18,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("data")).unwrap();
+        let store = Store::open(&folder.path().join("data"), &Location::Folder).unwrap();
         Self {
             folder,
             store,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
-use sealcast_control::offline;
 use sealcast_objects::api::{NewAccount, NewCode, Role, Standing};
 use sealcast_objects::audit::{AuditEntry, AuditFault, Chain, Head, HeadStatement, SignedHead};
 use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, REPLAYED};
@@ -303,7 +302,7 @@ async fn sec_19_a_kept_head_and_an_export_show_what_was_changed() {
     assert_eq!(paged[..entries.len()], entries);
     // The key that signs is the same after a restart.
     bench.stop().await;
-    let verified = offline::verify(&bench.config.data, vec![kept]).unwrap();
+    let verified = bench.verified(vec![kept]).await;
     assert_eq!((verified.audit, verified.ledger), (vec![], vec![]));
     bench.start_again().await;
     let later: SignedHead = serde_json::from_value(bench.list("audit/head").await).unwrap();
@@ -315,7 +314,7 @@ async fn sec_19_a_kept_head_and_an_export_show_what_was_changed() {
         number: u64::MAX,
         hash: kept.hash,
     };
-    let verified = offline::verify(&bench.config.data, vec![kept, other, longer]).unwrap();
+    let verified = bench.verified(vec![kept, other, longer]).await;
     let number = kept.number;
     assert_eq!(verified.audit[0], AuditFault::Other(number));
     assert!(matches!(verified.audit[1], AuditFault::Short { .. }));

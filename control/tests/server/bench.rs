@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use reqwest::Method;
+use sealcast_control::offline;
 use sealcast_control::server::{KeyServer, ServerConfig};
+use sealcast_control::store::{Location, Postgres};
 use sealcast_objects::api::{
     Channel, KeyMode, NewCode, NewDevice, NewNode, NewRight, Right, Role, SessionReply,
     SessionRequest, SetStanding, Standing, Times,
 };
+use sealcast_objects::audit::Head;
 use sealcast_objects::code::Code;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::{ChannelId, DeviceId, id::Text};
@@ -23,6 +26,8 @@ use sealcast_terminal::identity::Identity;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
+
+use crate::postgres;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 const LOCAL: &str = "127.0.0.1:0";
@@ -47,6 +52,11 @@ impl Bench {
     pub(crate) async fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = ServerConfig::new(folder.path().join("data"));
+        if let Ok(url) = std::env::var("SEALCAST_TEST_POSTGRES") {
+            let url = postgres::database(&url);
+            let at = Postgres::new(&url, None, None, None).unwrap();
+            config.store = Location::Postgres(at);
+        }
         config.listen = vec![LOCAL.parse().unwrap()];
         config.door = vec![LOCAL.parse().unwrap()];
         config.names = vec!["127.0.0.1".to_owned()];
@@ -79,6 +89,13 @@ impl Bench {
 
     pub(crate) async fn start_again(&mut self) {
         self.server = Some(KeyServer::start(self.config.clone()).await.unwrap());
+    }
+
+    /// What an auditor finds in the store beside the server.
+    pub(crate) async fn verified(&self, kept: Vec<Head>) -> offline::Verified {
+        let (data, store) = (self.config.data.clone(), self.config.store.clone());
+        let verify = move || offline::verify(&data, &store, kept).unwrap();
+        tokio::task::spawn_blocking(verify).await.unwrap()
     }
 
     pub(crate) async fn channel(&self, id: u16) {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use sealcast_control::offline;
 use sealcast_objects::api::{Book, BookPage, Transfer, TransferPage};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::Kind;
@@ -161,7 +160,7 @@ async fn what_is_reserved_is_posted_voided_or_expires() {
         .collect();
     assert_eq!(kinds, ["move", "reserve", "post", "reserve", "expire"]);
     bench.stop().await;
-    let verified = offline::verify(&bench.config.data, vec![]).unwrap();
+    let verified = bench.verified(vec![]).await;
     assert_eq!((verified.audit, verified.ledger), (vec![], vec![]));
 }
 

@@ -9,6 +9,8 @@ mod devices;
 mod interop;
 mod ledger;
 mod link;
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
 mod restart;
 mod routes;
 mod slaves;

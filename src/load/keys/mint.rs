@@ -50,8 +50,8 @@ pub fn run(args: &MintArgs) -> Result<(), Failure> {
     );
     let plan = ServePlan::resolve(&serve).map_err(Failure::Configuration)?;
     daemon::protect_memory();
-    let (data, master_key, period) = plan.store();
-    let material = offline::material(data, master_key, period)
+    let ((data, location), (master_key, period)) = (plan.store(), plan.secrets());
+    let material = offline::material(data, location, master_key, period)
         .map_err(|error| Failure::CannotOpen(error.into()))?;
     let channels = channels(&args.channel, &material.channels).map_err(Failure::Configuration)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

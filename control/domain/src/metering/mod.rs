@@ -152,8 +152,9 @@ pub fn take_sent(
         tx.execute(
             "INSERT INTO sent_usage (channel, epoch, server, packets, bytes, since, until) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (channel, epoch, server) DO UPDATE SET packets = sent_usage.packets + excluded.packets, \
-             bytes = sent_usage.bytes + excluded.bytes, since = min(sent_usage.since, excluded.since), \
-             until = max(sent_usage.until, excluded.until)",
+             bytes = sent_usage.bytes + excluded.bytes, \
+             since = CASE WHEN sent_usage.since < excluded.since THEN sent_usage.since ELSE excluded.since END, \
+             until = CASE WHEN sent_usage.until > excluded.until THEN sent_usage.until ELSE excluded.until END",
             params![sum.channel, sum.epoch, file.number, sum.packets, sum.bytes, sum.since.0, sum.until.0],
         )?;
     }
@@ -178,7 +179,8 @@ pub fn forget_sessions(tx: &mut dyn Tx, now: Timestamp) -> Result<u64> {
 /// The store's.
 pub fn runs(store: &mut dyn Read) -> Result<Vec<UsageRun>> {
     let rows = store.query(
-        "SELECT source, number, boot, COUNT(*), MAX(sequence) + 1 - COUNT(*), SUM(records), MAX(taken_at) AS latest FROM usage_file \
+        "SELECT source, number, boot, COUNT(*), MAX(sequence) + 1 - COUNT(*), CAST(SUM(records) AS BIGINT), MAX(taken_at) AS latest \
+         FROM usage_file \
          GROUP BY source, number, boot ORDER BY latest DESC, source, number, boot",
         &[],
     )?;

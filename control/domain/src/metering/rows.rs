@@ -65,9 +65,9 @@ fn page(
     });
     let found = store.query(
         "SELECT account, device, channel, first_epoch, last_epoch, requests, answers, since, until FROM key_usage \
-         WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND ($5 IS NULL OR account = $5) \
-         AND ($6 IS NULL OR device = $6) AND ($7 IS NULL OR channel = $7) AND ($8 IS NULL OR since >= $8) \
-         AND ($9 IS NULL OR since < $9) ORDER BY account, device, channel, first_epoch LIMIT $10",
+         WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND (account = $5 OR $5 IS NULL) \
+         AND (device = $6 OR $6 IS NULL) AND (channel = $7 OR $7 IS NULL) AND (since >= $8 OR $8 IS NULL) \
+         AND (since < $9 OR $9 IS NULL) ORDER BY account, device, channel, first_epoch LIMIT $10",
         params![
             place.account,
             place.device,

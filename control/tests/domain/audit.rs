@@ -4,9 +4,10 @@ use rand_core::Rng as _;
 use sealcast_objects::audit::{AuditFault, Head};
 
 use super::{Bench, T0, after, refused};
-use crate::audit::{self, Act};
-use crate::{Result, idempotency};
-use sealcast_objects::problem::Kind;
+use crate::{Result, Value, size};
+use sealcast_domain::audit::{self, Act};
+use sealcast_domain::idempotency;
+use sealcast_objects::problem::{Kind, Problem};
 
 fn filled(seed: u64, entries: u64) -> Bench {
     let mut bench = Bench::new(seed);
@@ -41,7 +42,7 @@ fn what_was_not_done_is_not_in_the_log() {
     let mut bench = filled(2, 3);
     let refusal: Result<()> = bench.command(|tx| {
         audit::append(tx, T0, "admin:ada", &Act::on("device.add", "x"))?;
-        crate::refuse(Kind::Conflict, "no")
+        Err(Problem::new(Kind::Conflict, "no").into())
     });
     refused(Kind::Conflict, refusal);
     audit::append(&mut bench, T0, "server", &Act::on("ticket-key.add", 5)).unwrap();
@@ -53,26 +54,30 @@ fn what_was_not_done_is_not_in_the_log() {
 #[test]
 fn sec_19_a_change_of_any_row_is_seen() {
     let columns = ["at", "actor", "act", "subject", "detail", "hash"];
-    for seed in 0..60 {
+    for seed in 0..size(60) as u64 {
         let mut bench = filled(seed, 30);
         let kept = audit::head(&mut bench).unwrap();
         let number = bench.rng.next_u64() % 30 + 1;
         let column = columns[usize::try_from(bench.rng.next_u64() % 6).unwrap()];
         let value = match column {
-            "at" => "at + 1",
-            "hash" => "zeroblob(32)",
-            _ => "'other'",
+            "at" => Value::Int(1),
+            "hash" => Value::Blob(vec![0; 32]),
+            _ => Value::Text("other".to_owned()),
         };
-        let change = format!("UPDATE audit SET {column} = {value} WHERE number = {number}");
+        let change = format!("UPDATE audit SET {column} = $1 WHERE number = {number}");
         let removal = format!("DELETE FROM audit WHERE number = {number}");
         let newest = format!("DELETE FROM audit WHERE number >= {number}");
-        for (attack, seen_alone) in [(change, true), (removal, number < 30), (newest, false)] {
-            bench.db.execute_batch("SAVEPOINT attack").unwrap();
-            bench.db.execute_batch(&attack).unwrap();
+        let attacks = [
+            (change, &[value][..], true),
+            (removal, &[], number < 30),
+            (newest, &[], false),
+        ];
+        for (attack, params, seen_alone) in attacks {
+            bench.db().savepoint().unwrap();
+            bench.damage(&attack, params);
             assert_eq!(faults(&mut bench, &[]).is_empty(), !seen_alone, "{attack}");
             assert!(!faults(&mut bench, &[kept]).is_empty(), "{attack}");
-            let back = "ROLLBACK TO attack; RELEASE attack";
-            bench.db.execute_batch(back).unwrap();
+            bench.db().release(false).unwrap();
         }
         assert_eq!(faults(&mut bench, &[kept]), []);
     }
@@ -90,7 +95,8 @@ fn an_answer_is_kept_for_its_request_its_asker_and_seven_days() {
     let detail = refused(Kind::KeyReused, find(&mut bench, "admin:ada", &other));
     assert!(detail.contains("another request"), "{detail}");
     assert_eq!(find(&mut bench, "admin:eve", &other).unwrap(), None);
-    assert!(idempotency::keep(&mut bench, T0, ("admin:ada", "k"), other, b"x").is_err());
+    let again = bench.command(|tx| idempotency::keep(tx, T0, ("admin:ada", "k"), other, b"x"));
+    assert!(again.is_err());
     let end = T0.after(idempotency::KEPT);
     assert_eq!(idempotency::forget(&mut bench, end).unwrap(), 0);
     let later = end.after(std::time::Duration::from_millis(1));

@@ -3,7 +3,7 @@
 use sealcast_objects::api::{KeyMode, NewNode, Role, Standing};
 
 use super::*;
-use crate::{nodes, operators};
+use sealcast_domain::{nodes, operators};
 
 #[test]
 fn channels_come_change_and_go() {

@@ -3,7 +3,7 @@
 use sealcast_objects::api::{Role, Standing};
 
 use super::*;
-use crate::enrolment::{add, admit, enrolled};
+use sealcast_domain::enrolment::{add, admit, enrolled};
 
 const HASH: [u8; 32] = [7; 32];
 
@@ -110,9 +110,9 @@ fn sec_04_revocation_withdraws_codes_that_are_out_for_ever() {
         name: String::new(),
         channels: None,
     };
-    crate::nodes::put(tx, &node).unwrap();
+    sealcast_domain::nodes::put(tx, &node).unwrap();
     add(tx, [9; 32], Role::Node, &server, after(1000)).unwrap();
-    crate::nodes::set_standing(tx, 9, Standing::Revoked).unwrap();
+    sealcast_domain::nodes::set_standing(tx, 9, Standing::Revoked).unwrap();
     refused(Kind::CodeRefused, enrol(tx, T0, [9; 32], b"key"));
 }
 

@@ -1,4 +1,5 @@
-//! The business over a database in memory.
+//! The business over each database: SQLite, or with `SEALCAST_TEST_POSTGRES` a PostgreSQL server, at a tenth of the size.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod audit;
 mod authority;
@@ -7,22 +8,25 @@ mod entitlement;
 mod ledger;
 mod model;
 mod packagers;
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
 mod senders;
 mod usage;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
-use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, params_from_iter};
+use sealcast_control::store::{self, Driver, Location, Postgres};
+use sealcast_domain::{Error, Read, Result, Row, StoreError, Tx, Value, params};
+use sealcast_domain::{accounts, channels, devices, enrolment, rights};
 use sealcast_objects::api::{Channel, KeyMode, NewDevice, NewRight, Times};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
-
-use crate::schema::MIGRATIONS;
-use crate::{Error, Read, Result, Row, StoreError, Tx, Value};
-use crate::{accounts, channels, devices, enrolment, rights};
+use tempfile::TempDir;
 
 /// When tests begin.
 const T0: Timestamp = Timestamp(1_790_000_000_000);
@@ -31,23 +35,60 @@ fn after(ms: i64) -> Timestamp {
     Timestamp(T0.0 + ms)
 }
 
-/// A store of its own, in memory.
+/// So many on SQLite; a tenth on a database server, but one.
+fn size(count: usize) -> usize {
+    match std::env::var_os("SEALCAST_TEST_POSTGRES") {
+        Some(_) => count.div_ceil(10),
+        None => count,
+    }
+}
+
+/// Databases that no test uses now: as nothing is ever committed, they are as new.
+static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Where a test's rows are.
+enum Place {
+    Folder(TempDir),
+    Database(String),
+}
+
+impl Place {
+    fn find() -> Self {
+        let Ok(url) = std::env::var("SEALCAST_TEST_POSTGRES") else {
+            return Self::Folder(tempfile::tempdir().unwrap());
+        };
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self::Database(free.unwrap_or_else(|| postgres::database(&url)))
+    }
+
+    fn open(&self) -> Box<dyn Driver> {
+        let opened = match self {
+            Self::Folder(folder) => store::driver(folder.path(), &Location::Folder),
+            Self::Database(url) => {
+                let lease = Some(Duration::from_secs(600));
+                let at = Postgres::new(url, None, None, lease).unwrap();
+                store::driver("".as_ref(), &Location::Postgres(at))
+            }
+        };
+        opened.unwrap()
+    }
+}
+
+/// A store of its own; what is done there is never committed.
 struct Bench {
-    db: Connection,
+    db: Option<Box<dyn Driver>>,
+    place: Place,
     rng: ChaCha8Rng,
 }
 
-fn failed(error: rusqlite::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
-}
-
-fn to_sql(params: &[Value]) -> impl Iterator<Item = SqlValue> {
-    params.iter().map(|value| match value.clone() {
-        Value::Null => SqlValue::Null,
-        Value::Int(value) => SqlValue::Integer(value),
-        Value::Text(value) => SqlValue::Text(value),
-        Value::Blob(value) => SqlValue::Blob(value),
-    })
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.db = None;
+        if let Place::Database(url) = &self.place {
+            let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+            free.push(url.clone());
+        }
+    }
 }
 
 impl Read for Bench {
@@ -56,22 +97,7 @@ impl Read for Bench {
         sql: &'static str,
         params: &[Value],
     ) -> std::result::Result<Vec<Row>, StoreError> {
-        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
-        let columns = statement.column_count();
-        let rows = statement.query_map(params_from_iter(to_sql(params)), |row| {
-            let value = |column| {
-                Ok(match row.get(column)? {
-                    SqlValue::Null => Value::Null,
-                    SqlValue::Integer(value) => Value::Int(value),
-                    SqlValue::Text(value) => Value::Text(value),
-                    SqlValue::Blob(value) => Value::Blob(value),
-                    SqlValue::Real(value) => unreachable!("{value}"),
-                })
-            };
-            (0..columns).map(value).collect::<rusqlite::Result<_>>()
-        });
-        let rows: rusqlite::Result<Vec<_>> = rows.map_err(failed)?.collect();
-        Ok(rows.map_err(failed)?.into_iter().map(Row).collect())
+        self.db().query(sql, params)
     }
 }
 
@@ -81,36 +107,54 @@ impl Tx for Bench {
         sql: &'static str,
         params: &[Value],
     ) -> std::result::Result<u64, StoreError> {
-        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
-        let changed = statement.execute(params_from_iter(to_sql(params)));
-        Ok(changed.map_err(failed)? as u64)
+        self.db().execute(sql, params)
     }
 }
 
 impl Bench {
     fn new(seed: u64) -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-        db.set_prepared_statement_cache_capacity(128);
-        for step in MIGRATIONS {
-            db.execute_batch(step.sql).unwrap();
-        }
+        let place = Place::find();
+        let mut db = place.open();
+        db.begin(T0).unwrap();
         Self {
-            db,
+            db: Some(db),
+            place,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
 
-    /// One command as a driver runs it: undone when it fails.
+    fn db(&mut self) -> &mut dyn Driver {
+        self.db.as_deref_mut().unwrap()
+    }
+
+    /// One command as the writer runs it: undone when it fails.
     fn command<T>(&mut self, command: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        self.db.execute_batch("SAVEPOINT command").map_err(failed)?;
+        self.db().savepoint()?;
         let result = command(self);
-        let end = match result {
-            Ok(_) => "RELEASE command",
-            Err(_) => "ROLLBACK TO command; RELEASE command",
-        };
-        self.db.execute_batch(end).map_err(failed)?;
+        self.db().release(result.is_ok())?;
         result
+    }
+
+    /// A statement that the business has none of.
+    fn damage(&mut self, sql: &str, params: &[Value]) {
+        let sql: &'static str = Box::leak(sql.to_owned().into_boxed_str());
+        self.execute(sql, params).unwrap();
+    }
+
+    /// From here on rows may be what the tables forbid.
+    fn forbid_nothing(&mut self) {
+        match self.place {
+            Place::Folder(_) => {
+                self.damage("PRAGMA defer_foreign_keys = ON", &[]);
+                self.damage("PRAGMA ignore_check_constraints = ON", &[]);
+            }
+            Place::Database(_) => {
+                self.damage("SET LOCAL session_replication_role = replica", &[]);
+                for check in ["book_check", "book_check1"] {
+                    self.damage(&format!("ALTER TABLE book DROP CONSTRAINT {check}"), &[]);
+                }
+            }
+        }
     }
 
     /// A device that has not enrolled, with an account of its own or in `account`.

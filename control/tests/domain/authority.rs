@@ -3,8 +3,8 @@
 use sealcast_objects::api::KeyStage;
 
 use super::*;
-use crate::epochs::{self, ChannelKeys, Epoch, Term};
-use crate::keys::{self, add_authority_key, promote_authority_key, retire_authority_key};
+use sealcast_domain::epochs::{self, ChannelKeys, Epoch, Term};
+use sealcast_domain::keys::{self, add_authority_key, promote_authority_key, retire_authority_key};
 
 fn stages(tx: &mut Bench) -> Vec<(u8, KeyStage)> {
     let keys = keys::authority_keys(tx).unwrap();
@@ -179,21 +179,14 @@ fn rows_that_cannot_be_are_named_as_damage() {
             "{error}"
         );
     };
-    let run = |tx: &mut Bench, sql: &str| tx.db.execute_batch(sql).unwrap();
-    run(tx, "INSERT INTO channel_keys VALUES (1, 1, 1, NULL)");
-    run(
-        tx,
-        "INSERT INTO epoch VALUES (1, 1, 1, 1, X'00', 0, 5, NULL)",
-    );
+    tx.damage("INSERT INTO channel_keys VALUES (1, 1, 1, NULL)", &[]);
+    let half = "INSERT INTO epoch VALUES (1, 1, 1, 1, $1, 0, 5, NULL)";
+    tx.damage(half, params![vec![0_u8]]);
     damaged(epochs::channels(tx).map(drop));
-    run(
-        tx,
-        "DELETE FROM epoch; UPDATE channel_keys SET channel = 70000",
-    );
+    tx.damage("DELETE FROM epoch", &[]);
+    tx.damage("UPDATE channel_keys SET channel = 70000", &[]);
     damaged(epochs::channels(tx).map(drop));
-    run(
-        tx,
-        "INSERT INTO account VALUES (X'0102', 'short id', 1, 0, 0)",
-    );
+    let short = "INSERT INTO account VALUES ($1, 'short id', 1, 0, 0)";
+    tx.damage(short, params![vec![1_u8, 2]]);
     damaged(accounts::list(tx).map(drop));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sealcast_objects::interop::{ContentId, NewPackager, Periods, Question, Track, token_hash};
 
 use super::*;
-use crate::cenc::{self, Bounds, CONTENTS_MAX, Found, Key};
-use crate::packagers;
+use sealcast_domain::cenc::{self, Bounds, CONTENTS_MAX, Found, Key};
+use sealcast_domain::packagers;
 
 const BOUNDS: Bounds = Bounds {
     retention: Duration::from_secs(3600),

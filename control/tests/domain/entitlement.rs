@@ -4,8 +4,8 @@ use sealcast_objects::api::{NewDevice, Standing};
 use sealcast_objects::id::Id as _;
 
 use super::*;
-use crate::accounts::Floor;
-use crate::rights::{CHANNELS_MAX, end_periods, entitled, next_end, put, set_standing};
+use sealcast_domain::accounts::Floor;
+use sealcast_domain::rights::{CHANNELS_MAX, end_periods, entitled, next_end, put, set_standing};
 
 fn channels_of(tx: &mut Bench, now: Timestamp, device: DeviceId) -> Vec<u16> {
     entitled(tx, now, device, &[]).unwrap().channels

@@ -6,7 +6,7 @@ use rand_core::Rng as _;
 use sealcast_objects::api::{UsageFilter, UsageRow, UsageSource, UsageTotals};
 
 use super::*;
-use crate::metering::{self, File, KeyRow, SentRow};
+use sealcast_domain::metering::{self, File, KeyRow, SentRow};
 
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -149,7 +149,7 @@ fn sum(rows: &[UsageRow]) -> (u64, u64, u64, u64) {
 /// Files of three slaves and two delivery servers, in any order, some of them twice: totals and rows are those of the model.
 #[test]
 fn md_33_md_34_int_03_each_request_key_and_byte_counts_once() {
-    for seed in 0..200 {
+    for seed in 0..size(200) as u64 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (mut model, mut files) = (Model::default(), Vec::new());
         for sequence in 0..4 {

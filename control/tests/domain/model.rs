@@ -270,7 +270,7 @@ fn int_01_sec_11_thousands_of_random_commands_agree_with_the_model() {
         for id in 0..CHANNELS {
             run.tx.channel(id);
         }
-        for step in 0..2500_u32 {
+        for step in 0..size(2500) {
             run.now += i64::try_from(run.below(40)).unwrap();
             let device = run.some_device();
             match (run.below(12), device) {
