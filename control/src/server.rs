@@ -13,7 +13,6 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::operators::{self, Operators};
 use sealcast_domain::{channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Standing, Status};
@@ -32,7 +31,7 @@ use crate::canary::{Canary, Measured};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, InteropConfig, KeysError, Parts, audit_key, authority_keys, configs,
+    Acceptor, App, InteropConfig, KeysError, Parts, Staff, audit_key, authority_keys, configs,
     new_authority_key, now, roster, serve,
 };
 use crate::store::{Location, OpenError, Store, WriteStats};
@@ -211,7 +210,7 @@ impl KeyServer {
             metering,
             publisher,
             audit_key,
-            operators,
+            staff,
             tickets,
             driver,
             handle,
@@ -236,7 +235,7 @@ impl KeyServer {
             door_counters: doors.stats(),
             door_addrs: advertised,
             audit_key,
-            operators,
+            staff,
             tickets,
             ticket_period: config.ticket_period,
             slaves_needed: config.slaves_needed,
@@ -351,7 +350,7 @@ struct Opened {
     metering: Metering,
     publisher: Publisher,
     audit_key: SigningKey,
-    operators: Operators,
+    staff: Staff,
     tickets: (Tickets, Timestamp),
     driver: Driver,
     handle: Handle,
@@ -376,10 +375,10 @@ impl Opened {
                 nodes::list(store)?,
                 accounts::floors(store, now().before(2 * config.ticket_period))?,
                 slaves::roster(store)?,
-                operators::all(store)?,
+                Staff::read(store)?,
             ))
         })?;
-        let (channels, nodes, floors, slaves, operators) = known;
+        let (channels, nodes, floors, slaves, staff) = known;
         let metering = Metering::start(&config.data, 0, config.usage_interval)?;
         let doors = Doors::start(&config.door, &config.placements, Some(metering.tap()))?;
         let publisher = Publisher::new(doors.teller());
@@ -423,7 +422,7 @@ impl Opened {
             metering,
             publisher,
             audit_key,
-            operators,
+            staff,
             tickets,
             driver,
             handle,

@@ -238,9 +238,8 @@ pub(super) fn rights(api: &Api, command: &RightCommand) -> Done {
                 from: *from,
                 until: *until,
             };
-            let right: Right = api.call(Method::PUT, "/v1/rights", Some(&new))?;
-            api.show(&right, |right| show_rights(std::slice::from_ref(right)));
-            Ok(())
+            let show = |right: &Right| show_rights(std::slice::from_ref(right));
+            api.give("/v1/rights", &new, show)
         }
         RightCommand::Suspend(gone) => set(&gone.which, Standing::Suspended, gone.immediate),
         RightCommand::Resume(which) => set(which, Standing::Active, false),

@@ -229,9 +229,8 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
 
 fn make(api: &Api, named: &Named, command: &TransferCommand) -> Done {
     let id = named.id.unwrap_or_else(new_id);
-    let made: Transfer = api.call(Method::PUT, &format!("/v1/transfers/{id}"), Some(command))?;
-    api.show(&made, |made| transfers(std::slice::from_ref(made)));
-    Ok(())
+    let show = |made: &Transfer| transfers(std::slice::from_ref(made));
+    api.give(&format!("/v1/transfers/{id}"), command, show)
 }
 
 fn more(shown: String, next: Option<String>) -> String {

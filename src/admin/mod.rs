@@ -8,6 +8,7 @@ mod interop;
 mod keys;
 mod ledger;
 mod nodes;
+mod operators;
 mod slaves;
 mod usage;
 
@@ -40,6 +41,24 @@ pub struct AdminArgs {
     /// Names what is to be made: repeated within 7 days, it gives the first answer and makes nothing [default: a new one each time]
     #[arg(long, global = true, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Why: for the audit log, and for the second person where one is needed
+    #[arg(
+        long,
+        global = true,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    reason: String,
+    /// Number of the case that this belongs to, for the audit log
+    #[arg(
+        long,
+        global = true,
+        value_name = "NUMBER",
+        default_value = "",
+        hide_default_value = true
+    )]
+    case: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,7 +90,10 @@ enum Command {
     Right(devices::RightCommand),
     /// Operators
     #[command(subcommand)]
-    Operator(nodes::OperatorCommand),
+    Operator(operators::OperatorCommand),
+    /// What needs a second person
+    #[command(subcommand)]
+    Approval(operators::ApprovalCommand),
     /// Packagers of other software: who may take keys through the JSON key server and CPIX
     #[command(subcommand)]
     Interop(interop::InteropCommand),
@@ -158,7 +180,9 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::CannotOpen(error.into()))?;
-    let client = Client::new(&identity).map_err(|error| Failure::CannotOpen(error.into()))?;
+    let client = Client::new(&identity)
+        .and_then(|client| client.because(&args.reason, &args.case))
+        .map_err(|error| Failure::CannotOpen(error.into()))?;
     let api = Api {
         client,
         runtime,
@@ -176,7 +200,8 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Account(command) => devices::accounts(&api, command),
         Command::Device(command) => devices::run(&api, command),
         Command::Right(command) => devices::rights(&api, command),
-        Command::Operator(command) => nodes::operators(&api, command),
+        Command::Operator(command) => operators::run(&api, command),
+        Command::Approval(command) => operators::approvals(&api, command),
         Command::Interop(command) => interop::run(&api, command),
         Command::Usage(command) => usage::run(&api, command),
         Command::Ledger(command) => ledger::run(&api, command),

@@ -1,4 +1,4 @@
-//! Delivery servers and operators.
+//! Delivery servers.
 
 use std::time::Duration;
 
@@ -41,15 +41,6 @@ pub(super) enum NodeCommand {
     Revoke {
         /// Its number
         server: u32,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum OperatorCommand {
-    /// Shows a code with which an operator of this name enrols
-    Add {
-        /// The name
-        name: String,
     },
 }
 
@@ -114,12 +105,4 @@ fn show(nodes: &[Node]) -> String {
     };
     let rows: Vec<_> = nodes.iter().map(row).collect();
     table(["SERVER", "NAME", "STANDING", "CHANNELS"], &rows)
-}
-
-pub(super) fn operators(api: &Api, command: &OperatorCommand) -> Done {
-    let OperatorCommand::Add { name } = command;
-    let path = format!("/v1/operators/{name}/code");
-    let code: NewCode = api.call(Method::POST, &path, None::<&()>)?;
-    api.show_code("operator", "operator", &code);
-    Ok(())
 }

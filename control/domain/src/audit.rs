@@ -42,6 +42,17 @@ impl Act {
         let _ = write!(self.detail, "{space}{name}={value}");
         self
     }
+
+    /// With the reason and the case that were given for it, each if there is one.
+    #[must_use]
+    pub fn because(self, reason: &str, case: &str) -> Self {
+        let said = [("reason", reason), ("case", case)];
+        said.into_iter()
+            .filter(|(_, said)| !said.is_empty())
+            .fold(self, |act, (name, said)| {
+                act.with(name, format_args!("{said:?}"))
+            })
+    }
 }
 
 fn read(row: &Row) -> std::result::Result<AuditEntry, StoreError> {

@@ -13,6 +13,7 @@
 //! | [`enrolment`] | one-time codes |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
+//! | [`operators`], [`approvals`] | who may administrate, and what needs a second person |
 //! | [`audit`] | what was done, by whom |
 //! | [`idempotency`] | answers that were given: a request that is repeated gets the same |
 //! | [`ledger`] | who has how much of what: money, grants, bytes |
@@ -23,6 +24,7 @@
 #![deny(clippy::panic)]
 
 pub mod accounts;
+pub mod approvals;
 pub mod audit;
 pub mod cenc;
 pub mod channels;

@@ -1,44 +1,222 @@
-//! Operators: who may use the administration API.
+//! Operators: who may use the administration API, for what, and how much a day (SEC-19).
 
 use std::collections::BTreeMap;
 
-use sealcast_objects::api::Standing;
+use sealcast_objects::api::{Operator, OperatorRole, Permit, PutOperator, Role, Standing};
 use sealcast_objects::problem::Kind;
+use sealcast_objects::time::Timestamp;
 
-use crate::nodes::standing;
-use crate::{Read, Result, Tx, params, refuse};
+use crate::nodes::{check_step, standing};
+use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, refuse};
 
-/// Adds an operator who has not enrolled yet, unless there is one of this name.
+/// Milliseconds of a day.
+const DAY: i64 = 24 * 3600 * 1000;
+
+fn read(row: &Row) -> std::result::Result<Operator, StoreError> {
+    let role: String = row.get(1)?;
+    Ok(Operator {
+        name: row.get(0)?,
+        role: OperatorRole::from_name(&role)
+            .ok_or_else(|| StoreError::Damaged(format!("role {role:?}")))?,
+        standing: standing(&row.get::<String>(2)?)?,
+        grants_per_day: row.get(3)?,
+    })
+}
+
+/// All operators, by name.
 ///
 /// # Errors
 /// The store's.
-pub fn add(tx: &mut dyn Tx, name: &str) -> Result<()> {
-    if tx
-        .first("SELECT 1 FROM operator WHERE name = $1", params![name])?
-        .is_none()
-    {
-        tx.execute(
-            "INSERT INTO operator (name, standing) VALUES ($1, 'new')",
-            params![name],
-        )?;
+pub fn list(store: &mut dyn Read) -> Result<Vec<Operator>> {
+    let rows = store.query(
+        "SELECT name, role, standing, grants_per_day FROM operator ORDER BY name",
+        &[],
+    )?;
+    Ok(rows
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?)
+}
+
+fn find(store: &mut dyn Read, name: &str) -> Result<Option<Operator>> {
+    let row = store.first(
+        "SELECT name, role, standing, grants_per_day FROM operator WHERE name = $1",
+        params![name],
+    )?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
+/// One operator.
+///
+/// # Errors
+/// Not found; the store's.
+pub fn get(store: &mut dyn Read, name: &str) -> Result<Operator> {
+    match find(store, name)? {
+        Some(operator) => Ok(operator),
+        None => refuse(
+            Kind::NotFound,
+            format!("there is no operator {name}: `sealcast admin operator add` adds one"),
+        ),
     }
+}
+
+/// Adds an operator who has not enrolled yet, or says anew what one may do.
+///
+/// # Errors
+/// It would leave nobody who may rule; the store's.
+pub fn put(tx: &mut dyn Tx, name: &str, put: &PutOperator) -> Result<Operator> {
+    match find(tx, name)? {
+        None => tx.execute(
+            "INSERT INTO operator (name, standing, role, grants_per_day) VALUES ($1, 'new', $2, $3)",
+            params![name, put.role.name(), put.grants_per_day],
+        )?,
+        Some(known) => {
+            if known.role == OperatorRole::Owner && put.role != OperatorRole::Owner {
+                check_others_rule(tx, name)?;
+            }
+            tx.execute(
+                "UPDATE operator SET role = $1, grants_per_day = $2 WHERE name = $3",
+                params![put.role.name(), put.grants_per_day, name],
+            )?
+        }
+    };
+    get(tx, name)
+}
+
+/// Suspends, resumes or revokes one.
+///
+/// # Errors
+/// Not found; a step that cannot be taken; it would leave nobody who may rule; the store's.
+pub fn set_standing(tx: &mut dyn Tx, name: &str, to: Standing) -> Result<Operator> {
+    let known = get(tx, name)?;
+    check_step(&format!("operator {name}"), known.standing, to)?;
+    if known.role == OperatorRole::Owner && to != Standing::Active {
+        check_others_rule(tx, name)?;
+    }
+    tx.execute(
+        "UPDATE operator SET standing = $1 WHERE name = $2",
+        params![to.name(), name],
+    )?;
+    if to == Standing::Revoked {
+        enrolment::withdraw(tx, Role::Admin, name)?;
+    }
+    get(tx, name)
+}
+
+/// Another owner is in good standing.
+fn check_others_rule(store: &mut dyn Read, name: &str) -> Result<()> {
+    let others = store.first(
+        "SELECT 1 FROM operator WHERE role = 'owner' AND standing = 'active' AND name <> $1",
+        params![name],
+    )?;
+    match others {
+        Some(_) => Ok(()),
+        None => refuse(
+            Kind::Conflict,
+            format!("{name} is the only owner in good standing: make another one first"),
+        ),
+    }
+}
+
+/// Two operators in good standing are permitted this.
+///
+/// # Errors
+/// There are fewer; the store's.
+pub fn check_two_may(store: &mut dyn Read, permit: Permit) -> Result<()> {
+    let may = list(store)?
+        .iter()
+        .filter(|operator| {
+            operator.standing == Standing::Active
+                && !operator.role.is_machine()
+                && operator.role.may(permit)
+        })
+        .count();
+    if may >= 2 {
+        return Ok(());
+    }
+    refuse(
+        Kind::Conflict,
+        format!(
+            "a second person has to be there, and {may} who may {} has enrolled: add another one first",
+            permit.words()
+        ),
+    )
+}
+
+/// One more right or transfer that an operator gives today.
+///
+/// # Errors
+/// His limit is reached; the store's.
+pub fn count_grant(tx: &mut dyn Tx, now: Timestamp, name: &str) -> Result<()> {
+    let Some(most) = find(tx, name)?.and_then(|operator| operator.grants_per_day) else {
+        return Ok(());
+    };
+    let day = now.0.div_euclid(DAY);
+    let row = tx.first(
+        "SELECT grants FROM granted WHERE operator = $1 AND day = $2",
+        params![name, day],
+    )?;
+    let given: u32 = row.map_or(Ok(0), |row| row.get(0))?;
+    if given >= most {
+        return refuse(
+            Kind::Forbidden,
+            format!("{name} may give {most} times a day, and has: an owner can raise that"),
+        );
+    }
+    tx.execute(
+        "INSERT INTO granted (operator, day, grants) VALUES ($1, $2, 1) \
+         ON CONFLICT (operator, day) DO UPDATE SET grants = granted.grants + 1",
+        params![name, day],
+    )?;
     Ok(())
+}
+
+/// What is known of one who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Known {
+    role: OperatorRole,
+    standing: Standing,
+    limited: bool,
+    public_key: Option<Vec<u8>>,
 }
 
 /// All operators, as they stood at one moment. They are few and ask often: whoever answers them keeps this, and reads it anew when one has changed.
 #[derive(Clone, Debug, Default)]
-pub struct Operators(BTreeMap<String, (Standing, Option<Vec<u8>>)>);
+pub struct Operators(BTreeMap<String, Known>);
+
+/// One who may act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Acting {
+    /// What he is there for.
+    pub role: OperatorRole,
+    /// Whether what he gives is counted ([`count_grant`]).
+    pub limited: bool,
+}
 
 /// Reads all operators.
 ///
 /// # Errors
 /// The store's.
 pub fn all(store: &mut dyn Read) -> Result<Operators> {
-    let rows = store.query("SELECT name, standing, public_key FROM operator", &[])?;
+    let rows = store.query(
+        "SELECT name, role, standing, grants_per_day, public_key FROM operator",
+        &[],
+    )?;
     let mut operators = BTreeMap::new();
     for row in rows {
-        let standing = standing(&row.get::<String>(1)?)?;
-        operators.insert(row.get(0)?, (standing, row.get(2)?));
+        let Operator {
+            name,
+            role,
+            standing,
+            grants_per_day,
+        } = read(&row)?;
+        let known = Known {
+            role,
+            standing,
+            limited: grants_per_day.is_some(),
+            public_key: row.get(4)?,
+        };
+        operators.insert(name, known);
     }
     Ok(Operators(operators))
 }
@@ -48,16 +226,42 @@ impl Operators {
     ///
     /// # Errors
     /// He may not.
-    pub fn authenticate(&self, name: &str, public_key: &[u8]) -> Result<()> {
+    pub fn authenticate(&self, name: &str, public_key: &[u8]) -> Result<Acting> {
         match self.0.get(name) {
-            Some((standing, Some(key))) if key == public_key => match standing {
-                Standing::Active => Ok(()),
-                _ => refuse(Kind::Suspended, format!("operator {name} is suspended")),
-            },
+            Some(known) if known.public_key.as_deref() == Some(public_key) => {
+                match known.standing {
+                    Standing::Active => Ok(Acting {
+                        role: known.role,
+                        limited: known.limited,
+                    }),
+                    other => refuse(
+                        Kind::Suspended,
+                        format!("operator {name} is {}", other.name()),
+                    ),
+                }
+            }
             _ => refuse(
                 Kind::Unauthenticated,
                 format!("this certificate of operator {name} counts no more: enrol again"),
             ),
         }
     }
+}
+
+/// Who acts may do this.
+///
+/// # Errors
+/// He may not.
+pub fn check_permit(name: &str, role: OperatorRole, permit: Permit) -> Result<()> {
+    if role.may(permit) {
+        return Ok(());
+    }
+    refuse(
+        Kind::Forbidden,
+        format!(
+            "{name} has the role {:?} and may not {}: an owner can change the role",
+            role.name(),
+            permit.words()
+        ),
+    )
 }

@@ -36,4 +36,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V6__audit",
         sql: include_str!("../migrations/V6__audit.sql"),
     },
+    Migration {
+        name: "V7__approvals",
+        sql: include_str!("../migrations/V7__approvals.sql"),
+    },
 ];

@@ -1,6 +1,8 @@
 //! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
 
+mod approvals;
 mod ledger;
+mod operators;
 mod usage;
 
 use std::net::SocketAddr;
@@ -12,10 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Text;
 use crate::time::Timestamp;
+pub use approvals::{
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted,
+};
 pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
     TransferPage,
 };
+pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use usage::{
     UsageFilter, UsagePage, UsagePlace, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals,
 };
@@ -411,7 +417,7 @@ pub struct Right {
 }
 
 /// `PUT /v1/rights`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewRight {
     /// Whose.

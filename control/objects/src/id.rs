@@ -51,7 +51,7 @@ macro_rules! id {
         }
     )*};
 }
-id!(AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf");
+id!(AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr");
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -60,6 +60,10 @@ pub struct BookId(pub [u8; 16]);
 /// Names a transfer of the ledger. Whoever commands it chooses, once for what is meant: a retry has the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TransferId(pub [u8; 16]);
+
+/// Names something that waits for a second person.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ApprovalId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -23,5 +23,5 @@ pub mod problem;
 pub mod signed;
 pub mod time;
 
-pub use id::{BookId, TransferId};
+pub use id::{ApprovalId, BookId, TransferId};
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -11,6 +11,11 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header of an answer that was given before.
 pub const REPLAYED: &str = "idempotent-replayed";
 
+/// Header of a request that says why it is made (UTF-8); it stands in the audit log.
+pub const REASON: &str = "sealcast-reason";
+/// Header of a request with the number of the case that it belongs to.
+pub const CASE: &str = "sealcast-case";
+
 /// A problem.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]

@@ -7,26 +7,30 @@
 //! | POST | [`Once`] | needs an Idempotency-Key; a repetition gets the first answer |
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use rand::rngs::StdRng;
+use sealcast_domain::approvals::Asked as AskedFor;
 use sealcast_domain::audit::{self, Act};
-use sealcast_domain::{Error, Read, Tx, idempotency};
-use sealcast_objects::api::Role;
+use sealcast_domain::operators::Acting;
+use sealcast_domain::{Error, Read, Tx, idempotency, operators};
+use sealcast_objects::api::{OperatorRole, Role};
 use sealcast_objects::code::sha256;
-use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, Problem, REPLAYED};
+use sealcast_objects::problem::{CASE, IDEMPOTENCY_KEY, Kind, Problem, REASON, REPLAYED};
 use sealcast_objects::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::error::{ApiError, Json};
-use super::{Answer, App, internal, now};
+use super::permits::Needed;
+use super::{Answer, App, internal, now, problem};
 use crate::ca::Peer;
 use crate::vault::Vault;
 
@@ -97,21 +101,86 @@ impl App {
     }
 }
 
-/// An operator in good standing; every handler of administration takes one.
-pub(super) struct Operator(String);
+/// An operator in good standing who is permitted what the handler needs; every handler of administration takes one.
+pub(super) struct Operator<P: Needed> {
+    name: String,
+    acting: Acting,
+    why: Why,
+    permit: PhantomData<P>,
+}
 
-impl FromRequestParts<App> for Operator {
+/// Why a request is made, as whoever makes it says.
+#[derive(Clone, Default)]
+struct Why {
+    reason: String,
+    case: String,
+}
+
+impl Why {
+    fn said(parts: &Parts) -> Result<Self, Problem> {
+        let said = |name| {
+            let value = parts.headers.get(name).map(HeaderValue::as_bytes);
+            let text = std::str::from_utf8(value.unwrap_or_default());
+            text.map(|text| text.trim().to_owned())
+                .map_err(|_| Problem::new(Kind::Invalid, format!("the header {name} is no UTF-8")))
+        };
+        Ok(Self {
+            reason: said(REASON)?,
+            case: said(CASE)?,
+        })
+    }
+}
+
+impl<P: Needed> FromRequestParts<App> for Operator<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let peer = Peer::asking(&parts.extensions);
-        Ok(Self(app.authenticate_operator(peer)?))
+        let (name, acting) = app.authenticate_operator(peer)?;
+        if let Some(permit) = P::PERMIT {
+            operators::check_permit(&name, acting.role, permit).map_err(problem)?;
+        }
+        Ok(Self {
+            name,
+            acting,
+            why: Why::said(parts)?,
+            permit: PhantomData,
+        })
     }
 }
 
-impl Operator {
-    fn actor(&self) -> String {
-        actor(Role::Admin, &self.0)
+/// The operator whom the audit log names so.
+pub(super) fn operator_of(actor: &str) -> Option<String> {
+    let prefix = format!("{}:", Role::Admin.name());
+    actor.strip_prefix(&prefix).map(str::to_owned)
+}
+
+impl<P: Needed> Operator<P> {
+    pub(super) fn actor(&self) -> String {
+        actor(Role::Admin, &self.name)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether what he gives is counted.
+    pub(super) fn limited(&self) -> bool {
+        self.acting.limited
+    }
+
+    pub(super) fn is_machine(&self) -> bool {
+        self.acting.role.is_machine()
+    }
+
+    /// What he asks a second person for.
+    pub(super) fn asked(&self, grant: &impl Serialize) -> Answer<AskedFor> {
+        Ok(AskedFor {
+            body: serde_json::to_string(grant).map_err(internal)?,
+            by: self.actor(),
+            reason: self.why.reason.clone(),
+            case: self.why.case.clone(),
+        })
     }
 
     /// Runs a command of his and writes down what it did.
@@ -120,7 +189,12 @@ impl Operator {
         app: &App,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Act), Error> + Send + 'static,
     ) -> Answer<T> {
-        app.act(self.actor(), command).await
+        let why = self.why.clone();
+        let told = app.act(self.actor(), move |tx| {
+            let (done, act) = command(tx)?;
+            Ok((done, act.because(&why.reason, &why.case)))
+        });
+        told.await
     }
 
     /// As [`Operator::act`], for what comes in thousands: it may have been done before, and it is in the audit log only, not in the program's.
@@ -129,19 +203,24 @@ impl Operator {
         app: &App,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,
     ) -> Answer<T> {
-        Ok(app.record(self.actor(), command).await?.0)
+        let why = self.why.clone();
+        let told = app.record(self.actor(), move |tx| {
+            let (done, act) = command(tx)?;
+            Ok((done, act.map(|act| act.because(&why.reason, &why.case))))
+        });
+        Ok(told.await?.0)
     }
 }
 
 /// An operator's request that does something each time it is made: it has an Idempotency-Key.
-pub(super) struct Once {
-    operator: Operator,
+pub(super) struct Once<P: Needed> {
+    operator: Operator<P>,
     key: String,
     /// Method and path.
     what: String,
 }
 
-impl FromRequestParts<App> for Once {
+impl<P: Needed> FromRequestParts<App> for Once<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
@@ -238,11 +317,23 @@ impl Asked {
     }
 }
 
-fn failed(error: impl Display) -> Error {
+pub(super) fn failed(error: impl Display) -> Error {
     Error::Refused(internal(error))
 }
 
-impl Once {
+impl<P: Needed> Once<P> {
+    pub(super) fn actor(&self) -> String {
+        self.operator.actor()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.operator.name
+    }
+
+    pub(super) fn role(&self) -> OperatorRole {
+        self.operator.acting.role
+    }
+
     fn asked(&self, body: &impl Serialize) -> Answer<Asked> {
         let body = serde_json::to_string(body).map_err(internal)?;
         Ok(Asked {
@@ -272,13 +363,14 @@ impl Once {
     ) -> Answer<Answered<T>> {
         let (asked, now) = (self.asked(body)?, now());
         let (vault, mut rng) = (Arc::clone(app.vault()), app.fork_rng());
+        let why = self.operator.why.clone();
         let told = app.told(asked.actor.clone(), move |tx| {
             if let Some(body) = asked.find(tx, &vault)? {
                 return Ok((body, None));
             }
             let (body, act) = command(tx)?;
             asked.keep(tx, now, &body, (&vault, &mut rng))?;
-            Ok((body, Some(act)))
+            Ok((body, Some(act.because(&why.reason, &why.case))))
         });
         let (body, new) = told.await?;
         Ok(Answered::new(body, new.is_none()))

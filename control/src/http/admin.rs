@@ -1,4 +1,4 @@
-//! Administration: channels, delivery servers, epochs, operators, the authority's keys.
+//! Administration: channels, delivery servers, epochs, the authority's keys.
 
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use sealcast_proto::ids::ChannelId;
 use serde::Deserialize;
 
 use super::act::{Answered, Once, Operator, listed};
-use super::codes::{CodeLife, check_name};
+use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
+use super::permits::{ReadPlant, Rule, RunPlant};
 use super::receivers::Immediate;
 use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
@@ -38,17 +39,16 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/channels/{id}/end-epoch", post(end_epoch))
         .route("/v1/nodes", get(list_nodes).post(put_node))
         .route("/v1/nodes/{server}", axum::routing::patch(set_node))
-        .route("/v1/operators/{name}/code", post(operator_code))
         .route("/v1/authority-keys", get(list_keys).post(prepare_key))
         .route("/v1/authority-keys/promote", post(promote_key))
 }
 
-async fn list_channels(_: Operator, State(app): State<App>) -> Reply<Vec<Channel>> {
+async fn list_channels(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<Channel>> {
     Ok(Json(app.read(|store| channels::list(store)).await?))
 }
 
 async fn add_channel(
-    once: Once,
+    once: Once<RunPlant>,
     State(app): State<App>,
     Json(channel): Json<Channel>,
 ) -> Result<Answered<Channel>, ApiError> {
@@ -73,7 +73,7 @@ fn on_channel(name: &'static str, channel: &Channel) -> Act {
 }
 
 async fn change_channel(
-    operator: Operator,
+    operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
     Json(channel): Json<Channel>,
@@ -94,7 +94,7 @@ async fn change_channel(
 }
 
 async fn remove_channel(
-    operator: Operator,
+    operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
 ) -> Result<StatusCode, ApiError> {
@@ -109,7 +109,7 @@ async fn remove_channel(
 
 /// What is asked again does not end another epoch.
 async fn end_epoch(
-    once: Once,
+    once: Once<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
     Query(Immediate { immediate }): Query<Immediate>,
@@ -133,12 +133,12 @@ async fn end_epoch(
     Ok(ended.await?.status(StatusCode::ACCEPTED))
 }
 
-async fn list_nodes(_: Operator, State(app): State<App>) -> Reply<Vec<Node>> {
+async fn list_nodes(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<Node>> {
     Ok(Json(app.read(|store| nodes::list(store)).await?))
 }
 
 async fn put_node(
-    once: Once,
+    once: Once<RunPlant>,
     State(app): State<App>,
     Query(life): Query<CodeLife>,
     Json(new): Json<NewNode>,
@@ -159,7 +159,7 @@ async fn put_node(
 }
 
 async fn set_node(
-    operator: Operator,
+    operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(server): Path<u32>,
     Json(SetStanding { standing }): Json<SetStanding>,
@@ -174,21 +174,7 @@ async fn set_node(
     Ok(Json(node))
 }
 
-async fn operator_code(
-    once: Once,
-    State(app): State<App>,
-    Path(name): Path<String>,
-    Query(life): Query<CodeLife>,
-) -> Result<Answered<NewCode>, ApiError> {
-    check_name("operator", &name)?;
-    let code = life.code(&app);
-    let given = once.act(&app, &(), move |tx| code.give_operator(tx, &name));
-    let given = given.await?;
-    app.operators_changed().await?;
-    Ok(given)
-}
-
-async fn list_keys(_: Operator, State(app): State<App>) -> Reply<Vec<AuthorityKey>> {
+async fn list_keys(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<AuthorityKey>> {
     Ok(Json(app.read(|store| authority_keys(store)).await?))
 }
 
@@ -203,7 +189,7 @@ fn authority_keys(store: &mut dyn Read) -> sealcast_domain::Result<Vec<Authority
 }
 
 async fn prepare_key(
-    once: Once,
+    once: Once<Rule>,
     State(app): State<App>,
 ) -> Result<Answered<Vec<AuthorityKey>>, ApiError> {
     let (public_key, sealed) = new_authority_key(app.vault(), &mut *app.rng());
@@ -226,7 +212,7 @@ struct Promote {
 }
 
 async fn promote_key(
-    once: Once,
+    once: Once<Rule>,
     State(app): State<App>,
     Query(Promote { force }): Query<Promote>,
 ) -> Result<Answered<Vec<AuthorityKey>>, ApiError> {
@@ -267,7 +253,7 @@ fn check_heard(
     }
 }
 
-async fn status(_: Operator, State(app): State<App>) -> Reply<Status> {
+async fn status(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Status> {
     Ok(Json(app.status().await?))
 }
 

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Query, Reply};
+use super::permits::ReadAudit;
 use super::{App, internal, now, page};
 use crate::server::StartError;
 use crate::store::Store;
@@ -67,7 +68,7 @@ struct Page {
 }
 
 async fn list(
-    _: Operator,
+    _: Operator<ReadAudit>,
     State(app): State<App>,
     Query(Page { after, limit }): Query<Page>,
 ) -> Reply<AuditPage> {
@@ -79,7 +80,7 @@ async fn list(
     Ok(Json(AuditPage { entries, next }))
 }
 
-async fn head(_: Operator, State(app): State<App>) -> Reply<SignedHead> {
+async fn head(_: Operator<ReadAudit>, State(app): State<App>) -> Reply<SignedHead> {
     let (head, at) = (app.read(|store| audit::head(store)).await?, now());
     let key = app.audit_key();
     let statement = HeadStatement(head.number, head.hash, at.0);
@@ -163,7 +164,7 @@ fn csv_field(text: &str) -> String {
 
 /// The whole log up to the entry of this export, which is one, too.
 async fn export(
-    operator: Operator,
+    operator: Operator<ReadAudit>,
     State(app): State<App>,
     Query(Export { format }): Query<Export>,
 ) -> Result<Response, ApiError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Error, Tx, enrolment, operators};
-use sealcast_objects::api::{NewCode, Role};
+use sealcast_objects::api::{NewCode, OperatorRole, PutOperator, Role};
 use sealcast_objects::code::Code;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -48,13 +48,12 @@ impl Fresh {
         })
     }
 
-    /// Gives it to an operator, who is added if there is none of this name.
+    /// Gives it to an operator.
     pub(super) fn give_operator(
         self,
         tx: &mut dyn Tx,
         name: &str,
     ) -> Result<(NewCode, Act), Error> {
-        operators::add(tx, name)?;
         let code = self.give(tx, Role::Admin, name)?;
         Ok((code, Act::on("operator.code", name)))
     }
@@ -68,13 +67,20 @@ impl App {
         }
     }
 
-    /// A code with which an operator enrols; for whoever has the machine.
+    /// A code with which an owner enrols; for whoever has the machine. He is added if there is none of this name, and an owner from here on.
     ///
     /// # Errors
     /// The store's.
     pub async fn operator_code(&self, name: &str, life: Duration) -> Result<NewCode, Problem> {
         let (fresh, name) = (self.fresh_code(life), name.to_owned());
-        let given = self.act(SERVER.to_owned(), move |tx| fresh.give_operator(tx, &name));
+        let given = self.act(SERVER.to_owned(), move |tx| {
+            let owner = PutOperator {
+                role: OperatorRole::Owner,
+                grants_per_day: None,
+            };
+            operators::put(tx, &name, &owner)?;
+            fresh.give_operator(tx, &name)
+        });
         let code = given.await?;
         self.operators_changed().await?;
         Ok(code)

@@ -6,15 +6,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use sealcast_domain::audit::Act;
-use sealcast_domain::ledger::{self, BookId, Done, NewTransfer, TransferId};
+use sealcast_domain::ledger::{self, BookId, Done, TransferId};
 use sealcast_objects::api::{
-    Book, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferPage,
+    Book, BookPage, ClosePeriod, Grant, NewBook, Transfer, TransferCommand, TransferPage,
 };
 use sealcast_objects::id::Text;
 use serde::Deserialize;
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Path, Query, Reply};
+use super::grants::Given;
+use super::permits::{Bookkeep, ReadLedger, Rule};
 use super::{App, now, page};
 
 pub(super) fn routes() -> Router<App> {
@@ -36,7 +38,7 @@ struct Books {
 }
 
 async fn list_books(
-    _: Operator,
+    _: Operator<ReadLedger>,
     State(app): State<App>,
     Query(Books { after, limit }): Query<Books>,
 ) -> Reply<BookPage> {
@@ -49,7 +51,7 @@ async fn list_books(
 }
 
 async fn book(
-    _: Operator,
+    _: Operator<ReadLedger>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<BookId>>,
 ) -> Reply<Book> {
@@ -66,7 +68,7 @@ fn status(done: Done) -> StatusCode {
 }
 
 async fn open_book(
-    operator: Operator,
+    operator: Operator<Bookkeep>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<BookId>>,
     Json(new): Json<NewBook>,
@@ -98,7 +100,7 @@ struct Transfers {
 }
 
 async fn list_transfers(
-    _: Operator,
+    _: Operator<ReadLedger>,
     State(app): State<App>,
     Query(Transfers { book, after, limit }): Query<Transfers>,
 ) -> Reply<TransferPage> {
@@ -111,7 +113,7 @@ async fn list_transfers(
 }
 
 async fn transfer(
-    _: Operator,
+    _: Operator<ReadLedger>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<TransferId>>,
 ) -> Reply<Transfer> {
@@ -119,29 +121,16 @@ async fn transfer(
 }
 
 async fn make_transfer(
-    operator: Operator,
+    operator: Operator<Bookkeep>,
     State(app): State<App>,
-    Path(Text(id)): Path<Text<TransferId>>,
+    Path(id): Path<Text<TransferId>>,
     Json(command): Json<TransferCommand>,
-) -> Result<(StatusCode, Json<Transfer>), ApiError> {
-    let now = now();
-    let made = operator.act_often(&app, move |tx| {
-        let done = ledger::transfer(tx, now, &NewTransfer::of(id, &command))?;
-        let made = ledger::made(tx, id)?;
-        let act = (done == Done::Now).then(|| {
-            Act::on("transfer.make", Text(id))
-                .with("kind", made.kind.name())
-                .with("debit", made.debit)
-                .with("credit", made.credit)
-                .with("amount", made.amount)
-        });
-        Ok(((status(done), Json(made)), act))
-    });
-    Ok(made.await?)
+) -> Result<Given, ApiError> {
+    Ok(operator.give(&app, Grant::Transfer { id, command }).await?)
 }
 
 async fn close(
-    operator: Operator,
+    operator: Operator<Rule>,
     State(app): State<App>,
     Json(period): Json<ClosePeriod>,
 ) -> Reply<ClosePeriod> {

@@ -6,18 +6,21 @@ mod act;
 mod admin;
 mod audit;
 mod codes;
-
 mod door;
 mod enrol;
 mod error;
+mod grants;
 mod interop;
 mod ledger;
+mod operators;
 mod page;
+mod permits;
 mod receivers;
 mod session;
 mod slaves;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -26,10 +29,10 @@ use axum::extract::DefaultBodyLimit;
 use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::Floor;
-use sealcast_domain::operators::Operators;
-use sealcast_domain::{Error, channels, devices, keys, nodes, operators};
+use sealcast_domain::operators::{Acting, Operators};
+use sealcast_domain::{Error, Read, approvals, channels, devices, keys, nodes};
 use sealcast_objects::DeviceId;
-use sealcast_objects::api::{Device, KeyStage, Node, Role};
+use sealcast_objects::api::{Device, GrantKind, KeyStage, Node, Role};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -74,8 +77,8 @@ struct Inner {
     door_addrs: Vec<std::net::SocketAddr>,
     /// Signs heads of the audit log.
     audit_key: SigningKey,
-    /// As the store has them: every act asks for one.
-    operators: RwLock<Operators>,
+    /// As the store has them: every act asks for them.
+    staff: RwLock<Staff>,
     /// The ticket keys in force, and when the current one was made.
     tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
@@ -107,8 +110,8 @@ pub struct Parts {
     pub door_addrs: Vec<std::net::SocketAddr>,
     /// Signs heads of the audit log.
     pub audit_key: SigningKey,
-    /// The operators.
-    pub operators: Operators,
+    /// The operators, and what needs a second one.
+    pub staff: Staff,
     /// The ticket keys in force, and when the current one was made.
     pub tickets: (Tickets, Timestamp),
     /// How long a ticket key seals.
@@ -140,7 +143,7 @@ impl App {
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
             audit_key: parts.audit_key,
-            operators: RwLock::new(parts.operators),
+            staff: RwLock::new(parts.staff),
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
             slaves_needed: parts.slaves_needed,
@@ -158,6 +161,8 @@ impl App {
             .merge(enrol::routes())
             .merge(session::routes())
             .merge(admin::routes())
+            .merge(operators::routes())
+            .merge(grants::routes())
             .merge(audit::routes())
             .merge(receivers::routes())
             .merge(slaves::routes())
@@ -309,7 +314,10 @@ impl App {
     }
 
     /// Who asks, if he is an operator in good standing.
-    pub(crate) fn authenticate_operator(&self, peer: Option<Peer>) -> Result<String, Problem> {
+    pub(crate) fn authenticate_operator(
+        &self,
+        peer: Option<Peer>,
+    ) -> Result<(String, Acting), Problem> {
         let Some(peer) = peer else {
             return Err(Problem::new(
                 Kind::Unauthenticated,
@@ -322,20 +330,49 @@ impl App {
                 format!("a {} may not administrate", peer.role.name()),
             ));
         }
-        let operators = self.0.operators.read();
-        let operators = operators.unwrap_or_else(PoisonError::into_inner);
-        let known = operators.authenticate(&peer.subject, &peer.public_key);
-        known.map_err(problem)?;
-        Ok(peer.subject)
+        let staff = self.0.staff.read();
+        let staff = staff.unwrap_or_else(PoisonError::into_inner);
+        let known = staff
+            .operators
+            .authenticate(&peer.subject, &peer.public_key);
+        let acting = known.map_err(problem)?;
+        Ok((peer.subject, acting))
     }
 
-    /// Operators have changed in the store.
+    /// Whether what is given needs a second person. Rules that there are cannot be changed by one alone.
+    fn needs_second(&self, kind: GrantKind) -> bool {
+        let staff = self.0.staff.read();
+        let rules = &staff.unwrap_or_else(PoisonError::into_inner).second_person;
+        rules.contains(&kind) || (kind == GrantKind::Rules && !rules.is_empty())
+    }
+
+    /// Operators, or the rules for them, have changed in the store.
     pub(crate) async fn operators_changed(&self) -> Result<(), Problem> {
         let _in_order = self.in_order().await;
-        let all = self.read(|store| operators::all(store)).await?;
-        let kept = self.0.operators.write();
-        *kept.unwrap_or_else(PoisonError::into_inner) = all;
+        let staff = self.read(|store| Staff::read(store)).await?;
+        let kept = self.0.staff.write();
+        *kept.unwrap_or_else(PoisonError::into_inner) = staff;
         Ok(())
+    }
+}
+
+/// Operators, and what of theirs needs a second one, as they stood at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Staff {
+    operators: Operators,
+    second_person: BTreeSet<GrantKind>,
+}
+
+impl Staff {
+    /// As they are in the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(store: &mut dyn Read) -> sealcast_domain::Result<Self> {
+        Ok(Self {
+            operators: sealcast_domain::operators::all(store)?,
+            second_person: approvals::rules(store)?,
+        })
     }
 }
 
@@ -444,7 +481,7 @@ impl App {
 
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut dyn sealcast_domain::Read) -> Result<T, Error> + Send + 'static,
+        query: impl FnOnce(&mut dyn Read) -> Result<T, Error> + Send + 'static,
     ) -> Answer<T> {
         self.store().read(query).await.map_err(problem)
     }

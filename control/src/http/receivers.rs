@@ -4,19 +4,21 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, patch, post};
 use sealcast_domain::audit::Act;
-use sealcast_domain::{Read, accounts, devices, rights};
+use sealcast_domain::{accounts, devices, rights};
 use sealcast_objects::DeviceId;
 use sealcast_objects::api::{
-    Account, Device, NewAccount, NewCode, NewDevice, NewRight, Right, Role, SetStanding,
+    self, Account, Device, NewAccount, NewCode, NewDevice, NewRight, Right, Role, SetStanding,
 };
 use sealcast_objects::id::{Id as _, Text};
-use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::problem::Problem;
 use sealcast_proto::ids::ChannelId;
 use serde::Deserialize;
 
 use super::act::{Answered, Once, Operator};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
+use super::grants::{Given, find_right, on_right};
+use super::permits::{Care, Grant, ReadCustomers};
 use super::{App, internal, now};
 use crate::authority::Haste;
 
@@ -54,12 +56,12 @@ impl App {
     }
 }
 
-async fn list_accounts(_: Operator, State(app): State<App>) -> Reply<Vec<Account>> {
+async fn list_accounts(_: Operator<ReadCustomers>, State(app): State<App>) -> Reply<Vec<Account>> {
     Ok(Json(app.read(|store| accounts::list(store)).await?))
 }
 
 async fn add_account(
-    once: Once,
+    once: Once<Care>,
     State(app): State<App>,
     Json(new): Json<NewAccount>,
 ) -> Result<Answered<Account>, ApiError> {
@@ -73,12 +75,12 @@ async fn add_account(
     Ok(added.await?)
 }
 
-async fn list_devices(_: Operator, State(app): State<App>) -> Reply<Vec<Device>> {
+async fn list_devices(_: Operator<ReadCustomers>, State(app): State<App>) -> Reply<Vec<Device>> {
     Ok(Json(app.read(|store| devices::list(store)).await?))
 }
 
 async fn add_device(
-    once: Once,
+    once: Once<Care>,
     State(app): State<App>,
     Query(life): Query<CodeLife>,
     Json(new): Json<NewDevice>,
@@ -97,7 +99,7 @@ async fn add_device(
 
 /// A new code for a device that lost its key, or did not use its code in time.
 async fn device_code(
-    once: Once,
+    once: Once<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
     Query(life): Query<CodeLife>,
@@ -112,7 +114,7 @@ async fn device_code(
 }
 
 async fn set_device(
-    operator: Operator,
+    operator: Operator<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
     Query(Immediate { immediate }): Query<Immediate>,
@@ -144,7 +146,7 @@ struct OfDevice {
 }
 
 async fn list_rights(
-    _: Operator,
+    _: Operator<ReadCustomers>,
     State(app): State<App>,
     Query(of): Query<OfDevice>,
 ) -> Reply<Vec<Right>> {
@@ -155,52 +157,15 @@ async fn list_rights(
 }
 
 async fn put_right(
-    operator: Operator,
+    operator: Operator<Grant>,
     State(app): State<App>,
     Json(new): Json<NewRight>,
-) -> Reply<Right> {
-    let now = now();
-    let (device, channel) = (new.device.0, new.channel);
-    let put = operator.act(&app, move |tx| {
-        // A period that ended is told before the right begins anew.
-        let had = rights::list(tx, Some(device))?
-            .iter()
-            .any(|right| right.channel == channel);
-        let floor = rights::put(tx, now, &new)?;
-        let right = find_right(tx, device, channel)?;
-        let mut act = on_right("right.give", device, channel).with("from", right.from);
-        if let Some(until) = right.until {
-            act = act.with("until", until);
-        }
-        Ok(((had.then_some(floor), right), act))
-    });
-    let (floor, right) = put.await?;
-    if let Some(floor) = floor {
-        app.tell_floor(floor);
-    }
-    Ok(Json(right))
-}
-
-fn on_right(name: &'static str, device: DeviceId, channel: u16) -> Act {
-    Act::on(name, Text(device)).with("channel", channel)
-}
-
-fn find_right(
-    store: &mut dyn Read,
-    device: DeviceId,
-    channel: u16,
-) -> sealcast_domain::Result<Right> {
-    let found = rights::list(store, Some(device))?
-        .into_iter()
-        .find(|right| right.channel == channel);
-    found.ok_or_else(|| {
-        let detail = format!("device {} has no right to channel {channel}", Text(device));
-        Problem::new(Kind::NotFound, detail).into()
-    })
+) -> Result<Given, ApiError> {
+    Ok(operator.give(&app, api::Grant::Right(new)).await?)
 }
 
 async fn set_right(
-    operator: Operator,
+    operator: Operator<Care>,
     State(app): State<App>,
     Path((Text(device), channel)): Path<(Text<DeviceId>, u16)>,
     Query(Immediate { immediate }): Query<Immediate>,

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::act::{Answered, Once, Operator, listed};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query};
+use super::permits::{ReadPlant, RunPlant};
 use super::{App, internal, problem};
 use crate::ca::Peer;
 use crate::feed::{Parent, key_of};
@@ -28,12 +29,15 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/slaves/{slave}", patch(set))
 }
 
-async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Slave>>, ApiError> {
+async fn list(
+    _: Operator<ReadPlant>,
+    State(app): State<App>,
+) -> Result<Json<Vec<Slave>>, ApiError> {
     Ok(Json(app.read(|store| slaves::list(store)).await?))
 }
 
 async fn put(
-    once: Once,
+    once: Once<RunPlant>,
     State(app): State<App>,
     Query(life): Query<CodeLife>,
     Json(new): Json<NewSlave>,
@@ -49,7 +53,7 @@ async fn put(
 }
 
 async fn set(
-    operator: Operator,
+    operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(slave): Path<u32>,
     Json(SetStanding { standing }): Json<SetStanding>,

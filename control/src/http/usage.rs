@@ -14,6 +14,7 @@ use sealcast_objects::problem::{Kind, Problem};
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Query};
+use super::permits::{ReadPlant, RunPlant};
 use super::{App, internal, now};
 use crate::ca::Peer;
 use crate::feed::{SlaveHandle, key_of};
@@ -30,7 +31,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn rows(
-    _: Operator,
+    _: Operator<ReadPlant>,
     State(app): State<App>,
     Query(filter): Query<UsageFilter>,
 ) -> Result<Json<UsagePage>, ApiError> {
@@ -41,7 +42,7 @@ async fn rows(
 }
 
 async fn totals(
-    _: Operator,
+    _: Operator<ReadPlant>,
     State(app): State<App>,
     Query(filter): Query<UsageFilter>,
 ) -> Result<Json<UsageTotals>, ApiError> {
@@ -51,7 +52,10 @@ async fn totals(
     ))
 }
 
-async fn runs(_: Operator, State(app): State<App>) -> Result<Json<Vec<UsageRun>>, ApiError> {
+async fn runs(
+    _: Operator<ReadPlant>,
+    State(app): State<App>,
+) -> Result<Json<Vec<UsageRun>>, ApiError> {
     Ok(Json(app.read(|store| metering::runs(store)).await?))
 }
 
@@ -89,7 +93,7 @@ impl FromRequestParts<App> for Bringer {
                 Self::DeliveryServer(app.authenticate_node(node).await?.server)
             }
             _ => {
-                app.authenticate_operator(peer)?;
+                Operator::<RunPlant>::from_request_parts(parts, app).await?;
                 Self::Operator
             }
         })

@@ -9,11 +9,12 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use rand::rngs::SysRng;
 use rand_core::TryRng as _;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use sealcast_objects::api::UsageTaken;
-use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, Problem};
+use sealcast_objects::problem::{CASE, IDEMPOTENCY_KEY, Kind, Problem, REASON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,6 +83,8 @@ pub struct Client {
     server: String,
     client: reqwest::Client,
     tls: Arc<ClientConfig>,
+    /// Why requests are made.
+    why: HeaderMap,
 }
 
 /// An Idempotency-Key that nobody has used.
@@ -126,7 +129,23 @@ impl Client {
             server: server.trim_end_matches('/').to_owned(),
             client: client.map_err(|error| RequestError::Identity(causes(&error)))?,
             tls: kept,
+            why: HeaderMap::new(),
         })
+    }
+
+    /// Says with each request why it is made, and to which case it belongs; either may be empty.
+    ///
+    /// # Errors
+    /// [`RequestError::Identity`] where a header cannot say it.
+    pub fn because(mut self, reason: &str, case: &str) -> Result<Self, RequestError> {
+        for (name, said) in [(REASON, reason), (CASE, case)] {
+            if !said.is_empty() {
+                let value = HeaderValue::from_bytes(said.as_bytes())
+                    .map_err(|_| RequestError::Identity(format!("{said:?} cannot be sent")))?;
+                self.why.insert(name, value);
+            }
+        }
+        Ok(self)
     }
 
     /// Sends a request with a JSON body, if any, and takes a JSON answer. A POST gets a new Idempotency-Key.
@@ -197,7 +216,8 @@ impl Client {
     ) -> Result<Response, RequestError> {
         let mut request = self
             .client
-            .request(method, format!("{}{path}", self.server));
+            .request(method, format!("{}{path}", self.server))
+            .headers(self.why.clone());
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -1,6 +1,7 @@
 //! The business over each database: SQLite, or with `SEALCAST_TEST_POSTGRES` a PostgreSQL server, at a tenth of the size.
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+mod approvals;
 mod audit;
 mod authority;
 mod enrolling;

@@ -1,6 +1,7 @@
 //! Channels and delivery servers.
 
 use sealcast_objects::api::{KeyMode, NewNode, Role, Standing};
+use sealcast_objects::api::{OperatorRole, PutOperator};
 
 use super::*;
 use sealcast_domain::{nodes, operators};
@@ -213,15 +214,19 @@ fn sec_02_an_operator_acts_by_his_key_only() {
     let acts = |tx: &mut Bench, name: &str, key: &[u8]| {
         operators::all(tx).unwrap().authenticate(name, key)
     };
-    operators::add(tx, "ada").unwrap();
+    let owner = PutOperator {
+        role: OperatorRole::Owner,
+        grants_per_day: None,
+    };
+    operators::put(tx, "ada", &owner).unwrap();
     refused(Kind::Unauthenticated, acts(tx, "ada", b""));
     let hash = [1; 32];
     enrolment::add(tx, hash, Role::Admin, "ada", after(1000)).unwrap();
     let admitted = enrolment::admit(tx, T0, hash, b"key").unwrap();
     enrolment::enrolled(tx, T0, hash, &admitted, b"key", "certificate").unwrap();
     acts(tx, "ada", b"key").unwrap();
-    // Adding one who is there changes nothing.
-    operators::add(tx, "ada").unwrap();
+    // What he may do said anew: his key counts as before.
+    operators::put(tx, "ada", &owner).unwrap();
     acts(tx, "ada", b"key").unwrap();
     refused(Kind::Unauthenticated, acts(tx, "ada", b"other"));
     refused(Kind::Unauthenticated, acts(tx, "bob", b"key"));

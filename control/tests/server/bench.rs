@@ -9,8 +9,8 @@ use sealcast_control::offline;
 use sealcast_control::server::{KeyServer, ServerConfig};
 use sealcast_control::store::{Location, Postgres};
 use sealcast_objects::api::{
-    Channel, KeyMode, NewCode, NewDevice, NewNode, NewRight, Right, Role, SessionReply,
-    SessionRequest, SetStanding, Standing, Times,
+    Channel, KeyMode, NewCode, NewDevice, NewNode, NewRight, OperatorRole, Right, Role,
+    SessionReply, SessionRequest, SetStanding, Standing, Times,
 };
 use sealcast_objects::audit::Head;
 use sealcast_objects::code::Code;
@@ -151,6 +151,26 @@ impl Bench {
     pub(crate) async fn node(&self, server: u32, channels: Option<Vec<u16>>) -> Identity {
         let code = self.node_code(server, channels).await;
         enrol(&self.url, &code, Role::Node).await.unwrap()
+    }
+
+    /// An operator of this role who has enrolled; with a new key if there is one of this name.
+    pub(crate) async fn operator_identity(&self, name: &str, role: OperatorRole) -> Identity {
+        self.put(&format!("/v1/operators/{name}"), &json!({ "role": role }))
+            .await;
+        let path = format!("/v1/operators/{name}/code");
+        let code: NewCode = self.admin.post(&path, &()).await.unwrap();
+        enrol(&self.url, &code, Role::Admin).await.unwrap()
+    }
+
+    /// As [`Bench::operator_identity`]; his client.
+    pub(crate) async fn operator(&self, name: &str, role: OperatorRole) -> Client {
+        Client::new(&self.operator_identity(name, role).await).unwrap()
+    }
+
+    /// A PUT of the owner.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Value {
+        let put = self.admin.call(Method::PUT, path, Some(body));
+        put.await.unwrap()
     }
 
     pub(crate) async fn set(&self, path: &str, standing: Standing) -> Result<Value, RequestError> {

@@ -71,9 +71,9 @@ async fn what_cannot_be_is_a_problem_that_says_so() {
             "gone",
         ),
         (
-            Method::POST,
-            "/v1/operators/a%20b/code",
-            "{}".to_owned(),
+            Method::PUT,
+            "/v1/operators/a%20b",
+            "{\"role\": \"support\"}".to_owned(),
             400,
             "letters",
         ),

@@ -3,6 +3,7 @@
 
 mod acts;
 mod admission;
+mod approvals;
 mod bench;
 mod bodies;
 mod devices;

@@ -1,77 +1,214 @@
 //! Every path, asked by everybody: only what is theirs.
 
 use reqwest::{Method, StatusCode};
+use sealcast_objects::api::{OperatorRole, Permit};
 use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, channel, problem, raw};
 use crate::slaves::Slave;
 
-/// What only an operator may do, as requests that would do something.
-fn administration(device: &str) -> Vec<(Method, String, Value)> {
+type Request = (Permit, Method, String, Value);
+
+/// What only an operator may do who is permitted that, as requests that would do something.
+fn administration(device: &str, approval: &str) -> Vec<Request> {
     let set = json!({"standing": "revoked"});
     let requests = [
-        (Method::GET, "/v1/status", json!(null)),
-        (Method::GET, "/v1/channels", json!(null)),
-        (Method::POST, "/v1/channels", json!(channel(77))),
-        (Method::PUT, "/v1/channels/1", json!(channel(1))),
-        (Method::DELETE, "/v1/channels/1", json!(null)),
-        (Method::POST, "/v1/channels/1/end-epoch", json!(null)),
-        (Method::GET, "/v1/nodes", json!(null)),
-        (Method::POST, "/v1/nodes", json!({"server": 77})),
-        (Method::PATCH, "/v1/nodes/5", set.clone()),
-        (Method::GET, "/v1/slaves", json!(null)),
+        (Permit::ReadPlant, Method::GET, "/v1/status", json!(null)),
+        (Permit::ReadPlant, Method::GET, "/v1/channels", json!(null)),
         (
+            Permit::RunPlant,
+            Method::POST,
+            "/v1/channels",
+            json!(channel(77)),
+        ),
+        (
+            Permit::RunPlant,
+            Method::PUT,
+            "/v1/channels/1",
+            json!(channel(1)),
+        ),
+        (
+            Permit::RunPlant,
+            Method::DELETE,
+            "/v1/channels/1",
+            json!(null),
+        ),
+        (
+            Permit::RunPlant,
+            Method::POST,
+            "/v1/channels/1/end-epoch",
+            json!(null),
+        ),
+        (Permit::ReadPlant, Method::GET, "/v1/nodes", json!(null)),
+        (
+            Permit::RunPlant,
+            Method::POST,
+            "/v1/nodes",
+            json!({"server": 77}),
+        ),
+        (Permit::RunPlant, Method::PATCH, "/v1/nodes/5", set.clone()),
+        (Permit::ReadPlant, Method::GET, "/v1/slaves", json!(null)),
+        (
+            Permit::RunPlant,
             Method::POST,
             "/v1/slaves",
             json!({"slave": 77, "hosts": ["a"]}),
         ),
-        (Method::PATCH, "/v1/slaves/6", set.clone()),
-        (Method::GET, "/v1/accounts", json!(null)),
-        (Method::POST, "/v1/accounts", json!({"name": "x"})),
-        (Method::GET, "/v1/devices", json!(null)),
-        (Method::POST, "/v1/devices", json!({"name": "x"})),
-        (Method::PATCH, "/v1/devices/{device}", set.clone()),
-        (Method::POST, "/v1/devices/{device}/code", json!(null)),
-        (Method::GET, "/v1/rights", json!(null)),
+        (Permit::RunPlant, Method::PATCH, "/v1/slaves/6", set.clone()),
         (
+            Permit::ReadCustomers,
+            Method::GET,
+            "/v1/accounts",
+            json!(null),
+        ),
+        (
+            Permit::Care,
+            Method::POST,
+            "/v1/accounts",
+            json!({"name": "x"}),
+        ),
+        (
+            Permit::ReadCustomers,
+            Method::GET,
+            "/v1/devices",
+            json!(null),
+        ),
+        (
+            Permit::Care,
+            Method::POST,
+            "/v1/devices",
+            json!({"name": "x"}),
+        ),
+        (
+            Permit::Care,
+            Method::PATCH,
+            "/v1/devices/{device}",
+            set.clone(),
+        ),
+        (
+            Permit::Care,
+            Method::POST,
+            "/v1/devices/{device}/code",
+            json!(null),
+        ),
+        (
+            Permit::ReadCustomers,
+            Method::GET,
+            "/v1/rights",
+            json!(null),
+        ),
+        (
+            Permit::Grant,
             Method::PUT,
             "/v1/rights",
             json!({"device": device, "channel": 1}),
         ),
-        (Method::PATCH, "/v1/rights/{device}/1", set),
-        (Method::POST, "/v1/operators/eve/code", json!(null)),
-        (Method::GET, "/v1/usage", json!(null)),
-        (Method::GET, "/v1/usage/totals", json!(null)),
-        (Method::GET, "/v1/usage/runs", json!(null)),
-        (Method::GET, "/v1/packagers", json!(null)),
+        (Permit::Care, Method::PATCH, "/v1/rights/{device}/1", set),
+        (Permit::ReadPlant, Method::GET, "/v1/operators", json!(null)),
         (
+            Permit::Rule,
+            Method::PUT,
+            "/v1/operators/eve",
+            json!({"role": "support"}),
+        ),
+        (
+            Permit::Rule,
+            Method::POST,
+            "/v1/operators/eve/code",
+            json!(null),
+        ),
+        (
+            Permit::Rule,
+            Method::PATCH,
+            "/v1/operators/eve",
+            json!({"standing": "suspended"}),
+        ),
+        (Permit::ReadPlant, Method::GET, "/v1/approvals", json!(null)),
+        (
+            Permit::ReadPlant,
+            Method::GET,
+            "/v1/approvals/{approval}",
+            json!(null),
+        ),
+        (
+            Permit::ReadPlant,
+            Method::GET,
+            "/v1/approval-rules",
+            json!(null),
+        ),
+        (
+            Permit::Rule,
+            Method::PUT,
+            "/v1/approval-rules",
+            json!({"second_person": []}),
+        ),
+        (Permit::ReadPlant, Method::GET, "/v1/usage", json!(null)),
+        (
+            Permit::ReadPlant,
+            Method::GET,
+            "/v1/usage/totals",
+            json!(null),
+        ),
+        (
+            Permit::ReadPlant,
+            Method::GET,
+            "/v1/usage/runs",
+            json!(null),
+        ),
+        (Permit::ReadPlant, Method::GET, "/v1/packagers", json!(null)),
+        (
+            Permit::RunPlant,
             Method::POST,
             "/v1/packagers",
             json!({"name": "eve", "channels": [1]}),
         ),
-        (Method::DELETE, "/v1/packagers/eve", json!(null)),
-        (Method::GET, "/v1/audit", json!(null)),
-        (Method::GET, "/v1/audit/head", json!(null)),
-        (Method::GET, "/v1/audit/export", json!(null)),
-        (Method::GET, "/v1/books", json!(null)),
         (
+            Permit::RunPlant,
+            Method::DELETE,
+            "/v1/packagers/eve",
+            json!(null),
+        ),
+        (Permit::ReadAudit, Method::GET, "/v1/audit", json!(null)),
+        (
+            Permit::ReadAudit,
+            Method::GET,
+            "/v1/audit/head",
+            json!(null),
+        ),
+        (
+            Permit::ReadAudit,
+            Method::GET,
+            "/v1/audit/export",
+            json!(null),
+        ),
+        (Permit::ReadLedger, Method::GET, "/v1/books", json!(null)),
+        (
+            Permit::Bookkeep,
             Method::PUT,
             "/v1/books/book_00000000000000000000000000000001",
             json!({"unit": "grant"}),
         ),
         (
+            Permit::Bookkeep,
             Method::PUT,
             "/v1/books/book_00000000000000000000000000000002",
             json!({"unit": "grant"}),
         ),
         (
+            Permit::ReadLedger,
             Method::GET,
             "/v1/books/book_00000000000000000000000000000001",
             json!(null),
         ),
-        (Method::GET, "/v1/transfers", json!(null)),
         (
+            Permit::ReadLedger,
+            Method::GET,
+            "/v1/transfers",
+            json!(null),
+        ),
+        (
+            Permit::Bookkeep,
             Method::PUT,
             "/v1/transfers/trf_00000000000000000000000000000001",
             json!({
@@ -82,18 +219,31 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
             }),
         ),
         (
+            Permit::ReadLedger,
             Method::GET,
             "/v1/transfers/trf_00000000000000000000000000000001",
             json!(null),
         ),
         (
+            Permit::Rule,
             Method::PUT,
             "/v1/ledger/closed",
             json!({"until": "2026-01-01T00:00:00Z"}),
         ),
-        (Method::GET, "/v1/authority-keys", json!(null)),
-        (Method::POST, "/v1/authority-keys", json!(null)),
         (
+            Permit::ReadPlant,
+            Method::GET,
+            "/v1/authority-keys",
+            json!(null),
+        ),
+        (
+            Permit::Rule,
+            Method::POST,
+            "/v1/authority-keys",
+            json!(null),
+        ),
+        (
+            Permit::Rule,
             Method::POST,
             "/v1/authority-keys/promote?force=true",
             json!(null),
@@ -101,7 +251,10 @@ fn administration(device: &str) -> Vec<(Method, String, Value)> {
     ];
     requests
         .into_iter()
-        .map(|(method, path, body)| (method, path.replace("{device}", device), body))
+        .map(|(permit, method, path, body)| {
+            let path = path.replace("{device}", device);
+            (permit, method, path.replace("{approval}", approval), body)
+        })
         .collect()
 }
 
@@ -117,6 +270,9 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "rights",
         "packagers",
         "authority-keys",
+        "operators",
+        "approvals",
+        "approval-rules",
         "usage",
         "books",
         "transfers",
@@ -133,6 +289,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     let device = bench.entitled(&[1]).await;
     let node = bench.node(5, None).await;
     let slave = Slave::enrol(&bench, 6).await.identity;
+    let approval = waiting(&bench).await;
     let before = state(&bench).await;
     let asking = [
         (None, Kind::Unauthenticated),
@@ -142,7 +299,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     ];
     for (identity, kind) in asking {
         let client = raw(&bench.ada, identity);
-        for (method, path, body) in administration(&device.subject) {
+        for (_, method, path, body) in administration(&device.subject, &approval) {
             let url = format!("{}{path}", bench.url);
             // A good body, and one that is none: who asks comes first.
             for body in [serde_json::to_vec(&body).unwrap(), b"{".to_vec()] {
@@ -158,10 +315,10 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     assert_eq!(state(&bench).await, before, "nothing was changed");
     // The same requests of an operator do something: the list above is no list of typing errors.
     let ada = raw(&bench.ada, Some(&bench.ada));
-    let mut requests = administration(&device.subject);
+    let mut requests = administration(&device.subject, &approval);
     // Those that remove or revoke come last.
-    requests.sort_by_key(|(method, _, _)| (*method == Method::PATCH, *method == Method::DELETE));
-    for (number, (method, path, body)) in requests.into_iter().enumerate() {
+    requests.sort_by_key(|(_, method, _, _)| (*method == Method::PATCH, *method == Method::DELETE));
+    for (number, (_, method, path, body)) in requests.into_iter().enumerate() {
         let sent = ada
             .request(method.clone(), format!("{}{path}", bench.url))
             .header(IDEMPOTENCY_KEY, number);
@@ -172,6 +329,103 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     assert_ne!(state(&bench).await, before);
 }
 
+/// Something that waits for a second person, and no rules any more.
+async fn waiting(bench: &Bench) -> String {
+    bench.operator("bob", OperatorRole::Owner).await;
+    let rules = |kinds: Value| json!({ "second_person": kinds });
+    bench
+        .put("/v1/approval-rules", &rules(json!(["right"])))
+        .await;
+    let ada = bench.admin.clone().because("no more", "").unwrap();
+    let none = rules(json!([]));
+    let asked: Value = ada
+        .call(Method::PUT, "/v1/approval-rules", Some(&none))
+        .await
+        .unwrap();
+    let id = asked["id"].as_str().unwrap().to_owned();
+    let bob = bench.operator("bob", OperatorRole::Owner).await;
+    let approve = format!("/v1/approvals/{id}/approve");
+    let _: Value = bob.post(&approve, &()).await.unwrap();
+    id
+}
+
+/// SEC-19: each role may do what is its own, on every path, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_19_every_role_does_what_it_is_there_for_and_nothing_else() {
+    let bench = Bench::start().await;
+    bench.channel(1).await;
+    let device = bench.entitled(&[1]).await;
+    bench.node(5, None).await;
+    let approval = waiting(&bench).await;
+    let mut walked = 0;
+    for role in OperatorRole::ALL {
+        let identity = bench.operator_identity(role.name(), role).await;
+        let client = raw(&bench.ada, Some(&identity));
+        let before = state(&bench).await;
+        let requests = administration(&device.subject, &approval);
+        for (permit, method, path, body) in requests
+            .into_iter()
+            .filter(|(permit, ..)| !role.may(*permit))
+        {
+            for body in [serde_json::to_vec(&body).unwrap(), b"{".to_vec()] {
+                let sent = client
+                    .request(method.clone(), format!("{}{path}", bench.url))
+                    .header("content-type", "application/json")
+                    .header(IDEMPOTENCY_KEY, "k")
+                    .body(body);
+                let problem = problem(sent.send().await.unwrap()).await;
+                assert_eq!(problem.kind, Kind::Forbidden, "{role:?} {method} {path}");
+                assert!(
+                    problem.detail.contains(permit.words()),
+                    "{}",
+                    problem.detail
+                );
+                walked += 1;
+            }
+        }
+        assert_eq!(state(&bench).await, before, "{role:?} changed nothing");
+        // What is permitted is not refused for its role; without a good body most of it does nothing.
+        let reads = administration(&device.subject, &approval);
+        for (_, method, path, _) in reads
+            .into_iter()
+            .filter(|(permit, method, ..)| role.may(*permit) && method == Method::GET)
+        {
+            let sent = client
+                .get(format!("{}{path}", bench.url))
+                .send()
+                .await
+                .unwrap();
+            // What is asked for need not be there.
+            let status = sent.status();
+            let good = status.is_success() || status == StatusCode::NOT_FOUND;
+            assert!(good, "{role:?} {method} {path}: {status}");
+        }
+    }
+    assert!(walked > 200, "{walked}");
+}
+
+/// SEC-19: the table of roles, as it is written down in docs/operations.md.
+#[test]
+fn sec_19_the_table_of_roles_is_what_is_documented() {
+    let documented = include_str!("../../../docs/operations.md");
+    for permit in [
+        Permit::ReadPlant,
+        Permit::RunPlant,
+        Permit::ReadCustomers,
+        Permit::Care,
+        Permit::Grant,
+        Permit::ReadLedger,
+        Permit::Bookkeep,
+        Permit::ReadAudit,
+        Permit::Rule,
+    ] {
+        let may = |role: OperatorRole| if role.may(permit) { "yes" } else { "-" };
+        let cells = OperatorRole::ALL.map(may).join(" | ");
+        let row = format!("| {} | {cells} |", permit.words());
+        assert!(documented.contains(&row), "{row}");
+    }
+}
+
 #[test]
 fn the_walk_over_all_paths_leaves_none_out() {
     let sources = [
@@ -179,17 +433,21 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/audit.rs"),
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
+        include_str!("../../src/http/grants.rs"),
         include_str!("../../src/http/interop/packagers.rs"),
         include_str!("../../src/http/ledger.rs"),
+        include_str!("../../src/http/operators.rs"),
         include_str!("../../src/http/receivers.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
         include_str!("../../src/http/usage.rs"),
     ];
-    let known: Vec<String> = administration("{id}")
+    let known: Vec<String> = administration("{id}", "{id}")
         .into_iter()
-        .map(|(_, path, _)| path.split('?').next().unwrap_or_default().to_owned())
+        .map(|(_, _, path, _)| path.split('?').next().unwrap_or_default().to_owned())
         .chain(["enrol", "renew", "session", "door", "time"].map(|name| format!("/v1/{name}")))
+        // Whoever asked may take it back: the test of approvals has these.
+        .chain(["approve", "refuse"].map(|name| format!("/v1/approvals/{{id}}/{name}")))
         .collect();
     let mut count = 0;
     for source in sources {

@@ -16,6 +16,7 @@ use super::super::act::{Answered, Once, Operator, listed};
 use super::super::codes::check_name;
 use super::super::error::{ApiError, Json, Path};
 use super::super::now;
+use super::super::permits::{ReadPlant, RunPlant};
 use super::App;
 
 /// Bytes of a new signing key: AES-256.
@@ -32,12 +33,15 @@ pub(super) fn signer_name(packager: &str) -> String {
     format!("signer of packager {packager}")
 }
 
-async fn list(_: Operator, State(app): State<App>) -> Result<Json<Vec<Packager>>, ApiError> {
+async fn list(
+    _: Operator<ReadPlant>,
+    State(app): State<App>,
+) -> Result<Json<Vec<Packager>>, ApiError> {
     Ok(Json(app.read(|store| packagers::list(store)).await?))
 }
 
 async fn add(
-    once: Once,
+    once: Once<RunPlant>,
     State(app): State<App>,
     Json(new): Json<NewPackager>,
 ) -> Result<Answered<PackagerSecrets>, ApiError> {
@@ -76,7 +80,7 @@ async fn add(
 }
 
 async fn remove(
-    operator: Operator,
+    operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {

@@ -1,0 +1,161 @@
+//! What needs a second person (SEC-19): it is asked for by one operator and approved by another.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NewRight, Permit, PutOperator, TransferCommand};
+use crate::TransferId;
+use crate::id::{ApprovalId, Text};
+use crate::time::Timestamp;
+
+/// What may need a second person.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantKind {
+    /// A right.
+    Right,
+    /// A transfer of the ledger.
+    Transfer,
+    /// An operator's role.
+    Operator,
+    /// These rules themselves; always, while there are others.
+    Rules,
+}
+
+impl GrantKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Right, Self::Transfer, Self::Operator, Self::Rules];
+
+    /// As in the API and in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Transfer => "transfer",
+            Self::Operator => "operator",
+            Self::Rules => "rules",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What an operator must be permitted who asks for it or approves it.
+    #[must_use]
+    pub fn permit(self) -> Permit {
+        match self {
+            Self::Right => Permit::Grant,
+            Self::Transfer => Permit::Bookkeep,
+            Self::Operator | Self::Rules => Permit::Rule,
+        }
+    }
+}
+
+/// Something that is given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "kebab-case")]
+pub enum Grant {
+    /// As by `PUT /v1/rights`.
+    Right(NewRight),
+    /// As by `PUT /v1/transfers/{id}`.
+    Transfer {
+        /// The transfer's id.
+        id: Text<TransferId>,
+        /// What is commanded.
+        command: TransferCommand,
+    },
+    /// As by `PUT /v1/operators/{name}`.
+    Operator {
+        /// Whose.
+        name: String,
+        /// What he is to be.
+        put: PutOperator,
+    },
+    /// As by `PUT /v1/approval-rules`.
+    Rules(ApprovalRules),
+}
+
+impl Grant {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> GrantKind {
+        match self {
+            Self::Right(_) => GrantKind::Right,
+            Self::Transfer { .. } => GrantKind::Transfer,
+            Self::Operator { .. } => GrantKind::Operator,
+            Self::Rules(_) => GrantKind::Rules,
+        }
+    }
+}
+
+/// `GET` and `PUT /v1/approval-rules`: which kinds need a second person. What machines (shops, insurers) do never does.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRules {
+    /// The kinds.
+    pub second_person: Vec<GrantKind>,
+}
+
+/// Where an approval stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApprovalState {
+    /// It waits for a second person.
+    Open,
+    /// It was approved and done.
+    Approved,
+    /// It was refused, or taken back.
+    Refused,
+    /// Nobody decided in time.
+    Expired,
+}
+
+/// Something that waits, or waited, for a second person.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: Text<ApprovalId>,
+    /// What is to be given.
+    pub grant: Grant,
+    /// Who asked, as the audit log names him.
+    pub asked_by: String,
+    /// Why.
+    pub reason: String,
+    /// The number of the case, if there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub case: String,
+    /// When.
+    pub asked_at: Timestamp,
+    /// It can be approved until then.
+    pub until: Timestamp,
+    /// Where it stands.
+    pub state: ApprovalState,
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
+}
+
+/// `GET /v1/approvals`: a page, in the order in which they were asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ApprovalPage {
+    /// The approvals.
+    pub approvals: Vec<Approval>,
+    /// `after` of the next page; nothing after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Text<ApprovalId>>,
+}
+
+/// The answer where something is given: done (200), or it waits for a second person (202).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Granted<T> {
+    /// It waits.
+    Waits(Box<Approval>),
+    /// It is done.
+    Done(T),
+}
