@@ -154,8 +154,7 @@ fn one_by_one(options: &Options, round: u16) -> Result<f64> {
     while start.elapsed() < time(options) {
         let (id, command) = draw(&mut rng, options.books);
         store.write_blocking(move |tx| {
-            ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
-            let made = ledger::made(tx, id)?;
+            let (_, made) = ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
             let act = Act::on("transfer.make", Text(id))
                 .with("kind", made.kind.name())
                 .with("debit", made.debit)

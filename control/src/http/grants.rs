@@ -110,8 +110,7 @@ fn carry_out(
     let (outcome, act) = match grant {
         Grant::Right(new) => give_right(tx, now, new)?,
         Grant::Transfer { id, command } => {
-            let done = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
-            let made = ledger::made(tx, id.0)?;
+            let (done, made) = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
             let act = Act::on("transfer.make", id)
                 .with("kind", made.kind.name())
                 .with("debit", made.debit)

@@ -128,6 +128,25 @@ pub(super) fn find(store: &mut dyn Read, id: BookId) -> Result<Option<Book>> {
     Ok(row.as_ref().map(read).transpose()?)
 }
 
+/// Two books, those that are open.
+pub(super) fn find_two(
+    store: &mut dyn Read,
+    one: BookId,
+    other: BookId,
+) -> Result<(Option<Book>, Option<Book>)> {
+    let rows = store.query(books!("WHERE id IN ($1, $2)"), params![one.0, other.0])?;
+    let (mut first, mut second) = (None, None);
+    for row in &rows {
+        let book = read(row)?;
+        if book.new.id == one {
+            first = Some(book);
+        } else {
+            second = Some(book);
+        }
+    }
+    Ok((first, second))
+}
+
 /// A book.
 ///
 /// # Errors

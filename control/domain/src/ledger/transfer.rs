@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealcast_objects::api;
 use sealcast_objects::code::sha256;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
@@ -168,14 +169,18 @@ pub(super) fn of_book(
     Ok(made)
 }
 
-/// Carries a command out. The list of what is refused first is in the description of the room.
+/// Carries a command out; what was made, now or before. The list of what is refused first is in the description of the room.
 ///
 /// # Errors
 /// As that list says; nothing is changed then.
-pub fn transfer(tx: &mut dyn Tx, now: Timestamp, new: &NewTransfer) -> Result<Done> {
+pub fn transfer(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    new: &NewTransfer,
+) -> Result<(Done, api::Transfer)> {
     if let Some(known) = find(tx, new.id)? {
         if is_same(tx, &known, new)? {
-            return Ok(Done::Before);
+            return Ok((Done::Before, known.into()));
         }
         return refuse(
             Kind::Conflict,
@@ -231,8 +236,8 @@ pub fn transfer(tx: &mut dyn Tx, now: Timestamp, new: &NewTransfer) -> Result<Do
         at: now.0,
     };
     let released = of.as_ref().map_or(0, |of| of.amount);
-    book_it(tx, now, row, (debit, credit), released)?;
-    Ok(Done::Now)
+    let made = book_it(tx, now, row, (debit, credit), released)?;
+    Ok((Done::Now, made.into()))
 }
 
 /// Whether a transfer that was made is what is commanded.
@@ -304,11 +309,12 @@ fn check_alone(new: &NewTransfer) -> Result<()> {
 }
 
 fn pair(tx: &mut dyn Tx, debit: BookId, credit: BookId) -> Result<(Book, Book)> {
-    let one = |tx: &mut dyn Tx, id, which: &str| match book::find(tx, id)? {
-        Some(book) => Ok(book),
-        None => refuse(Kind::NotFound, format!("there is no book to be {which}")),
-    };
-    Ok((one(tx, debit, "debited")?, one(tx, credit, "credited")?))
+    let missing = |which: &str| refuse(Kind::NotFound, format!("there is no book to be {which}"));
+    match book::find_two(tx, debit, credit)? {
+        (None, _) => missing("debited"),
+        (_, None) => missing("credited"),
+        (Some(debit), Some(credit)) => Ok((debit, credit)),
+    }
 }
 
 fn reserved(tx: &mut dyn Tx, id: TransferId) -> Result<Transfer> {
@@ -350,15 +356,15 @@ fn closed_until(store: &mut dyn Read) -> Result<Option<Timestamp>> {
     Ok(until.flatten().map(Timestamp))
 }
 
-/// Makes the row and moves the sums. Bounds are judged after what has expired is out of the way. `released`: what its end gives back of
+/// Moves the sums and makes the row, which gets the next number. Bounds are judged after what has expired is out of the way. `released`: what its end gives back of
 /// a reservation.
 fn book_it(
     tx: &mut dyn Tx,
     now: Timestamp,
-    row: Transfer,
+    mut row: Transfer,
     (mut debit, mut credit): (Book, Book),
     released: u64,
-) -> Result<()> {
+) -> Result<Transfer> {
     check_period(tx, now)?;
     if !moves(&row, released, &mut debit, &mut credit)? {
         expire(tx, now, EXPIRED_ON_THE_WAY)?;
@@ -378,24 +384,23 @@ fn book_it(
     }
     book::update(tx, &debit)?;
     book::update(tx, &credit)?;
-    let number = tx.first("SELECT COALESCE(MAX(number), 0) + 1 FROM transfer", &[])?;
-    let number: u64 = number.map_or(Ok(1), |row| row.get(0))?;
-    tx.execute(
+    let numbered = tx.first(
         "INSERT INTO transfer (id, number, kind, debit, credit, amount, ends, due, note, at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM transfer), $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",
         params![
             row.id.0,
-            number,
             row.made as i64,
             row.debit.0,
             row.credit.0,
             row.amount,
             row.ends.map(|of| of.0),
             row.due,
-            row.note,
+            row.note.as_str(),
             row.at
         ],
     )?;
+    let none = || StoreError::Damaged("a transfer without a number".to_owned());
+    row.number = numbered.ok_or_else(none)?.get(0)?;
     if row.made == Made::Reserve {
         tx.execute(
             "INSERT INTO reservation (transfer, due) VALUES ($1, $2)",
@@ -405,7 +410,7 @@ fn book_it(
     if let Some(of) = row.ends {
         tx.execute("DELETE FROM reservation WHERE transfer = $1", params![of.0])?;
     }
-    Ok(())
+    Ok(row)
 }
 
 /// Moves the sums of both books; false if a bound is broken then.

@@ -84,6 +84,8 @@ pub(in super::super) struct Leader {
     /// The beat of the transaction that is open or was last.
     beat: i64,
     open: bool,
+    /// The savepoint of a good command is released with the next statement: that saves a way to the server and back.
+    release: bool,
     written: Option<Timestamp>,
 }
 
@@ -106,6 +108,7 @@ impl Leader {
             written: before.written_at.map(Timestamp),
             session: Some(session),
             open: false,
+            release: false,
             at,
             closing,
         })
@@ -261,28 +264,48 @@ impl Tx for Leader {
 impl Driver for Leader {
     fn begin(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.open = true;
+        self.release = false;
         self.beat = self.fenced(now)?;
         Ok(())
     }
 
     fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.session()?.batch("SAVEPOINT command")
-    }
-
-    fn release(&mut self, good: bool) -> Result<(), StoreError> {
-        self.session()?.batch(if good {
-            "RELEASE SAVEPOINT command"
+        let released = std::mem::take(&mut self.release);
+        self.session()?.batch(if released {
+            "RELEASE SAVEPOINT command; SAVEPOINT command"
         } else {
-            "ROLLBACK TO SAVEPOINT command; RELEASE SAVEPOINT command"
+            "SAVEPOINT command"
         })
     }
 
+    fn release(&mut self, good: bool) -> Result<(), StoreError> {
+        self.release = good;
+        if good {
+            return Ok(());
+        }
+        self.session()?
+            .batch("ROLLBACK TO SAVEPOINT command; RELEASE SAVEPOINT command")
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
-        let committed = self.session()?.batch("COMMIT");
-        self.open = false;
+        // COMMIT alone would end a transaction that a statement has broken, undo it, and call that good.
+        let release = std::mem::take(&mut self.release);
+        let committed = self.session()?.batch(if release {
+            "RELEASE SAVEPOINT command; COMMIT"
+        } else {
+            "COMMIT"
+        });
         match committed {
-            Err(StoreError::Away(_)) => self.ended(),
-            committed => committed,
+            Err(StoreError::Away(_)) => {
+                self.open = false;
+                self.ended()
+            }
+            Ok(()) => {
+                self.open = false;
+                Ok(())
+            }
+            // It is still open, or the database has ended it: rolling back is right for both.
+            failed => failed,
         }
     }
 

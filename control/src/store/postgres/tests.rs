@@ -123,6 +123,23 @@ fn a_failed_command_is_undone_alone_even_when_a_statement_failed() {
     assert!(bench.store().written_before().is_some());
 }
 
+/// The database undoes what follows a failed statement, whatever a command makes of it: that is no success.
+#[test]
+fn a_command_that_hides_a_failed_statement_does_not_count_as_done() {
+    let bench = Bench::new();
+    let hidden = bench.store().write_blocking(|tx| {
+        keys::put_meta(tx, "hidden", b"1")?;
+        let _ = tx.execute("INSERT INTO meta VALUES ('hidden', '')", &[]);
+        Ok(())
+    });
+    assert!(
+        matches!(hidden, Err(Error::Store(StoreError::Failed(_)))),
+        "{hidden:?}"
+    );
+    assert_eq!(get(bench.store(), "hidden"), None);
+    put(bench.store(), "other", b"1").unwrap();
+}
+
 #[test]
 fn a_reader_sees_one_state_and_cannot_write() {
     let bench = Bench::new();
