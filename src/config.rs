@@ -1,6 +1,7 @@
 //! What a person may set: flags and TOML files, resolved into plans. Unknown keys are refused; every error says what, why,
 //! and what to do.
 
+mod contents;
 mod interop;
 mod postgres;
 mod settings;
@@ -22,6 +23,7 @@ use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use contents::{ContentsFile, ContentsPlan};
 pub use interop::{InteropFile, InteropPlan};
 pub use postgres::{PostgresArgs, PostgresFile, StorePlan};
 use settings::opt_as_text;

@@ -74,7 +74,7 @@ fn example(program: Program) -> &'static str {
 
 /// What a file is resolved into.
 enum Resolved {
-    Serve(ServePlan),
+    Serve(Box<ServePlan>),
     Slave(SlavePlan),
     Cast(Role, Plan),
 }
@@ -82,7 +82,8 @@ enum Resolved {
 fn resolve(program: Program, file: PathBuf) -> anyhow::Result<Resolved> {
     let role = match program {
         Program::Serve => {
-            return ServePlan::resolve(&ServeArgs::of_file(Some(file))).map(Resolved::Serve);
+            let plan = ServePlan::resolve(&ServeArgs::of_file(Some(file)))?;
+            return Ok(Resolved::Serve(Box::new(plan)));
         }
         Program::Slave => {
             return SlavePlan::resolve(&SlaveArgs::of_file(Some(file))).map(Resolved::Slave);

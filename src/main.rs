@@ -20,6 +20,7 @@ mod backup;
 mod channels;
 mod config;
 mod config_command;
+mod content;
 mod daemon;
 mod demo;
 mod doctor;
@@ -83,6 +84,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Administration of a key server
     Admin(admin::AdminArgs),
+    /// Contents that are kept and downloaded: files, versions, what is known of them
+    Content(content::ContentArgs),
     /// The identity of a device (`receive`)
     #[command(subcommand)]
     Device(identities::IdentityCommand),
@@ -169,6 +172,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
+        Command::Content(args) => content::run(&args),
         Command::Device(command) => identities::run(&command, Role::Device),
         Command::Node(command) => identities::run(&command, Role::Node),
         Command::Slave(command) => slave::run(&command),

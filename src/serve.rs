@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::config::{
-    ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, PostgresArgs, PostgresFile, StorePlan,
-    as_text, opt_duration, read,
+    ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan,
+    PostgresArgs, PostgresFile, StorePlan, as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -148,6 +148,8 @@ struct File {
     canary: Option<Duration>,
     #[serde(default)]
     interop: InteropFile,
+    #[serde(default)]
+    contents: ContentsFile,
     #[serde(default, deserialize_with = "opt_duration")]
     usage_interval: Option<Duration>,
 }
@@ -179,6 +181,7 @@ pub struct ServePlan {
     #[serde(rename = "postgres", skip_serializing_if = "StorePlan::is_folder")]
     store: StorePlan,
     interop: InteropPlan,
+    contents: ContentsPlan,
 }
 
 impl ServePlan {
@@ -236,6 +239,7 @@ impl ServePlan {
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
             interop: file.interop.resolve()?,
+            contents: file.contents.resolve()?,
         })
     }
 
@@ -265,6 +269,7 @@ impl ServePlan {
             slaves_needed: self.slaves_needed,
             canary: self.canary,
             interop: self.interop.into(),
+            contents: self.contents.0.clone(),
             usage_interval: self.usage_interval,
             ..ServerConfig::new(self.data.clone())
         }

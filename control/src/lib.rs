@@ -13,6 +13,7 @@
 //! | [`http`] | enrolment, sessions, administration |
 //! | [`server`] | a master, everything together: start, housekeeping, drain |
 //! | [`slave`] | a slave, everything together |
+//! | [`content`] | files of contents: in a folder or a bucket, sealed on their way there |
 //! | [`usage`] | what key doors gave, on its way into the master's store |
 //! | [`offline`] | what load generators need of a store, read beside a server |
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@
 pub mod authority;
 pub mod ca;
 pub mod canary;
+pub mod content;
 mod dial;
 pub mod door;
 pub mod feed;

@@ -1,16 +1,19 @@
 //! What is read out of a store beside a running server; nothing is changed. Auditors check its log and its ledger. Load generators make
-//! sessions of their own; whoever can do that has the store and its master key, and could do anything.
+//! sessions of their own. The keys of contents are there; whoever can do that has the store and its master key, and could do anything.
 
 use std::path::Path;
 use std::time::Duration;
 
 use sealcast_crypto::VerifyingKey;
-use sealcast_domain::{audit, channels, keys, ledger};
+use sealcast_domain::{audit, catalogue, channels, keys, ledger};
+use sealcast_objects::ContentId;
 use sealcast_objects::audit::{AuditFault, Head};
+use sealcast_objects::content::ContentKey;
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::door::Tickets;
 use sealcast_proto::ids::ChannelId;
 
+use crate::content::key_name;
 use crate::http::{authority_keys, now};
 use crate::server::StartError;
 use crate::server::tickets::tickets;
@@ -82,6 +85,29 @@ pub fn material(
             .map(|channel| ChannelId(channel.id))
             .collect(),
     })
+}
+
+/// The key of a version of a content, of the store of the server in `data`.
+///
+/// # Errors
+/// When there is no store, no such version, or its file is not there yet.
+pub fn content_key(
+    data: &Path,
+    location: &Location,
+    master_key: &Path,
+    (content, version): (ContentId, u32),
+) -> Result<ContentKey, StartError> {
+    let rows = store::peek(data, location, |store| {
+        let probe = keys::secret(store, PROBE)?;
+        Ok((
+            probe,
+            catalogue::files::sealed_key(store, content, version)?,
+        ))
+    });
+    let (probe, (file, sealed)) = rows??;
+    let vault = Vault::of_store(probe.as_deref(), master_key)?;
+    let key = vault.open_key(&key_name(content, version, file), &sealed)?;
+    Ok(ContentKey::from_bytes(key))
 }
 
 /// What a look at a store found.

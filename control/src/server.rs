@@ -13,7 +13,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::{self, Floor};
-use sealcast_domain::{channels, keys, nodes, slaves};
+use sealcast_domain::{catalogue, channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Standing, Status};
 use sealcast_objects::problem::Problem;
@@ -28,11 +28,12 @@ use tokio::task::JoinHandle;
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::canary::{Canary, Measured};
+use crate::content::{ContentsConfig, ContentsError};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, InteropConfig, KeysError, Parts, Staff, audit_key, authority_keys, configs,
-    new_authority_key, now, roster, serve,
+    Acceptor, App, Contents, InteropConfig, KeysError, Parts, Staff, audit_key, authority_keys,
+    configs, new_authority_key, now, roster, serve,
 };
 use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
@@ -74,6 +75,8 @@ pub struct ServerConfig {
     pub interop: InteropConfig,
     /// How often what key doors gave is written and counted.
     pub usage_interval: Duration,
+    /// Files of contents.
+    pub contents: ContentsConfig,
 }
 
 impl ServerConfig {
@@ -95,6 +98,7 @@ impl ServerConfig {
             canary: CANARY,
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
+            contents: ContentsConfig::default(),
         }
     }
 }
@@ -120,6 +124,9 @@ pub enum StartError {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] NotOurs),
+    /// Files of contents.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
     /// A query.
     #[error(transparent)]
     Query(#[from] sealcast_domain::Error),
@@ -212,6 +219,7 @@ impl KeyServer {
             audit_key,
             staff,
             tickets,
+            contents,
             driver,
             handle,
             mut rng,
@@ -240,6 +248,7 @@ impl KeyServer {
             ticket_period: config.ticket_period,
             slaves_needed: config.slaves_needed,
             interop: config.interop,
+            contents,
             rng: StdRng::from_rng(&mut rng),
         });
         let (stop, stopped) = watch::channel(false);
@@ -257,6 +266,7 @@ impl KeyServer {
             certified: now(),
             names: config.names,
             forgot: now(),
+            removing: None,
         };
         let keeping = tokio::spawn(keeping.run(stopped));
         let metered = metering.monitor();
@@ -352,6 +362,7 @@ struct Opened {
     audit_key: SigningKey,
     staff: Staff,
     tickets: (Tickets, Timestamp),
+    contents: Contents,
     driver: Driver,
     handle: Handle,
     rng: StdRng,
@@ -379,6 +390,9 @@ impl Opened {
             ))
         })?;
         let (channels, nodes, floors, slaves, staff) = known;
+        let contents = Contents::open(&config.contents, &config.data)?;
+        // Uploads that were under way ended with the server before.
+        store.write_blocking(|tx| catalogue::files::abandon_all(tx))?;
         let metering = Metering::start(&config.data, 0, config.usage_interval)?;
         let doors = Doors::start(&config.door, &config.placements, Some(metering.tap()))?;
         let publisher = Publisher::new(doors.teller());
@@ -424,6 +438,7 @@ impl Opened {
             audit_key,
             staff,
             tickets,
+            contents,
             driver,
             handle,
             rng,

@@ -125,7 +125,7 @@ pub(super) struct Which {
     channel: u16,
 }
 
-pub(super) fn parse_id<I: Id>(text: &str) -> Result<Text<I>, NoId<I>> {
+pub(crate) fn parse_id<I: Id>(text: &str) -> Result<Text<I>, NoId<I>> {
     text.parse()
 }
 

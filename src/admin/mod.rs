@@ -1,14 +1,15 @@
-//! `sealcast admin`: channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger and the audit log,
+//! `sealcast admin`: providers, channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger and the audit log,
 //! through the API.
 
 mod audit;
 mod channels;
-mod devices;
+pub(crate) mod devices;
 mod interop;
 mod keys;
 mod ledger;
 mod nodes;
 mod operators;
+mod providers;
 mod slaves;
 mod usage;
 
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use reqwest::Method;
 use sealcast_objects::api::{NewCode, Role};
 use sealcast_terminal::https::{Client, RequestError};
-use sealcast_terminal::identity::Identity;
+use sealcast_terminal::identity::{FileError, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +27,15 @@ use crate::Failure;
 /// Flags of `sealcast admin`.
 #[derive(Debug, clap::Args)]
 pub struct AdminArgs {
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How commands reach the API.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Access {
     /// Identity of an operator; the key server makes the first one, admin.json in its data folder
     #[arg(
         long,
@@ -59,14 +69,15 @@ pub struct AdminArgs {
         hide_default_value = true
     )]
     case: String,
-    #[command(subcommand)]
-    command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Where the key server stands
     Status,
+    /// Who supplies contents
+    #[command(subcommand)]
+    Provider(providers::ProviderCommand),
     /// Channels and their key times
     #[command(subcommand)]
     Channel(channels::ChannelCommand),
@@ -112,9 +123,9 @@ enum Command {
 }
 
 /// The API, for the commands.
-struct Api {
-    client: Client,
-    runtime: tokio::runtime::Runtime,
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    pub(crate) runtime: tokio::runtime::Runtime,
     /// As this operator reaches it; others may need another name.
     server: String,
     /// The CA's certificate, PEM.
@@ -127,7 +138,48 @@ struct Api {
 type Done = Result<(), RequestError>;
 
 impl Api {
-    fn call<T: DeserializeOwned>(
+    /// The API as an operator reaches it.
+    pub(crate) fn open(access: &Access) -> Result<Self, Failure> {
+        let identity = Identity::load(&access.identity, Role::Admin);
+        Self::of(
+            access,
+            &identity.map_err(|error| Failure::CannotOpen(error.into()))?,
+        )
+    }
+
+    /// The API as an operator or a device reaches it.
+    pub(crate) fn open_as_any(access: &Access) -> Result<Self, Failure> {
+        let identity = match Identity::load(&access.identity, Role::Admin) {
+            Err(FileError::OtherRole { is, .. }) if is == Role::Device => {
+                Identity::load(&access.identity, is)
+            }
+            other => other,
+        };
+        Self::of(
+            access,
+            &identity.map_err(|error| Failure::CannotOpen(error.into()))?,
+        )
+    }
+
+    fn of(access: &Access, identity: &Identity) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::CannotOpen(error.into()))?;
+        let client = Client::new(identity)
+            .and_then(|client| client.because(&access.reason, &access.case))
+            .map_err(|error| Failure::CannotOpen(error.into()))?;
+        Ok(Self {
+            client,
+            runtime,
+            server: identity.server.clone(),
+            ca: identity.ca.clone(),
+            json: access.json,
+            idempotency_key: access.idempotency_key.clone(),
+        })
+    }
+
+    pub(crate) fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -144,12 +196,12 @@ impl Api {
         self.runtime.block_on(call)
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
         self.call(Method::GET, path, None::<&()>)
     }
 
     /// Prints an answer as JSON, or as `text` says.
-    fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
+    pub(crate) fn show<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
         if self.json {
             println!("{}", serde_json::to_string(answer).unwrap_or_default());
         } else {
@@ -174,25 +226,10 @@ impl Api {
 
 /// Runs one command.
 pub fn run(args: &AdminArgs) -> Result<(), Failure> {
-    let identity = Identity::load(&args.identity, Role::Admin)
-        .map_err(|error| Failure::CannotOpen(error.into()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::CannotOpen(error.into()))?;
-    let client = Client::new(&identity)
-        .and_then(|client| client.because(&args.reason, &args.case))
-        .map_err(|error| Failure::CannotOpen(error.into()))?;
-    let api = Api {
-        client,
-        runtime,
-        server: identity.server.clone(),
-        ca: identity.ca.clone(),
-        json: args.json,
-        idempotency_key: args.idempotency_key.clone(),
-    };
+    let api = Api::open(&args.access)?;
     let done = match &args.command {
         Command::Status => channels::status(&api),
+        Command::Provider(command) => providers::run(&api, command),
         Command::Channel(command) => channels::run(&api, command),
         Command::Epoch(command) => channels::epochs(&api, command),
         Command::Node(command) => nodes::run(&api, command),
@@ -211,7 +248,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
     done.map_err(failure)
 }
 
-fn failure(error: RequestError) -> Failure {
+pub(crate) fn failure(error: RequestError) -> Failure {
     match error {
         RequestError::Refused(_) => Failure::NotAsItMustBe(error.into()),
         _ => Failure::CannotOpen(error.into()),

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "says why a test is passed over")]
 
 mod bad_input;
+mod contents;
 mod devices;
 mod doctor;
 mod endpoints;

@@ -16,6 +16,7 @@
 //! | [`operators`], [`approvals`] | who may administrate, and what needs a second person |
 //! | [`audit`] | what was done, by whom |
 //! | [`idempotency`] | answers that were given: a request that is repeated gets the same |
+//! | [`catalogue`] | providers, contents, their versions and files, downloads |
 //! | [`ledger`] | who has how much of what: money, grants, bytes |
 //! | [`metering`] | what was sent, and who got which keys |
 //! | [`epochs`] | what the authority of the channels must not forget |
@@ -26,6 +27,7 @@
 pub mod accounts;
 pub mod approvals;
 pub mod audit;
+pub mod catalogue;
 pub mod cenc;
 pub mod channels;
 pub mod devices;

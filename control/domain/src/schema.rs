@@ -40,4 +40,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V7__approvals",
         sql: include_str!("../migrations/V7__approvals.sql"),
     },
+    Migration {
+        name: "V8__catalogue",
+        sql: include_str!("../migrations/V8__catalogue.sql"),
+    },
 ];

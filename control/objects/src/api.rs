@@ -1,6 +1,7 @@
 //! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
 
 mod approvals;
+mod catalogue;
 mod ledger;
 mod operators;
 mod usage;
@@ -16,6 +17,11 @@ use crate::id::Text;
 use crate::time::Timestamp;
 pub use approvals::{
     Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted,
+};
+pub use catalogue::{
+    Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,
+    ContentVersion, Download, DownloadPage, MediaKind, NewContent, NewProvider, NewVersion, Price,
+    Provider, VersionState,
 };
 pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,

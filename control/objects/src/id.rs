@@ -51,7 +51,9 @@ macro_rules! id {
         }
     )*};
 }
-id!(AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr");
+id!(
+    AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont"
+);
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -64,6 +66,14 @@ pub struct TransferId(pub [u8; 16]);
 /// Names something that waits for a second person.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ApprovalId(pub [u8; 16]);
+
+/// Names who supplies contents.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProviderId(pub [u8; 16]);
+
+/// Names a content, in all its versions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ContentId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -6,6 +6,7 @@
 //! | [`time`] | instants of the wall clock, for people and rights; never for keys |
 //! | [`code`] | one-time enrolment codes that carry the fingerprint of the CA key |
 //! | [`api`] | bodies of the HTTP API |
+//! | [`content`] | files of contents: a header, and sealed segments of 64 KiB |
 //! | [`signed`] | signed objects (COSE_Sign1) |
 //! | [`audit`] | the audit log: entries, their chain, the signed head |
 //! | [`interop`] | what packagers of other software ask for |
@@ -17,11 +18,12 @@ pub mod api;
 pub mod audit;
 pub mod bytes;
 pub mod code;
+pub mod content;
 pub mod id;
 pub mod interop;
 pub mod problem;
 pub mod signed;
 pub mod time;
 
-pub use id::{ApprovalId, BookId, TransferId};
+pub use id::{ApprovalId, BookId, ContentId, ProviderId, TransferId};
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -5,7 +5,9 @@ mod accept;
 mod act;
 mod admin;
 mod audit;
+mod catalogue;
 mod codes;
+mod contents;
 mod door;
 mod enrol;
 mod error;
@@ -44,6 +46,7 @@ use sealcast_proto::timing::Timing;
 pub use accept::{Acceptor, serve};
 pub(crate) use act::SERVER;
 pub(crate) use audit::audit_key;
+pub use contents::Contents;
 pub(crate) use error::{internal, problem};
 pub use interop::InteropConfig;
 pub(crate) use session::{Holder, new_session};
@@ -85,6 +88,7 @@ struct Inner {
     slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
     interop: interop::Interop,
+    contents: Contents,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -120,6 +124,8 @@ pub struct Parts {
     pub slaves_needed: Option<usize>,
     /// The doors for packagers of other software.
     pub interop: InteropConfig,
+    /// Files of contents.
+    pub contents: Contents,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -148,6 +154,7 @@ impl App {
             ticket_period: parts.ticket_period,
             slaves_needed: parts.slaves_needed,
             interop: interop::Interop::new(parts.interop),
+            contents: parts.contents,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -167,9 +174,11 @@ impl App {
             .merge(receivers::routes())
             .merge(slaves::routes())
             .merge(ledger::routes())
+            .merge(catalogue::routes())
             .merge(interop::routes())
             .layer(DefaultBodyLimit::max(BODY_MAX))
             .merge(usage::routes())
+            .merge(contents::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone())
@@ -243,6 +252,11 @@ impl App {
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
         &self.0.vault
+    }
+
+    /// Files of contents.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.0.contents
     }
 
     /// What is given to packagers, and for how long it is kept.

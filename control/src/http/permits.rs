@@ -25,6 +25,8 @@ needed!(
     Grant,
     ReadLedger,
     Bookkeep,
+    ReadCatalogue,
+    Curate,
     ReadAudit,
     Rule
 );

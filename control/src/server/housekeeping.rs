@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealcast_domain::audit::Act;
+use sealcast_domain::catalogue::{files, versions};
 use sealcast_domain::{Error, Tx, cenc, channels, idempotency, keys, ledger, metering, rights};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
@@ -21,6 +22,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const EXPIRE_MAX: usize = 1000;
 /// How often it is forgotten which requests of old sessions were counted, and what was answered.
 const FORGET: Duration = Duration::from_secs(600);
+/// Files of contents that are removed in one go.
+const REMOVE_MAX: u32 = 100;
+/// When that fails, it is tried again after this.
+const REMOVE_AGAIN: Duration = Duration::from_secs(60);
 
 pub(super) struct Housekeeping {
     pub(super) app: App,
@@ -28,6 +33,8 @@ pub(super) struct Housekeeping {
     pub(super) certified: Timestamp,
     pub(super) names: Vec<String>,
     pub(super) forgot: Timestamp,
+    /// When files could not be removed last.
+    pub(super) removing: Option<Timestamp>,
 }
 
 impl Housekeeping {
@@ -59,6 +66,7 @@ impl Housekeeping {
         self.delete_cenc_keys(now).await?;
         self.forget_sessions(now).await?;
         self.expire_reservations(now).await?;
+        self.remove_files(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
             let certificate =
                 self.app
@@ -102,6 +110,44 @@ impl Housekeeping {
         expired.await
     }
 
+    /// Files of contents that nothing uses.
+    async fn remove_files(&mut self, now: Timestamp) -> Result<(), Problem> {
+        if self
+            .removing
+            .is_some_and(|failed| now.since(failed) < REMOVE_AGAIN)
+        {
+            return Ok(());
+        }
+        let over = self.app.read(|store| files::to_remove(store, REMOVE_MAX));
+        for name in over.await? {
+            let removed = self.app.contents().storage.remove(name).await;
+            self.removing = removed.is_err().then_some(now);
+            if let Err(error) = removed {
+                tracing::warn!(%error, "a file of a content that nothing uses cannot be removed; trying again");
+                return Ok(());
+            }
+            self.app.write(move |tx| files::removed(tx, name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Versions of contents whose file never came.
+    async fn forget_uploads(&self, now: Timestamp) -> Result<(), Problem> {
+        let waits = self
+            .app
+            .read(move |store| versions::waits(store, now))
+            .await?;
+        if !waits {
+            return Ok(());
+        }
+        let forgotten = self.act(move |tx| {
+            let over = versions::forget(tx, now)?;
+            let act = Act::on("content-version.forget", "uploads").with("versions", over.len());
+            Ok(((), act))
+        });
+        forgotten.await
+    }
+
     /// Keys of packagers whose crypto period has been over for long enough.
     async fn delete_cenc_keys(&self, now: Timestamp) -> Result<(), Problem> {
         let retention = self.app.interop_bounds().retention;
@@ -123,6 +169,7 @@ impl Housekeeping {
             return Ok(());
         }
         self.forgot = now;
+        self.forget_uploads(now).await?;
         let forgotten = self
             .app
             .write(move |tx| {

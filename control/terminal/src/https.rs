@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use rand::rngs::SysRng;
 use rand_core::TryRng as _;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use sealcast_objects::api::UsageTaken;
@@ -25,6 +25,8 @@ use crate::identity::Identity;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A long answer that takes longer is given up.
 const LONG: Duration = Duration::from_secs(3600);
+/// A content that takes longer is given up.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// An alert is waited for this long.
 const LISTEN: Duration = Duration::from_secs(1);
 
@@ -281,6 +283,19 @@ impl Client {
             .map_err(|error| self.answer(&causes(&error)))
     }
 
+    /// A request of another kind, which takes as long as it takes.
+    pub(crate) fn long(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.server));
+        request.timeout(LONGEST)
+    }
+
+    /// An answer broke off.
+    pub(crate) fn broken(&self, error: &reqwest::Error) -> RequestError {
+        self.answer(&causes(error))
+    }
+
     fn answer(&self, why: &str) -> RequestError {
         RequestError::Answer {
             server: self.server.clone(),
@@ -288,7 +303,10 @@ impl Client {
         }
     }
 
-    async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response, RequestError> {
+    pub(crate) async fn checked(
+        &self,
+        sent: reqwest::Result<Response>,
+    ) -> Result<Response, RequestError> {
         let response = match sent {
             Ok(response) => response,
             Err(error) => return Err(self.failed(&error).await),

@@ -6,12 +6,14 @@
 //! | [`identity`] | the file of a device, delivery server or operator: key, certificate, CA, session |
 //! | [`enrol`] | from a one-time code to an identity; renewal of certificates |
 //! | [`https`] | requests to a key server; errors name a clock that is wrong |
+//! | [`content`] | files of contents: sent, and fetched from where it ended |
 //! | [`keeper`] | when to open a session, which way to send a request: sans-IO |
 //! | [`doors`] | the driver of the keeper |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod clock;
+pub mod content;
 pub mod doors;
 pub mod enrol;
 pub mod https;

@@ -6,6 +6,7 @@ mod admission;
 mod approvals;
 mod bench;
 mod bodies;
+mod contents;
 mod devices;
 mod interop;
 mod ledger;

@@ -8,10 +8,40 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, channel, problem, raw};
 use crate::slaves::Slave;
 
+/// Ids of what there is.
+struct There {
+    device: String,
+    approval: String,
+    provider: String,
+    content: String,
+}
+
+impl There {
+    async fn make(bench: &Bench, device: &str) -> Self {
+        let new = json!({"name": "Northern Films"});
+        let provider: Value = bench.admin.post("/v1/providers", &new).await.unwrap();
+        let new = json!({"provider": provider["id"], "title": "x", "kind": "data", "format": "x"});
+        let content: Value = bench.admin.post("/v1/contents", &new).await.unwrap();
+        let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
+        Self {
+            device: device.to_owned(),
+            approval: waiting(bench).await,
+            provider: id(&provider),
+            content: id(&content),
+        }
+    }
+}
+
 type Request = (Permit, Method, String, Value);
 
 /// What only an operator may do who is permitted that, as requests that would do something.
-fn administration(device: &str, approval: &str) -> Vec<Request> {
+fn administration(there: &There) -> Vec<Request> {
+    let There {
+        device,
+        approval,
+        provider,
+        content,
+    } = there;
     let set = json!({"standing": "revoked"});
     let requests = [
         (Permit::ReadPlant, Method::GET, "/v1/status", json!(null)),
@@ -231,6 +261,72 @@ fn administration(device: &str, approval: &str) -> Vec<Request> {
             json!({"until": "2026-01-01T00:00:00Z"}),
         ),
         (
+            Permit::ReadCatalogue,
+            Method::GET,
+            "/v1/providers",
+            json!(null),
+        ),
+        (
+            Permit::Curate,
+            Method::POST,
+            "/v1/providers",
+            json!({"name": "x"}),
+        ),
+        (
+            Permit::ReadCatalogue,
+            Method::GET,
+            "/v1/providers/{provider}",
+            json!(null),
+        ),
+        (
+            Permit::Curate,
+            Method::PATCH,
+            "/v1/providers/{provider}",
+            json!({"name": "y"}),
+        ),
+        (
+            Permit::ReadCatalogue,
+            Method::GET,
+            "/v1/contents",
+            json!(null),
+        ),
+        (
+            Permit::Curate,
+            Method::POST,
+            "/v1/contents",
+            json!({"provider": provider, "title": "x", "kind": "data", "format": "x"}),
+        ),
+        (
+            Permit::Curate,
+            Method::PATCH,
+            "/v1/contents/{content}",
+            json!({"title": "y"}),
+        ),
+        (
+            Permit::Curate,
+            Method::PUT,
+            "/v1/contents/{content}/versions/1/data",
+            json!("a file"),
+        ),
+        (
+            Permit::Curate,
+            Method::POST,
+            "/v1/contents/{content}/versions",
+            json!({"format": "x"}),
+        ),
+        (
+            Permit::Curate,
+            Method::DELETE,
+            "/v1/contents/{content}/versions/2",
+            json!(null),
+        ),
+        (
+            Permit::ReadCustomers,
+            Method::GET,
+            "/v1/downloads",
+            json!(null),
+        ),
+        (
             Permit::ReadPlant,
             Method::GET,
             "/v1/authority-keys",
@@ -252,8 +348,12 @@ fn administration(device: &str, approval: &str) -> Vec<Request> {
     requests
         .into_iter()
         .map(|(permit, method, path, body)| {
-            let path = path.replace("{device}", device);
-            (permit, method, path.replace("{approval}", approval), body)
+            let path = path
+                .replace("{device}", device)
+                .replace("{approval}", approval)
+                .replace("{provider}", provider)
+                .replace("{content}", content);
+            (permit, method, path, body)
         })
         .collect()
 }
@@ -276,6 +376,9 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "usage",
         "books",
         "transfers",
+        "providers",
+        "contents",
+        "downloads",
     ] {
         state.push(bench.list(what).await);
     }
@@ -289,7 +392,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     let device = bench.entitled(&[1]).await;
     let node = bench.node(5, None).await;
     let slave = Slave::enrol(&bench, 6).await.identity;
-    let approval = waiting(&bench).await;
+    let there = There::make(&bench, &device.subject).await;
     let before = state(&bench).await;
     let asking = [
         (None, Kind::Unauthenticated),
@@ -299,7 +402,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     ];
     for (identity, kind) in asking {
         let client = raw(&bench.ada, identity);
-        for (_, method, path, body) in administration(&device.subject, &approval) {
+        for (_, method, path, body) in administration(&there) {
             let url = format!("{}{path}", bench.url);
             // A good body, and one that is none: who asks comes first.
             for body in [serde_json::to_vec(&body).unwrap(), b"{".to_vec()] {
@@ -315,7 +418,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     assert_eq!(state(&bench).await, before, "nothing was changed");
     // The same requests of an operator do something: the list above is no list of typing errors.
     let ada = raw(&bench.ada, Some(&bench.ada));
-    let mut requests = administration(&device.subject, &approval);
+    let mut requests = administration(&there);
     // Those that remove or revoke come last.
     requests.sort_by_key(|(_, method, _, _)| (*method == Method::PATCH, *method == Method::DELETE));
     for (number, (_, method, path, body)) in requests.into_iter().enumerate() {
@@ -356,13 +459,13 @@ async fn sec_19_every_role_does_what_it_is_there_for_and_nothing_else() {
     bench.channel(1).await;
     let device = bench.entitled(&[1]).await;
     bench.node(5, None).await;
-    let approval = waiting(&bench).await;
+    let there = There::make(&bench, &device.subject).await;
     let mut walked = 0;
     for role in OperatorRole::ALL {
         let identity = bench.operator_identity(role.name(), role).await;
         let client = raw(&bench.ada, Some(&identity));
         let before = state(&bench).await;
-        let requests = administration(&device.subject, &approval);
+        let requests = administration(&there);
         for (permit, method, path, body) in requests
             .into_iter()
             .filter(|(permit, ..)| !role.may(*permit))
@@ -385,7 +488,7 @@ async fn sec_19_every_role_does_what_it_is_there_for_and_nothing_else() {
         }
         assert_eq!(state(&bench).await, before, "{role:?} changed nothing");
         // What is permitted is not refused for its role; without a good body most of it does nothing.
-        let reads = administration(&device.subject, &approval);
+        let reads = administration(&there);
         for (_, method, path, _) in reads
             .into_iter()
             .filter(|(permit, method, ..)| role.may(*permit) && method == Method::GET)
@@ -416,6 +519,8 @@ fn sec_19_the_table_of_roles_is_what_is_documented() {
         Permit::Grant,
         Permit::ReadLedger,
         Permit::Bookkeep,
+        Permit::ReadCatalogue,
+        Permit::Curate,
         Permit::ReadAudit,
         Permit::Rule,
     ] {
@@ -431,6 +536,8 @@ fn the_walk_over_all_paths_leaves_none_out() {
     let sources = [
         include_str!("../../src/http/admin.rs"),
         include_str!("../../src/http/audit.rs"),
+        include_str!("../../src/http/catalogue.rs"),
+        include_str!("../../src/http/contents.rs"),
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
         include_str!("../../src/http/grants.rs"),
@@ -442,7 +549,13 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/slaves.rs"),
         include_str!("../../src/http/usage.rs"),
     ];
-    let known: Vec<String> = administration("{id}", "{id}")
+    let there = There {
+        device: "{id}".to_owned(),
+        approval: "{id}".to_owned(),
+        provider: "{id}".to_owned(),
+        content: "{id}".to_owned(),
+    };
+    let known: Vec<String> = administration(&there)
         .into_iter()
         .map(|(_, _, path, _)| path.split('?').next().unwrap_or_default().to_owned())
         .chain(["enrol", "renew", "session", "door", "time"].map(|name| format!("/v1/{name}")))
@@ -458,6 +571,8 @@ fn the_walk_over_all_paths_leaves_none_out() {
                     "transfers/{id}",
                     "transfers/trf_00000000000000000000000000000001",
                 )
+                .replace("versions/{n}/data", "versions/1/data")
+                .replace("versions/{n}", "versions/2")
                 .replace("{device}/{channel}", "{id}/1")
                 .replace("channels/{id}", "channels/1")
                 .replace("{server}", "5")

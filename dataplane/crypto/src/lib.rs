@@ -17,7 +17,7 @@
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
 //! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180 |
-//! | `digest.rs` | [`sha256`]: chains of records | FIPS 180-4 |
+//! | `digest.rs` | [`sha256`], [`Sha256`]: chains of records, files | FIPS 180-4 |
 //! | `bytes.rs` | public values of a fixed length | |
 //!
 //! Rules that hold here:
@@ -54,7 +54,7 @@ pub use aead::{AesKey, KEY_LEN, OpenKey, SALT_LEN, SealKey, TAG_LEN};
 pub use backend::{Backend, BackendError};
 pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
 pub use cenc::{CENC_KEY_LEN, CencKey, NoSigningKey, RequestSigner, SIGNER_IV_LEN};
-pub use digest::{DIGEST_LEN, sha256};
+pub use digest::{DIGEST_LEN, Sha256, sha256};
 pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
 pub use segment::{
     BadSegment, PREFIX_LEN, SEALED_SEGMENT_LEN, SEGMENT_LEN, SegmentOpener, SegmentSealer,

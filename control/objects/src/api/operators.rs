@@ -39,6 +39,10 @@ pub enum Permit {
     ReadLedger,
     /// To open books and make transfers.
     Bookkeep,
+    /// To see providers and contents.
+    ReadCatalogue,
+    /// To change them.
+    Curate,
     /// To see the audit log.
     ReadAudit,
     /// To say who may do what, to change the authority's keys, to close a period.
@@ -57,6 +61,8 @@ impl Permit {
             Self::Grant => "give rights",
             Self::ReadLedger => "see the ledger",
             Self::Bookkeep => "book in the ledger",
+            Self::ReadCatalogue => "see providers and contents",
+            Self::Curate => "change providers and contents",
             Self::ReadAudit => "see the audit log",
             Self::Rule => "rule over operators, authority keys and periods",
         }
@@ -97,8 +103,12 @@ impl OperatorRole {
     #[must_use]
     pub fn may(self, permit: Permit) -> bool {
         use Permit::{
-            Bookkeep, Care, Grant, ReadAudit, ReadCustomers, ReadLedger, ReadPlant, RunPlant,
+            Bookkeep, Care, Curate, Grant, ReadAudit, ReadCatalogue, ReadCustomers, ReadLedger,
+            ReadPlant, RunPlant,
         };
+        if permit == ReadCatalogue {
+            return true;
+        }
         let permits: &[Permit] = match self {
             Self::Owner => return true,
             Self::Operator => &[
@@ -107,6 +117,7 @@ impl OperatorRole {
                 ReadCustomers,
                 Care,
                 Grant,
+                Curate,
                 ReadLedger,
                 Bookkeep,
             ],
