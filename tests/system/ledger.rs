@@ -198,6 +198,78 @@ fn kill_and_count(store: &[&str]) {
     println!("{} transfers acknowledged, {rounds} kills", there.len());
 }
 
+/// The drill of a restore: a backup that was made under load is put in the store's place. What had been acknowledged before it began is there,
+/// what is there is whole, and the audit log goes on from a head that was kept.
+#[test]
+fn a_backup_made_under_load_is_whole_when_it_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = KeyServer::start(None, folder.path(), &[]);
+    for number in 1..=4 {
+        let id = book(number).to_string();
+        server.admin(&["ledger", "open", "EUR/cent", "--id", &id]);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let count = Arc::new(AtomicU64::new(0));
+    let hands: Vec<_> = (0..4)
+        .map(|hand| runtime.spawn(work(client(&server), hand, Arc::clone(&count))))
+        .collect();
+    let wait = |most: u64| {
+        let start = Instant::now();
+        while count.load(Ordering::Relaxed) < most {
+            assert!(start.elapsed() < Duration::from_secs(20), "no load");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait(300);
+    let kept = folder.path().join("head.json");
+    fs::write(&kept, server.admin(&["audit", "head"]).to_string()).unwrap();
+    let before = count.load(Ordering::Relaxed);
+    let copy = folder.path().join("copy.db");
+    let data = server.data().display().to_string();
+    let copied = server.run(&["backup", "--data", &data, copy.to_str().unwrap()]);
+    assert_eq!(copied.0, 0, "{}", copied.2);
+    let after = count.load(Ordering::Relaxed);
+    wait(after + 300);
+    server.kill();
+    let made: usize = runtime.block_on(async {
+        let mut made = 0;
+        for hand in hands {
+            made += hand.await.unwrap().made.len();
+        }
+        made
+    });
+    for part in ["store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(server.data().join(part));
+    }
+    fs::copy(&copy, server.data().join("store.db")).unwrap();
+    server.start_again();
+    let page = server.admin(&["ledger", "transfers"]);
+    let mut there = 0;
+    let mut next = Some(page);
+    while let Some(page) = next {
+        there += page["transfers"].as_array().unwrap().len() as u64;
+        next = page["next"].as_u64().map(|after| {
+            let after = after.to_string();
+            server.admin(&["ledger", "transfers", "--after", &after])
+        });
+    }
+    // Four may have been on their way while it was counted.
+    assert!(
+        before <= there && there <= after + 4,
+        "{before} {there} {after}"
+    );
+    assert!((there as usize) < made, "what came later is gone");
+    let kept = kept.display().to_string();
+    let verify = ["audit", "verify", "--data", &data, "--head", &kept];
+    let (status, _, errors) = server.run(&verify);
+    assert_eq!(status, 0, "{errors}");
+    server.admin(&["account", "add", "after the restore"]);
+}
+
 /// The database is stopped and comes back: who orders something meanwhile hears it, and the server goes on by itself.
 #[test]
 fn a_database_that_goes_away_is_named_and_nothing_is_lost_when_it_returns() {

@@ -9,10 +9,12 @@
 //!
 //! A command is one `PUT /v1/transfers/{id}` with a client certificate: authentication, the transfer between a book that all use and one of many,
 //! its entry in the audit log, and a commit that is durable before the answer. Server and load share the machine; both are in this process, on
-//! runtimes of their own. The baseline does the same to a store of its own, without HTTP, and waits for each commit before the next command.
+//! runtimes of their own. With `--postgres` the same follows on a store in that database. The baseline does the same to a store of its own, without HTTP, and waits for each commit before the next command.
 
 mod load;
 mod options;
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
 mod report;
 mod run;
 

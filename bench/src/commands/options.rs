@@ -23,6 +23,9 @@ pub struct Options {
     /// Folder for stores, on the disk that is to be measured [default: the system's for temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+    /// A PostgreSQL server, whose turns follow those of the embedded store; each makes a database of its own there and leaves it
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
     /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::run::Turn;
+use super::run::{Kind, Turn};
 use crate::stats::{Spread, median};
 use crate::table::Table;
 
@@ -12,6 +12,8 @@ use crate::table::Table;
 pub(super) enum Row {
     /// Over HTTPS.
     Https {
+        /// Which database.
+        store: Kind,
         /// Connections.
         connections: u16,
         /// Commands per second.
@@ -33,15 +35,18 @@ pub(super) enum Row {
 }
 
 pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
-    let mut connections: Vec<_> = turns.iter().map(|turn| turn.connections).collect();
-    connections.sort_unstable();
-    connections.dedup();
-    let mut rows: Vec<_> = connections
+    let mut kinds: Vec<_> = turns
+        .iter()
+        .map(|turn| (turn.store, turn.connections))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut rows: Vec<_> = kinds
         .into_iter()
-        .map(|connections| {
+        .map(|(store, connections)| {
             let its: Vec<_> = turns
                 .iter()
-                .filter(|turn| turn.connections == connections)
+                .filter(|turn| (turn.store, turn.connections) == (store, connections))
                 .collect();
             let spread = |of: &dyn Fn(&Turn) -> f64| {
                 Spread::of(&its.iter().map(|turn| of(turn)).collect::<Vec<_>>())
@@ -50,6 +55,7 @@ pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
                 |q: f64| spread(&|turn| turn.got.latency.value_at_quantile(q) as f64 / 1e6);
             let rate = spread(&|turn| turn.got.rate);
             Row::Https {
+                store,
                 connections,
                 rate,
                 ratio: rate.median / median(plain),
@@ -82,6 +88,7 @@ pub(super) fn text(rows: &[Row]) -> String {
     for row in rows {
         table.row(match row {
             Row::Https {
+                store,
                 connections,
                 rate,
                 ratio,
@@ -89,7 +96,10 @@ pub(super) fn text(rows: &[Row]) -> String {
                 p50_ms,
                 p99_ms,
             } => vec![
-                "over HTTPS".to_owned(),
+                match store {
+                    Kind::Embedded => "over HTTPS".to_owned(),
+                    Kind::Postgres => "over HTTPS, PostgreSQL".to_owned(),
+                },
                 connections.to_string(),
                 rate.words(0),
                 format!("{ratio:.1}"),

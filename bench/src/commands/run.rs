@@ -8,25 +8,47 @@ use anyhow::{Context as _, Result, anyhow};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_control::server::{KeyServer, ServerConfig};
-use sealcast_control::store::{Location, Store};
+use sealcast_control::store::{Location, Postgres, Store};
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::ledger::{self, Bound, NewBook, NewTransfer};
 use sealcast_objects::api::Role;
 use sealcast_objects::id::Text;
 use sealcast_terminal::enrol;
+use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use super::load::{self, Got, book, draw, now};
 use super::options::Options;
-use super::report;
+use super::{postgres, report};
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::progress::progress;
 use crate::record::{Origin, printed};
 
+/// Which database the store is in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Embedded,
+    Postgres,
+}
+
+impl Kind {
+    fn place(self, options: &Options) -> Result<Location> {
+        match (self, &options.postgres) {
+            (Self::Postgres, Some(url)) => {
+                let url = postgres::database(url);
+                Ok(Location::Postgres(Postgres::new(&url, None, None, None)?))
+            }
+            _ => Ok(Location::Folder),
+        }
+    }
+}
+
 /// One turn over HTTPS.
 pub(super) struct Turn {
+    pub(super) store: Kind,
     pub(super) connections: u16,
     pub(super) got: Got,
     /// Commands in one transaction.
@@ -42,17 +64,27 @@ pub fn run(options: &Options) -> Result<String> {
     // Server and load have all cores: only the thread that looks at the host is pinned.
     let host = std::thread::spawn(|| Host::pinned(None)).join();
     let host = host.map_err(|_| anyhow!("looking at the host"))??;
-    let told =
-        vec!["server and load use all cores; embedded store, every commit synced".to_owned()];
+    let told = vec![
+        "server and load use all cores; every commit synced, if the database is set so".to_owned(),
+    ];
     let origin = Origin::new(host, told);
     let (mut turns, mut plain) = (Vec::new(), Vec::new());
-    let bar = progress(usize::from(options.rounds) * (options.connections.len() + 1));
+    let stores = match options.postgres {
+        Some(_) => &[Kind::Embedded, Kind::Postgres][..],
+        None => &[Kind::Embedded],
+    };
+    let in_round = stores.len() * options.connections.len() + 1;
+    let bar = progress(usize::from(options.rounds) * in_round);
     for round in 1..=options.rounds {
-        for &connections in &options.connections {
-            interrupt.check()?;
-            bar.set_message(format!("round {round}, {connections} connections"));
-            turns.push(turn(options, round, connections)?);
-            bar.inc(1);
+        for &store in stores {
+            for &connections in &options.connections {
+                interrupt.check()?;
+                bar.set_message(format!(
+                    "round {round}, {store:?}, {connections} connections"
+                ));
+                turns.push(turn(options, round, store, connections)?);
+                bar.inc(1);
+            }
         }
         bar.set_message(format!("round {round}, one command per transaction"));
         plain.push(one_by_one(options, round)?);
@@ -91,12 +123,12 @@ fn time(options: &Options) -> Duration {
     Duration::from_secs(options.seconds.into())
 }
 
-fn turn(options: &Options, round: u16, connections: u16) -> Result<Turn> {
+fn turn(options: &Options, round: u16, store: Kind, connections: u16) -> Result<Turn> {
     let folder = folder(options)?;
-    let data = folder.path().join("data");
-    open_books(&Store::open(&data, &Location::Folder)?, options.books)?;
+    let (data, place) = (folder.path().join("data"), store.place(options)?);
+    open_books(&Store::open(&data, &place)?, options.books)?;
     let serving = Builder::new_multi_thread().enable_all().build()?;
-    let (server, tls) = serving.block_on(start(&data))?;
+    let (server, tls) = serving.block_on(start(&data, &place))?;
     let monitor = server.monitor();
     let before = serving.block_on(monitor.health()).writes;
     let url = format!("https://{}", server.listen()[0]);
@@ -114,19 +146,21 @@ fn turn(options: &Options, round: u16, connections: u16) -> Result<Turn> {
     end(&serving, server);
     let commits = (after.commits - before.commits).max(1);
     let batch = (after.commands - before.commands) as f64 / commits as f64;
-    let verified = sealcast_control::offline::verify(&data, vec![])?;
+    let verified = sealcast_control::offline::verify(&data, &place, vec![])?;
     if !verified.ledger.is_empty() || !verified.audit.is_empty() {
         return Err(anyhow!("the store is not as it must be: {verified:?}"));
     }
     Ok(Turn {
+        store,
         connections,
         got,
         batch,
     })
 }
 
-async fn start(data: &Path) -> Result<(KeyServer, rustls::ClientConfig)> {
+async fn start(data: &Path, place: &Location) -> Result<(KeyServer, rustls::ClientConfig)> {
     let mut config = ServerConfig::new(data.to_owned());
+    config.store = place.clone();
     config.listen = vec!["127.0.0.1:0".parse()?];
     config.door = vec!["127.0.0.1:0".parse()?];
     config.names = vec!["127.0.0.1".to_owned()];

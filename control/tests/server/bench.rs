@@ -30,7 +30,7 @@ use tokio::net::UdpSocket;
 use crate::postgres;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-const LOCAL: &str = "127.0.0.1:0";
+pub(crate) const LOCAL: &str = "127.0.0.1:0";
 
 /// A running key server and its operator.
 pub(crate) struct Bench {

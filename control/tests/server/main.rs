@@ -17,4 +17,5 @@ mod restart;
 mod routes;
 mod slaves;
 mod transport;
+mod upgrade;
 mod usage;
