@@ -202,12 +202,19 @@ impl KeyServer {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        // Whoever asks while the store is opened waits; but nobody shall wait at the door of a server that stands by for another one.
+        let early = match config.store {
+            Location::Folder => Some(Acceptor::bind(&config.listen).await?),
+            Location::Postgres(_) => None,
+        };
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&settings))
             .await
             .map_err(std::io::Error::other)??;
-        // Not before: nobody shall wait at the door of a server that stands by.
-        let acceptor = Acceptor::bind(&config.listen).await?;
+        let acceptor = match early {
+            Some(acceptor) => acceptor,
+            None => Acceptor::bind(&config.listen).await?,
+        };
         let listen = acceptor.addrs()?;
         let Opened {
             store,
