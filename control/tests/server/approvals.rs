@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalState, Granted, OperatorRole, Right, Standing, Transfer,
+    Approval, ApprovalPage, ApprovalState, Granted, OperatorRole, Permit, Right, Standing, Transfer,
 };
 use sealcast_objects::problem::Kind;
 use sealcast_terminal::https::{Client, RequestError};
@@ -276,4 +276,28 @@ async fn sec_19_the_last_owner_stays_and_who_is_suspended_does_nothing() {
     );
     let missing: Result<Value, _> = bench.admin.post("/v1/operators/nobody/code", &()).await;
     refused_as(Kind::NotFound, missing);
+}
+
+/// SEC-19: the table of roles, as it is written down in docs/operations.md.
+#[test]
+fn sec_19_the_table_of_roles_is_what_is_documented() {
+    let documented = include_str!("../../../docs/operations.md");
+    for permit in [
+        Permit::ReadPlant,
+        Permit::RunPlant,
+        Permit::ReadCustomers,
+        Permit::Care,
+        Permit::Grant,
+        Permit::ReadLedger,
+        Permit::Bookkeep,
+        Permit::ReadCatalogue,
+        Permit::Curate,
+        Permit::ReadAudit,
+        Permit::Rule,
+    ] {
+        let may = |role: OperatorRole| if role.may(permit) { "yes" } else { "-" };
+        let cells = OperatorRole::ALL.map(may).join(" | ");
+        let row = format!("| {} | {cells} |", permit.words());
+        assert!(documented.contains(&row), "{row}");
+    }
 }

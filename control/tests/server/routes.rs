@@ -507,30 +507,6 @@ async fn sec_19_every_role_does_what_it_is_there_for_and_nothing_else() {
     assert!(walked > 200, "{walked}");
 }
 
-/// SEC-19: the table of roles, as it is written down in docs/operations.md.
-#[test]
-fn sec_19_the_table_of_roles_is_what_is_documented() {
-    let documented = include_str!("../../../docs/operations.md");
-    for permit in [
-        Permit::ReadPlant,
-        Permit::RunPlant,
-        Permit::ReadCustomers,
-        Permit::Care,
-        Permit::Grant,
-        Permit::ReadLedger,
-        Permit::Bookkeep,
-        Permit::ReadCatalogue,
-        Permit::Curate,
-        Permit::ReadAudit,
-        Permit::Rule,
-    ] {
-        let may = |role: OperatorRole| if role.may(permit) { "yes" } else { "-" };
-        let cells = OperatorRole::ALL.map(may).join(" | ");
-        let row = format!("| {} | {cells} |", permit.words());
-        assert!(documented.contains(&row), "{row}");
-    }
-}
-
 #[test]
 fn the_walk_over_all_paths_leaves_none_out() {
     let sources = [

@@ -1,6 +1,8 @@
 //! Stores that earlier versions made: each is brought up to date with nothing lost. A fixture is a folder as its program left it, and a head of its
 //! audit log that was kept.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use reqwest::Method;
@@ -30,7 +32,9 @@ async fn list(client: &Client, what: &str) -> Value {
 async fn a_store_of_schema_6_is_brought_up_to_date_with_nothing_lost() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["store.db", "master.key"] {
-        std::fs::copy(fixture("v6").join(file), folder.path().join(file)).unwrap();
+        let copy = folder.path().join(file);
+        std::fs::copy(fixture("v6").join(file), &copy).unwrap();
+        std::fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
     }
     let head = std::fs::read(fixture("v6").join("head.json")).unwrap();
     let head: SignedHead = serde_json::from_slice(&head).unwrap();
