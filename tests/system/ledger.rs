@@ -262,7 +262,7 @@ fn a_backup_made_under_load_is_whole_when_it_is_restored() {
         before <= there && there <= after + 4,
         "{before} {there} {after}"
     );
-    assert!((there as usize) < made, "what came later is gone");
+    assert!(there < made as u64, "what came later is gone");
     let kept = kept.display().to_string();
     let verify = ["audit", "verify", "--data", &data, "--head", &kept];
     let (status, _, errors) = server.run(&verify);
