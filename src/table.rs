@@ -24,6 +24,12 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
     text
 }
 
+/// A page, and how to see the next one.
+pub(crate) fn page(shown: &str, next: Option<String>) -> String {
+    let next = next.map(|next| format!("\n\nMore: --after {next}"));
+    shown.trim_end().to_owned() + &next.unwrap_or_default()
+}
+
 /// A number, or a dash.
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::causes::causes;
+
 /// A connection that takes longer is given up.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// A silent peer is asked whether it is there this often.
@@ -54,18 +56,4 @@ pub(crate) async fn connect(uri: &Uri, tls: Arc<ClientConfig>) -> Result<Channel
         .keep_alive_while_idle(true);
     let connected = endpoint.connect_with_connector(connector).await;
     connected.map_err(|error| causes(&error))
-}
-
-/// An error with all that lies behind it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        at = cause.source();
-    }
-    text
 }

@@ -22,6 +22,7 @@
 pub mod authority;
 pub mod ca;
 pub mod canary;
+mod causes;
 pub mod content;
 mod dial;
 pub mod door;

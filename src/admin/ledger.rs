@@ -12,7 +12,7 @@ use sealcast_objects::{BookId, TransferId};
 
 use super::devices::parse_id;
 use super::{Api, Done};
-use crate::table::{or_dash, table};
+use crate::table::{self, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LedgerCommand {
@@ -139,7 +139,7 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
             let page: BookPage = api.get(&format!("/v1/books{after}"))?;
             api.show(&page, |page| {
                 let next = page.next.map(|next| next.to_string());
-                more(books(&page.books), next)
+                table::page(&books(&page.books), next)
             });
         }
         LedgerCommand::Open { unit, bound, id } => {
@@ -164,7 +164,7 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
             let page: TransferPage = api.get(&format!("/v1/transfers?after={after}{of}"))?;
             api.show(&page, |page| {
                 let next = page.next.map(|next| next.to_string());
-                more(transfers(&page.transfers), next)
+                table::page(&transfers(&page.transfers), next)
             });
         }
         LedgerCommand::Close { until } => {
@@ -231,11 +231,6 @@ fn make(api: &Api, named: &Named, command: &TransferCommand) -> Done {
     let id = named.id.unwrap_or_else(new_id);
     let show = |made: &Transfer| transfers(std::slice::from_ref(made));
     api.give(&format!("/v1/transfers/{id}"), command, show)
-}
-
-fn more(shown: String, next: Option<String>) -> String {
-    let next = next.map(|next| format!("\n\nMore: --after {next}"));
-    shown.trim_end().to_owned() + &next.unwrap_or_default()
 }
 
 fn books(books: &[Book]) -> String {

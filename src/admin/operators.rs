@@ -38,8 +38,16 @@ pub(super) enum OperatorCommand {
         #[command(flatten)]
         may: May,
     },
-    /// Shows a new code for one who lost his identity
+    /// Shows a new code for one who has not enrolled yet
     Code {
+        /// The name
+        name: String,
+        /// How long the code counts [default: 24h]
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+        valid: Option<Duration>,
+    },
+    /// Makes one enrol anew who lost his identity: his key counts no more; shows a code
+    Anew {
         /// The name
         name: String,
         /// How long the code counts [default: 24h]
@@ -90,6 +98,7 @@ impl From<&May> for PutOperator {
         Self {
             role: may.role,
             grants_per_day: may.grants_per_day,
+            anew: false,
         }
     }
 }
@@ -168,6 +177,7 @@ pub(super) fn run(api: &Api, command: &OperatorCommand) -> Done {
             api.give(&path, &PutOperator::from(may), one)
         }
         OperatorCommand::Code { name, valid } => code(api, name, *valid),
+        OperatorCommand::Anew { name, valid } => anew(api, name, *valid),
         OperatorCommand::Suspend { name } => set(name, Standing::Suspended),
         OperatorCommand::Resume { name } => set(name, Standing::Active),
         OperatorCommand::Revoke { name } => set(name, Standing::Revoked),
@@ -178,16 +188,33 @@ fn add(api: &Api, name: &str, may: &May, valid: Option<Duration>) -> Done {
     let known: Vec<Operator> = api.get("/v1/operators")?;
     if known.iter().any(|known| known.name == name) {
         let why = format!(
-            "there is an operator {name}: `operator set` says anew what he may do, `operator code` gives a new code"
+            "there is an operator {name}: `operator set` says anew what he may do, `operator anew` lets him enrol again"
         );
         return Err(RequestError::Refused(Problem::new(Kind::Conflict, why)));
     }
+    put_and_code(api, name, PutOperator::from(may), valid)
+}
+
+fn anew(api: &Api, name: &str, valid: Option<Duration>) -> Done {
+    let known: Vec<Operator> = api.get("/v1/operators")?;
+    let Some(known) = known.into_iter().find(|known| known.name == name) else {
+        let why = format!("there is no operator {name}: `operator add` adds one");
+        return Err(RequestError::Refused(Problem::new(Kind::NotFound, why)));
+    };
+    let put = PutOperator {
+        role: known.role,
+        grants_per_day: known.grants_per_day,
+        anew: true,
+    };
+    put_and_code(api, name, put, valid)
+}
+
+fn put_and_code(api: &Api, name: &str, put: PutOperator, valid: Option<Duration>) -> Done {
     let path = format!("/v1/operators/{name}");
-    let put = PutOperator::from(may);
     let granted: Granted<Operator> = api.call(Method::PUT, &path, Some(&put))?;
     match granted {
         Granted::Done(_) => code(api, name, valid),
-        // His code is for later: he is not there yet.
+        // His code is for later, when a second person has approved: `operator code`.
         Granted::Waits(_) => {
             api.show_granted(&granted, |operator| show(std::slice::from_ref(operator)));
             Ok(())
@@ -293,7 +320,10 @@ fn what(grant: &Grant) -> String {
     match grant {
         Grant::Right(new) => format!("right of {} to channel {}", new.device, new.channel),
         Grant::Transfer { id, .. } => format!("transfer {id}"),
-        Grant::Operator { name, put } => format!("operator {name} as {}", put.role.name()),
+        Grant::Operator { name, put } => {
+            let anew = if put.anew { ", to enrol anew" } else { "" };
+            format!("operator {name} as {}{anew}", put.role.name())
+        }
         Grant::Rules(rules) => show_rules(rules),
     }
 }

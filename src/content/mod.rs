@@ -13,10 +13,10 @@ use sealcast_objects::api::{
 use sealcast_objects::id::Text;
 use sealcast_objects::{AccountId, ContentId, ProviderId};
 
-use crate::Failure;
 use crate::admin::devices::parse_id;
 use crate::admin::{Access, Api, failure};
-use show::{contents, downloads, more, versions};
+use crate::{Failure, table};
+use show::{contents, downloads, versions};
 
 /// Flags of `sealcast content`.
 #[derive(Debug, clap::Args)]
@@ -325,7 +325,7 @@ fn asked(api: &Api, command: &Command) -> Result<(), sealcast_terminal::https::R
             ]);
             let page: ContentPage = api.get(&format!("/v1/contents{filter}"))?;
             let next = page.next.map(|next| next.to_string());
-            api.show(&page, |page| more(contents(&page.contents), next));
+            api.show(&page, |page| table::page(&contents(&page.contents), next));
             Ok(())
         }
         Command::Show { content } => {
@@ -367,7 +367,7 @@ fn asked(api: &Api, command: &Command) -> Result<(), sealcast_terminal::https::R
             ]);
             let page: DownloadPage = api.get(&format!("/v1/downloads{filter}"))?;
             let next = page.next.map(|next| next.to_string());
-            api.show(&page, |page| more(downloads(&page.downloads), next));
+            api.show(&page, |page| table::page(&downloads(&page.downloads), next));
             Ok(())
         }
         Command::Add { .. } | Command::Version(_) | Command::Download { .. } => Ok(()),

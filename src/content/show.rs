@@ -28,11 +28,6 @@ pub(super) fn query(parts: &[(&str, Option<String>)]) -> String {
     query
 }
 
-pub(super) fn more(shown: String, next: Option<String>) -> String {
-    let next = next.map(|next| format!("\n\nMore: --after {next}"));
-    shown.trim_end().to_owned() + &next.unwrap_or_default()
-}
-
 fn price(price: &Price) -> String {
     format!("{} {}", price.amount, price.currency)
 }

@@ -189,12 +189,7 @@ fn one_by_one(options: &Options, round: u16) -> Result<f64> {
         let (id, command) = draw(&mut rng, options.books);
         store.write_blocking(move |tx| {
             let (_, made) = ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
-            let act = Act::on("transfer.make", Text(id))
-                .with("kind", made.kind.name())
-                .with("debit", made.debit)
-                .with("credit", made.credit)
-                .with("amount", made.amount);
-            audit::append(tx, now(), "admin:bench", &act)
+            audit::append(tx, now(), "admin:bench", &ledger::act(&made))
         })?;
         done += 1;
     }

@@ -7,7 +7,7 @@ use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// Cookies of `account` count only from `version` on: what the key doors are told after a right was taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,10 +53,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Account>> {
         "SELECT id, name, rights_version FROM account ORDER BY id",
         &[],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// One account.

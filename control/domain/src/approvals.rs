@@ -10,7 +10,7 @@ use sealcast_objects::id::{ApprovalId, Id as _, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// How long something may wait for a second person.
 pub const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -31,10 +31,7 @@ pub fn rules(store: &mut dyn Read) -> Result<BTreeSet<GrantKind>> {
         let name: String = row.get(0)?;
         GrantKind::from_name(&name).ok_or_else(|| StoreError::Damaged(format!("kind {name:?}")))
     };
-    Ok(rows
-        .iter()
-        .map(kind)
-        .collect::<std::result::Result<_, _>>()?)
+    Ok(read_rows(&rows, kind)?.into_iter().collect())
 }
 
 /// Says anew which kinds need a second person.
@@ -91,6 +88,16 @@ pub struct Approval {
     pub decision: Option<Decision>,
 }
 
+/// A query for approvals, as [`read`] takes its rows.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, body, asked_by, reason, case_number, asked_at, until, approved, decided_by, decided_at FROM approval ",
+            $rest
+        )
+    };
+}
+
 fn read(row: &Row) -> std::result::Result<Approval, StoreError> {
     let decision = match row.get::<Option<bool>>(7)? {
         Some(approved) => Some(Decision {
@@ -124,10 +131,15 @@ pub fn ask(
     asked: &Asked,
     rng: &mut dyn CryptoRng,
 ) -> Result<(Approval, bool)> {
-    check_words(asked)?;
+    check_said(&asked.reason, &asked.case)?;
+    if asked.reason.trim().is_empty() {
+        return refuse(
+            Kind::Invalid,
+            "this needs a second person, who needs a reason: say why (--reason, or the header Sealcast-Reason)",
+        );
+    }
     let open = tx.query(
-        "SELECT id, body, asked_by, reason, case_number, asked_at, until, approved, decided_by, decided_at FROM approval \
-         WHERE asked_by = $1 AND approved IS NULL AND until > $2",
+        select!("WHERE asked_by = $1 AND approved IS NULL AND until > $2"),
         params![asked.by.as_str(), now.0],
     )?;
     if open.len() as u64 >= WAITING_MAX {
@@ -166,16 +178,14 @@ pub fn ask(
     Ok((approval, true))
 }
 
-fn check_words(asked: &Asked) -> Result<()> {
-    if asked.reason.trim().is_empty() {
-        return refuse(
-            Kind::Invalid,
-            "this needs a second person, who needs a reason: say why (--reason, or the header Sealcast-Reason)",
-        );
-    }
+/// A reason and the number of a case, as whoever asks for something gives them; each may be empty.
+///
+/// # Errors
+/// They are too long, or no text.
+pub fn check_said(reason: &str, case: &str) -> Result<()> {
     let fits =
         |text: &str, most| text.chars().count() <= most && !text.chars().any(char::is_control);
-    if fits(&asked.reason, REASON_MAX) && fits(&asked.case, CASE_MAX) {
+    if fits(reason, REASON_MAX) && fits(case, CASE_MAX) {
         return Ok(());
     }
     refuse(
@@ -191,10 +201,7 @@ fn check_words(asked: &Asked) -> Result<()> {
 /// # Errors
 /// Not found; the store's.
 pub fn get(store: &mut dyn Read, id: ApprovalId) -> Result<Approval> {
-    let row = store.first(
-        "SELECT id, body, asked_by, reason, case_number, asked_at, until, approved, decided_by, decided_at FROM approval WHERE id = $1",
-        params![id.to_bytes()],
-    )?;
+    let row = store.first(select!("WHERE id = $1"), params![id.to_bytes()])?;
     match row {
         Some(row) => Ok(read(&row)?),
         None => refuse(Kind::NotFound, format!("there is no {}", Text(id))),
@@ -208,14 +215,10 @@ pub fn get(store: &mut dyn Read, id: ApprovalId) -> Result<Approval> {
 pub fn page(store: &mut dyn Read, after: Option<ApprovalId>, most: u32) -> Result<Vec<Approval>> {
     let after = after.map_or([0; 16], ApprovalId::to_bytes);
     let rows = store.query(
-        "SELECT id, body, asked_by, reason, case_number, asked_at, until, approved, decided_by, decided_at FROM approval \
-         WHERE id > $1 ORDER BY id LIMIT $2",
+        select!("WHERE id > $1 ORDER BY id LIMIT $2"),
         params![after, most],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// Decides. Whoever asked may take it back, and never approve it.

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use sealcast_objects::audit::{AuditEntry, AuditFault, Chain, Head};
 use sealcast_objects::time::Timestamp;
 
-use crate::{Read, Result, Row, StoreError, Tx, params};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows};
 
 /// Entries that are read at once when all are.
 const PAGE: u32 = 5_000;
@@ -125,10 +125,7 @@ pub fn page(store: &mut dyn Read, after: u64, most: u32) -> Result<Vec<AuditEntr
         "SELECT number, at, actor, act, subject, detail, hash FROM audit WHERE number > $1 ORDER BY number LIMIT $2",
         params![after, most],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// Follows the whole log: its last entry, and everything that is wrong. Heads in `kept` must be in it.

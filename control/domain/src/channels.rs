@@ -3,7 +3,7 @@
 use sealcast_objects::api::{Channel, KeyMode, Times};
 use sealcast_objects::problem::Kind;
 
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 fn mode_name(mode: KeyMode) -> &'static str {
     match mode {
@@ -42,10 +42,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Channel>> {
          FROM channel ORDER BY id",
         &[],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// One channel.

@@ -9,7 +9,7 @@ use sealcast_objects::{AccountId, DeviceId};
 
 use crate::accounts::{self, Floor};
 use crate::nodes::{check_step, standing};
-use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, read_rows, refuse};
 
 fn read(row: &Row) -> std::result::Result<Device, StoreError> {
     Ok(Device {
@@ -51,10 +51,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Device>> {
         "SELECT id, account, name, standing FROM device ORDER BY id",
         &[],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// One device.

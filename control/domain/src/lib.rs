@@ -45,7 +45,8 @@ pub mod schema;
 pub mod slaves;
 pub mod store;
 
-pub use store::{Read, Row, StoreError, Tx, Value};
+pub(crate) use store::read_rows;
+pub use store::{Read, Row, StoreError, Tx, Value, check_storable};
 
 use sealcast_objects::problem::{Kind, Problem};
 

@@ -7,7 +7,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use crate::nodes::{check_step, standing};
-use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, read_rows, refuse};
 
 /// Milliseconds of a day.
 const DAY: i64 = 24 * 3600 * 1000;
@@ -32,10 +32,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Operator>> {
         "SELECT name, role, standing, grants_per_day FROM operator ORDER BY name",
         &[],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 fn find(store: &mut dyn Read, name: &str) -> Result<Option<Operator>> {
@@ -63,13 +60,15 @@ pub fn get(store: &mut dyn Read, name: &str) -> Result<Operator> {
 /// Adds an operator who has not enrolled yet, or says anew what one may do.
 ///
 /// # Errors
-/// It would leave nobody who may rule; the store's.
+/// It would leave nobody who may rule; one who is suspended or revoked is to enrol anew; the store's.
 pub fn put(tx: &mut dyn Tx, name: &str, put: &PutOperator) -> Result<Operator> {
     match find(tx, name)? {
-        None => tx.execute(
-            "INSERT INTO operator (name, standing, role, grants_per_day) VALUES ($1, 'new', $2, $3)",
-            params![name, put.role.name(), put.grants_per_day],
-        )?,
+        None => {
+            tx.execute(
+                "INSERT INTO operator (name, standing, role, grants_per_day) VALUES ($1, 'new', $2, $3)",
+                params![name, put.role.name(), put.grants_per_day],
+            )?;
+        }
         Some(known) => {
             if known.role == OperatorRole::Owner && put.role != OperatorRole::Owner {
                 check_others_rule(tx, name)?;
@@ -77,10 +76,67 @@ pub fn put(tx: &mut dyn Tx, name: &str, put: &PutOperator) -> Result<Operator> {
             tx.execute(
                 "UPDATE operator SET role = $1, grants_per_day = $2 WHERE name = $3",
                 params![put.role.name(), put.grants_per_day, name],
-            )?
+            )?;
+            if put.anew {
+                forget_key(tx, &known)?;
+            }
         }
-    };
+    }
     get(tx, name)
+}
+
+/// He is to enrol anew.
+fn forget_key(tx: &mut dyn Tx, known: &Operator) -> Result<()> {
+    let name = known.name.as_str();
+    match known.standing {
+        Standing::New => return Ok(()),
+        Standing::Active if known.role == OperatorRole::Owner => check_others_rule(tx, name)?,
+        Standing::Active => {}
+        other => {
+            let why = format!(
+                "operator {name} is {}: who is to enrol anew must be active",
+                other.name()
+            );
+            return refuse(Kind::Conflict, why);
+        }
+    }
+    tx.execute(
+        "UPDATE operator SET standing = 'new', public_key = NULL WHERE name = $1",
+        params![name],
+    )?;
+    enrolment::withdraw(tx, Role::Admin, name)
+}
+
+/// He has not enrolled: a code for one who has would let whoever holds it act in his name.
+///
+/// # Errors
+/// Not found; he has enrolled; the store's.
+pub fn check_new(store: &mut dyn Read, name: &str) -> Result<()> {
+    match get(store, name)?.standing {
+        Standing::New => Ok(()),
+        standing => refuse(
+            Kind::Conflict,
+            format!(
+                "operator {name} is {}: say first that he is to enrol anew (`sealcast admin operator anew`)",
+                standing.name()
+            ),
+        ),
+    }
+}
+
+/// An operator who is not the one asking may act, and may do this.
+///
+/// # Errors
+/// Not found; he may not; the store's.
+pub fn check_may(store: &mut dyn Read, name: &str, permit: Permit) -> Result<()> {
+    let known = get(store, name)?;
+    if known.standing != Standing::Active {
+        return refuse(
+            Kind::Conflict,
+            format!("operator {name} is {} now", known.standing.name()),
+        );
+    }
+    check_permit(name, known.role, permit)
 }
 
 /// Suspends, resumes or revokes one.

@@ -9,7 +9,7 @@ use sealcast_objects::{AccountId, DeviceId};
 
 use crate::accounts::{self, Floor};
 use crate::nodes::{check_step, standing};
-use crate::{Read, Result, Row, StoreError, Tx, channels, devices, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, channels, devices, params, read_rows, refuse};
 
 /// Channels that one session may have.
 pub const CHANNELS_MAX: usize = 32;
@@ -42,10 +42,7 @@ pub fn list(store: &mut dyn Read, device: Option<DeviceId>) -> Result<Vec<Right>
             params![device.to_bytes()],
         )?,
     };
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// Gives a right, or changes the period of one that is.

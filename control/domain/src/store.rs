@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Another server writes here since; this one never will again.
     #[error("another server has taken over the store: this one is to be stopped; ask the other")]
     TakenOver,
+    /// A text that no store keeps: one of them would cut it, the other one refuses it.
+    #[error("a text with the character U+0000 cannot be kept: leave it out")]
+    NoText,
     /// Anything else, in the driver's words.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -70,6 +73,18 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
+}
+
+/// Whether every driver keeps these as they are.
+///
+/// # Errors
+/// [`StoreError::NoText`].
+pub fn check_storable(params: &[Value]) -> Result<(), StoreError> {
+    let bad = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+    if params.iter().any(bad) {
+        return Err(StoreError::NoText);
+    }
+    Ok(())
 }
 
 /// Arguments of a statement, `$1` first.
@@ -171,6 +186,14 @@ impl Row {
             StoreError::Damaged(format!("column {index} of {} values", self.0.len()))
         })
     }
+}
+
+/// What `read` makes of each row.
+pub(crate) fn read_rows<T>(
+    rows: &[Row],
+    read: impl Fn(&Row) -> Result<T, StoreError>,
+) -> crate::Result<Vec<T>> {
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// Reads one state of the store.

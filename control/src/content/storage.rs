@@ -1,6 +1,5 @@
 //! Files by name, in a folder or in a bucket.
 
-use std::error::Error as _;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -19,6 +18,7 @@ use sealcast_domain::catalogue::files::FileName;
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::{ContentPlace, ContentsConfig, ContentsError};
+use crate::causes::{behind, causes};
 
 /// The folder in the server's data.
 const FOLDER: &str = "contents";
@@ -57,20 +57,17 @@ fn failed(error: Error) -> ContentsError {
     if matches!(error, Error::NotFound { .. }) {
         return ContentsError::Missing;
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(at) = cause {
-        let io = at.downcast_ref::<io::Error>().map(io::Error::kind);
-        if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) = io {
-            return ContentsError::Full;
-        }
-        let said = at.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = at.source();
+    let full = behind(&error).any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        )
+    });
+    if full {
+        return ContentsError::Full;
     }
-    ContentsError::Storage(text)
+    ContentsError::Storage(causes(&error))
 }
 
 impl Storage {

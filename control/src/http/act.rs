@@ -16,7 +16,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use rand::rngs::StdRng;
-use sealcast_domain::approvals::Asked as AskedFor;
+use sealcast_domain::approvals::{self, Asked as AskedFor};
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::operators::Acting;
 use sealcast_domain::{Error, Read, Tx, idempotency, operators};
@@ -109,6 +109,15 @@ pub(super) struct Operator<P: Needed> {
     permit: PhantomData<P>,
 }
 
+/// Where an act is written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Log {
+    /// In the audit log and in the program's.
+    Both,
+    /// In the audit log only.
+    Audit,
+}
+
 /// Why a request is made, as whoever makes it says.
 #[derive(Clone, Default)]
 struct Why {
@@ -124,10 +133,9 @@ impl Why {
             text.map(|text| text.trim().to_owned())
                 .map_err(|_| Problem::new(Kind::Invalid, format!("the header {name} is no UTF-8")))
         };
-        Ok(Self {
-            reason: said(REASON)?,
-            case: said(CASE)?,
-        })
+        let (reason, case) = (said(REASON)?, said(CASE)?);
+        approvals::check_said(&reason, &case).map_err(problem)?;
+        Ok(Self { reason, case })
     }
 }
 
@@ -197,18 +205,23 @@ impl<P: Needed> Operator<P> {
         told.await
     }
 
-    /// As [`Operator::act`], for what comes in thousands: it may have been done before, and it is in the audit log only, not in the program's.
-    pub(super) async fn act_often<T: Send + 'static>(
+    /// As [`Operator::act`], for what may have been done before.
+    pub(super) async fn act_if<T: Send + 'static>(
         &self,
         app: &App,
+        log: Log,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,
     ) -> Answer<T> {
-        let why = self.why.clone();
-        let told = app.record(self.actor(), move |tx| {
+        let (actor, why) = (self.actor(), self.why.clone());
+        let command = move |tx: &mut dyn Tx| {
             let (done, act) = command(tx)?;
             Ok((done, act.map(|act| act.because(&why.reason, &why.case))))
-        });
-        Ok(told.await?.0)
+        };
+        let done = match log {
+            Log::Both => app.told(actor, command).await,
+            Log::Audit => app.record(actor, command).await,
+        };
+        Ok(done?.0)
     }
 }
 

@@ -16,7 +16,7 @@ use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::{AccountId, ContentId, ProviderId};
 use serde::{Deserialize, Serialize};
 
-use super::act::{Answered, Once, Operator};
+use super::act::{Answered, Log, Once, Operator};
 use super::contents::Asker;
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::permits::{Curate, ReadCatalogue, ReadCustomers};
@@ -100,7 +100,7 @@ async fn change_provider(
     Json(change): Json<ChangeProvider>,
 ) -> Result<Response, ApiError> {
     let expected = expected(&headers)?;
-    let changed = operator.act_often(&app, move |tx| {
+    let changed = operator.act_if(&app, Log::Both, move |tx| {
         let was = providers::get(tx, id)?;
         let is = providers::change(tx, id, &change, expected)?;
         let act = (is != was).then(|| {
@@ -175,7 +175,7 @@ async fn change_content(
     Json(change): Json<ChangeContent>,
 ) -> Result<Response, ApiError> {
     let expected = expected(&headers)?;
-    let changed = operator.act_often(&app, move |tx| {
+    let changed = operator.act_if(&app, Log::Both, move |tx| {
         let was = contents::get(tx, id)?;
         let is = contents::change(tx, id, &change, expected)?;
         let act = (is != was).then(|| on_content("content.set", &is));

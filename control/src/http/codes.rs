@@ -67,7 +67,8 @@ impl App {
         }
     }
 
-    /// A code with which an owner enrols; for whoever has the machine. He is added if there is none of this name, and an owner from here on.
+    /// A code with which an owner enrols; for whoever has the machine. He is added if there is none of this name, and an owner from here on;
+    /// a key he has counts no more as soon as he enrols.
     ///
     /// # Errors
     /// The store's.
@@ -77,6 +78,7 @@ impl App {
             let owner = PutOperator {
                 role: OperatorRole::Owner,
                 grants_per_day: None,
+                anew: false,
             };
             operators::put(tx, &name, &owner)?;
             fresh.give_operator(tx, &name)

@@ -81,6 +81,7 @@ pub(crate) fn problem(error: Error) -> Problem {
                 "the database of the store does not answer; nothing was changed; try again";
             Problem::new(Kind::Unavailable, detail)
         }
+        Error::Store(error @ StoreError::NoText) => Problem::new(Kind::Invalid, error.to_string()),
         Error::Store(
             error @ (StoreError::Full
             | StoreError::Closed

@@ -23,7 +23,7 @@ use sealcast_objects::time::Timestamp;
 use sealcast_objects::{ApprovalId, DeviceId};
 use serde::Deserialize;
 
-use super::act::{Answered, Once, Operator, failed, operator_of};
+use super::act::{Answered, Log, Once, Operator, failed, operator_of};
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::permits::{Any, Needed, ReadPlant, Rule};
 use super::{Answer, App, now, page};
@@ -79,7 +79,12 @@ impl<P: Needed> Operator<P> {
             return self.ask(app, now, grant).await;
         }
         let name = self.name().to_owned();
-        let carried = self.act_often(app, move |tx| {
+        let log = match grant {
+            // These come in thousands.
+            Grant::Transfer { .. } => Log::Audit,
+            Grant::Right(_) | Grant::Operator { .. } | Grant::Rules(_) => Log::Both,
+        };
+        let carried = self.act_if(app, log, move |tx| {
             carry_out(tx, now, &grant, limited.then_some(&name))
         });
         let outcome = carried.await?;
@@ -89,7 +94,7 @@ impl<P: Needed> Operator<P> {
 
     async fn ask(&self, app: &App, now: Timestamp, grant: Grant) -> Answer<Given> {
         let (asked, mut rng) = (self.asked(&grant)?, app.fork_rng());
-        let asking = self.act_often(app, move |tx| {
+        let asking = self.act_if(app, Log::Both, move |tx| {
             let (approval, new) = approvals::ask(tx, now, &asked, &mut rng)?;
             let act = new.then(|| {
                 Act::on("approval.ask", Text(approval.id)).with("for", grant.kind().name())
@@ -111,14 +116,10 @@ fn carry_out(
         Grant::Right(new) => give_right(tx, now, new)?,
         Grant::Transfer { id, command } => {
             let (done, made) = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
-            let act = Act::on("transfer.make", id)
-                .with("kind", made.kind.name())
-                .with("debit", made.debit)
-                .with("credit", made.credit)
-                .with("amount", made.amount);
             if done == Done::Before {
                 return Ok((Outcome::Transfer(Box::new(made), done), None));
             }
+            let act = ledger::act(&made);
             (Outcome::Transfer(Box::new(made), done), act)
         }
         Grant::Operator { name, put } => {
@@ -126,6 +127,9 @@ fn carry_out(
             let mut act = Act::on("operator.put", name).with("role", put.role.name());
             if let Some(most) = put.grants_per_day {
                 act = act.with("grants_per_day", most);
+            }
+            if put.anew {
+                act = act.with("anew", true);
             }
             return Ok((Outcome::Operator(operator), Some(act)));
         }
@@ -273,8 +277,12 @@ async fn approve(
     let name = once.name().to_owned();
     let approved = once.act(&app, &(), move |tx| {
         let approval = shown(approvals::decide(tx, now, id, &by, true)?, now)?;
-        operators::check_permit(&name, role, approval.grant.kind().permit())?;
+        let permit = approval.grant.kind().permit();
+        operators::check_permit(&name, role, permit)?;
         let asker = operator_of(&approval.asked_by);
+        if let Some(asker) = &asker {
+            operators::check_may(tx, asker, permit)?;
+        }
         let (outcome, act) = carry_out(tx, now, &approval.grant, asker.as_ref())?;
         // Nobody waits for it when the transaction fails.
         let _ = outcome_in.send(outcome);

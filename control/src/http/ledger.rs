@@ -13,7 +13,7 @@ use sealcast_objects::api::{
 use sealcast_objects::id::Text;
 use serde::Deserialize;
 
-use super::act::Operator;
+use super::act::{Log, Operator};
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::grants::Given;
 use super::permits::{Bookkeep, ReadLedger, Rule};
@@ -74,7 +74,7 @@ async fn open_book(
     Json(new): Json<NewBook>,
 ) -> Result<(StatusCode, Json<Book>), ApiError> {
     let now = now();
-    let opened = operator.act_often(&app, move |tx| {
+    let opened = operator.act_if(&app, Log::Audit, move |tx| {
         let done = ledger::open(tx, now, &ledger::NewBook::of(id, &new))?;
         let book = Book::from(&ledger::get(tx, id)?);
         let act = (done == Done::Now).then(|| {
@@ -135,7 +135,7 @@ async fn close(
     Json(period): Json<ClosePeriod>,
 ) -> Reply<ClosePeriod> {
     let now = now();
-    let closed = operator.act_often(&app, move |tx| {
+    let closed = operator.act_if(&app, Log::Both, move |tx| {
         let done = ledger::close(tx, now, period.until)?;
         let act = (done == Done::Now).then(|| Act::on("ledger.close", period.until));
         Ok(((), act))

@@ -353,11 +353,12 @@ impl App {
         Ok((peer.subject, acting))
     }
 
-    /// Whether what is given needs a second person. Rules that there are cannot be changed by one alone.
+    /// Whether what is given needs a second person. While there are rules, nobody alone changes them, or makes himself a second person.
     fn needs_second(&self, kind: GrantKind) -> bool {
         let staff = self.0.staff.read();
         let rules = &staff.unwrap_or_else(PoisonError::into_inner).second_person;
-        rules.contains(&kind) || (kind == GrantKind::Rules && !rules.is_empty())
+        let rules_over = matches!(kind, GrantKind::Operator | GrantKind::Rules);
+        rules.contains(&kind) || (rules_over && !rules.is_empty())
     }
 
     /// Operators, or the rules for them, have changed in the store.

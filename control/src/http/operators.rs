@@ -51,7 +51,7 @@ async fn set(
     Ok(Json(set))
 }
 
-/// A code for one who is there: a former code of his, and his certificate as soon as he enrols with this one, count no more.
+/// A code for one who has not enrolled; a former code of his counts no more.
 async fn code(
     once: Once<Rule>,
     State(app): State<App>,
@@ -60,7 +60,7 @@ async fn code(
 ) -> Result<Answered<NewCode>, ApiError> {
     let code = life.code(&app);
     let given = once.act(&app, &(), move |tx| {
-        operators::get(tx, &name)?;
+        operators::check_new(tx, &name)?;
         code.give_operator(tx, &name)
     });
     Ok(given.await?)

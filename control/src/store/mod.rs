@@ -6,6 +6,8 @@
 mod driver;
 mod folder;
 mod postgres;
+#[cfg(test)]
+mod rows;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -285,7 +287,10 @@ pub fn driver(folder: &Path, location: &Location) -> Result<Box<dyn Driver>, Ope
 /// # Errors
 /// When there is no store, or the copy cannot be written; the message says what to do.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
-    let file = database(folder)?;
+    let file = database(
+        folder,
+        "there is none; of a store in PostgreSQL, pg_dump makes a copy",
+    )?;
     let folder_error = |why| OpenError::Folder {
         folder: to.to_path_buf(),
         why,
@@ -300,14 +305,14 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), OpenError> {
 }
 
 /// The file of the store in `folder`.
-fn database(folder: &Path) -> Result<PathBuf, OpenError> {
+fn database(folder: &Path, missing: &str) -> Result<PathBuf, OpenError> {
     let file = folder.join(DATABASE);
     if file.is_file() {
         return Ok(file);
     }
     Err(OpenError::Damaged {
         place: file.display().to_string(),
-        why: "there is none".to_owned(),
+        why: missing.to_owned(),
     })
 }
 
@@ -321,7 +326,7 @@ pub fn peek<T>(
     query: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
 ) -> Result<Result<T, Error>, OpenError> {
     match location {
-        Location::Folder => sqlite::peek(&database(folder)?, query),
+        Location::Folder => sqlite::peek(&database(folder, "there is none")?, query),
         Location::Postgres(at) => at.peek(query),
     }
 }

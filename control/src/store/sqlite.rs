@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
-use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value};
+use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value, check_storable};
 use sealcast_objects::time::Timestamp;
 
 use super::driver::Driver;
@@ -143,6 +143,7 @@ fn value(value: ValueRef<'_>) -> Result<Value, StoreError> {
 }
 
 fn query(connection: &Connection, sql: &str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+    check_storable(params)?;
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let columns = statement.column_count();
     let mut rows = statement
@@ -248,6 +249,7 @@ impl Read for Sqlite {
 
 impl Tx for Sqlite {
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
+        check_storable(params)?;
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let changed = statement
             .execute(params_from_iter(params.iter().map(Param)))

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use rusqlite::Connection;
 
 use super::folder::LOCK;
+use super::rows::{count, get, number, put};
 use super::*;
 
 type Answered<T> = oneshot::Receiver<Result<T, Error>>;
@@ -20,28 +21,6 @@ fn open() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), &Location::Folder).unwrap();
     (folder, store)
-}
-
-fn put(store: &Store, name: &'static str, value: &'static [u8]) -> Result<(), Error> {
-    store.write_blocking(move |tx| keys::put_meta(tx, name, value))
-}
-
-fn get(store: &Store, name: &str) -> Option<Vec<u8>> {
-    store
-        .read_blocking(|store| keys::meta(store, name))
-        .unwrap()
-}
-
-fn number(store: &mut dyn Read, name: &str) -> Result<u64, Error> {
-    let bytes = keys::meta(store, name)?;
-    Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap())))
-}
-
-/// Adds one: done twice it would count two.
-fn count(tx: &mut dyn Tx, name: &str) -> Result<u64, Error> {
-    let next = number(tx, name)? + 1;
-    keys::put_meta(tx, name, &next.to_be_bytes())?;
-    Ok(next)
 }
 
 fn refuse<T>() -> Result<T, Error> {

@@ -1,14 +1,14 @@
 //! The writer thread: takes what waits, at most [`BATCH`] commands, into one transaction, and answers after the commit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use sealcast_domain::{Error, StoreError, Tx};
 use sealcast_objects::time::Timestamp;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use super::OpenError;
 use super::driver::Driver;
@@ -66,8 +66,7 @@ struct Told {
     failures: AtomicU64,
     /// The last transaction failed.
     fails: AtomicBool,
-    taken_over: OnceLock<()>,
-    changed: Notify,
+    taken_over: watch::Sender<bool>,
 }
 
 impl Told {
@@ -83,8 +82,8 @@ impl Told {
                 tracing::error!(%error, commands, "nothing of these commands was written");
             }
         }
-        if matches!(committed, Err(StoreError::TakenOver)) && self.taken_over.set(()).is_ok() {
-            self.changed.notify_waiters();
+        if matches!(committed, Err(StoreError::TakenOver)) {
+            self.taken_over.send_replace(true);
         }
         if commands > 0 {
             let transactions = if failed {
@@ -175,13 +174,9 @@ impl Writer {
 
     /// Returns when another server has taken over the store.
     pub(super) async fn taken_over(&self) {
-        loop {
-            let changed = self.told.changed.notified();
-            if self.told.taken_over.get().is_some() {
-                return;
-            }
-            changed.await;
-        }
+        let mut taken_over = self.told.taken_over.subscribe();
+        // The sender lives as long as `self`.
+        let _ = taken_over.wait_for(|taken_over| *taken_over).await;
     }
 }
 

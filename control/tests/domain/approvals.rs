@@ -145,6 +145,7 @@ fn sec_19_grants_are_counted_by_day_for_those_with_a_limit() {
     let put = |grants_per_day| PutOperator {
         role: OperatorRole::Operator,
         grants_per_day,
+        anew: false,
     };
     operators::put(&mut bench, "ada", &put(None)).unwrap();
     operators::put(&mut bench, "bob", &put(Some(2))).unwrap();
@@ -163,23 +164,30 @@ fn sec_19_grants_are_counted_by_day_for_those_with_a_limit() {
     refused(Kind::Forbidden, count(&mut bench, day(20_002, 0), "bob"));
 }
 
+fn role(role: OperatorRole) -> PutOperator {
+    PutOperator {
+        role,
+        grants_per_day: None,
+        anew: false,
+    }
+}
+
+/// The operator enrols with this key.
+fn enrol(bench: &mut Bench, name: &str, key: &[u8]) {
+    let hash = sealcast_objects::code::sha256(key);
+    let admin = sealcast_objects::api::Role::Admin;
+    enrolment::add(bench, hash, admin, name, after(1000)).unwrap();
+    let admitted = enrolment::admit(bench, T0, hash, key).unwrap();
+    enrolment::enrolled(bench, T0, hash, &admitted, key, "certificate").unwrap();
+}
+
 #[test]
 fn sec_19_there_is_always_an_owner_who_can_act() {
     let mut bench = Bench::new(6);
-    let role = |role| PutOperator {
-        role,
-        grants_per_day: None,
-    };
-    for (name, key) in [("ada", b"a"), ("bob", b"b")] {
+    for name in ["ada", "bob"] {
         operators::put(&mut bench, name, &role(OperatorRole::Owner)).unwrap();
-        if name == "ada" {
-            let hash = sealcast_objects::code::sha256(key);
-            let admin = sealcast_objects::api::Role::Admin;
-            enrolment::add(&mut bench, hash, admin, name, after(1000)).unwrap();
-            let admitted = enrolment::admit(&mut bench, T0, hash, key).unwrap();
-            enrolment::enrolled(&mut bench, T0, hash, &admitted, key, "certificate").unwrap();
-        }
     }
+    enrol(&mut bench, "ada", b"a");
     // Bob has not enrolled: he could not act.
     let less = bench.command(|tx| operators::put(tx, "ada", &role(OperatorRole::Support)));
     refused(Kind::Conflict, less);
@@ -190,5 +198,39 @@ fn sec_19_there_is_always_an_owner_who_can_act() {
     assert_eq!(
         (ada.role, ada.standing),
         (OperatorRole::Owner, Standing::Active)
+    );
+}
+
+#[test]
+fn sec_19_who_enrols_anew_has_no_key_meanwhile() {
+    let mut bench = Bench::new(7);
+    let bench = &mut bench;
+    let anew = PutOperator {
+        anew: true,
+        ..role(OperatorRole::Owner)
+    };
+    let acts = |bench: &mut Bench, name, key: &[u8]| {
+        let all = operators::all(bench).unwrap();
+        all.authenticate(name, key).is_ok()
+    };
+    operators::put(bench, "ada", &anew).unwrap();
+    enrol(bench, "ada", b"a");
+    let alone = bench.command(|tx| operators::put(tx, "ada", &anew));
+    refused(Kind::Conflict, alone);
+    assert!(acts(bench, "ada", b"a"));
+    operators::put(bench, "bob", &role(OperatorRole::Owner)).unwrap();
+    operators::check_new(bench, "bob").unwrap();
+    enrol(bench, "bob", b"b");
+    refused(Kind::Conflict, operators::check_new(bench, "bob"));
+    operators::put(bench, "bob", &anew).unwrap();
+    assert!(!acts(bench, "bob", b"b"));
+    operators::check_new(bench, "bob").unwrap();
+    enrol(bench, "bob", b"c");
+    assert!(acts(bench, "bob", b"c") && !acts(bench, "bob", b"b"));
+    // Nobody comes back by enrolling who was stopped.
+    operators::set_standing(bench, "bob", Standing::Suspended).unwrap();
+    refused(
+        Kind::Conflict,
+        bench.command(|tx| operators::put(tx, "bob", &anew)),
     );
 }

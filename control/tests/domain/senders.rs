@@ -217,6 +217,7 @@ fn sec_02_an_operator_acts_by_his_key_only() {
     let owner = PutOperator {
         role: OperatorRole::Owner,
         grants_per_day: None,
+        anew: false,
     };
     operators::put(tx, "ada", &owner).unwrap();
     refused(Kind::Unauthenticated, acts(tx, "ada", b""));

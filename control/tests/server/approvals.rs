@@ -2,13 +2,14 @@
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalState, Granted, OperatorRole, Permit, Right, Standing, Transfer,
+    Approval, ApprovalPage, ApprovalState, Granted, OperatorRole, Permit, Right, Role, Standing,
+    Transfer,
 };
-use sealcast_objects::problem::Kind;
+use sealcast_objects::problem::{CASE, Kind, REASON};
 use sealcast_terminal::https::{Client, RequestError};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, refused, refused_as};
+use crate::bench::{Bench, problem, raw, refused, refused_as};
 
 async fn rules(bench: &Bench, kinds: &[&str]) -> Result<Value, RequestError> {
     let body = json!({ "second_person": kinds });
@@ -187,6 +188,83 @@ async fn sec_19_the_rules_themselves_and_roles_need_a_second_person_too() {
     );
 }
 
+/// Nobody makes himself a second person: neither by a role, nor by a code for another one, nor with what he asked for before he was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_19_nobody_is_two_persons() {
+    let bench = Bench::start().await;
+    bench.channel(1).await;
+    let device = bench.device().await.subject.clone();
+    let bob = bench.operator("bob", OperatorRole::Owner).await;
+    rules(&bench, &["right"]).await.unwrap();
+    let ada = bench.admin.clone().because("alone", "").unwrap();
+    let put = async |name: &str, body: Value| {
+        let path = format!("/v1/operators/{name}");
+        ada.call::<Approval>(Method::PUT, &path, Some(&body)).await
+    };
+    put("eve", json!({"role": "owner"})).await.unwrap();
+    let code = bench.admin.post("/v1/operators/bob/code", &()).await;
+    let why = refused_as(Kind::Conflict, code.map(|_: Value| ()));
+    assert!(why.contains("operator anew"), "{why}");
+    let anew = put("bob", json!({"role": "owner", "anew": true})).await;
+    assert_eq!(anew.unwrap().state, ApprovalState::Open);
+    let _: Value = bob.get("/v1/channels").await.unwrap();
+
+    let carl = put("carl", json!({"role": "operator"})).await.unwrap();
+    decide(&bob, &carl.id.to_string(), "approve").await.unwrap();
+    let code = bench.admin.post("/v1/operators/carl/code", &()).await;
+    let identity = crate::bench::enrol(&bench.url, &code.unwrap(), Role::Admin).await;
+    let carl = Client::new(&identity.unwrap()).unwrap();
+    let asked = waits(&carl, &device).await.id.to_string();
+    bench
+        .set("/v1/operators/carl", Standing::Suspended)
+        .await
+        .unwrap();
+    let why = refused_as(Kind::Conflict, decide(&bob, &asked, "approve").await);
+    assert!(why.contains("carl is suspended"), "{why}");
+    assert_eq!(bench.list("rights").await, json!([]));
+    // Nothing was decided by that.
+    bench
+        .set("/v1/operators/carl", Standing::Active)
+        .await
+        .unwrap();
+    decide(&bob, &asked, "approve").await.unwrap();
+}
+
+/// SEC-19: what stands in the audit log is bounded, whether a second person reads it or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_19_reasons_and_cases_are_bounded_at_every_request() {
+    let bench = Bench::start().await;
+    let ada = raw(&bench.ada, Some(&bench.ada));
+    for (reason, case, good) in [
+        ("r".repeat(200), "c".repeat(40), true),
+        ("r".repeat(201), String::new(), false),
+        (String::new(), "c".repeat(41), false),
+    ] {
+        let put = ada
+            .put(format!("{}/v1/operators/eve", bench.url))
+            .header(REASON, reason)
+            .header(CASE, case)
+            .json(&json!({"role": "support"}));
+        let answer = put.send().await.unwrap();
+        if good {
+            assert_eq!(answer.status(), 200);
+        } else {
+            let problem = problem(answer).await;
+            assert_eq!(problem.kind, Kind::Invalid);
+            assert!(problem.detail.contains("at most"), "{}", problem.detail);
+        }
+    }
+    assert_eq!(
+        bench
+            .list("audit")
+            .await
+            .to_string()
+            .matches("operator.put")
+            .count(),
+        1
+    );
+}
+
 async fn bench_shop(bench: &Bench, bob: &Client) -> Client {
     let ada = bench.admin.clone().because("a shop", "").unwrap();
     let asked: Approval = ada
@@ -203,7 +281,7 @@ async fn bench_shop(bench: &Bench, bob: &Client) -> Client {
         .post("/v1/operators/shop/code", &())
         .await
         .unwrap();
-    let identity = crate::bench::enrol(&bench.url, &code, sealcast_objects::api::Role::Admin);
+    let identity = crate::bench::enrol(&bench.url, &code, Role::Admin);
     Client::new(&identity.await.unwrap()).unwrap()
 }
 

@@ -155,8 +155,8 @@ impl Bench {
 
     /// An operator of this role who has enrolled; with a new key if there is one of this name.
     pub(crate) async fn operator_identity(&self, name: &str, role: OperatorRole) -> Identity {
-        self.put(&format!("/v1/operators/{name}"), &json!({ "role": role }))
-            .await;
+        let put = json!({ "role": role, "anew": true });
+        self.put(&format!("/v1/operators/{name}"), &put).await;
         let path = format!("/v1/operators/{name}/code");
         let code: NewCode = self.admin.post(&path, &()).await.unwrap();
         enrol(&self.url, &code, Role::Admin).await.unwrap()

@@ -150,3 +150,22 @@ async fn a_channel_that_is_named_twice_for_a_delivery_server_counts_once() {
     let more: Result<Value, _> = bench.admin.get("/v1/nothing").await;
     crate::bench::refused_as(Kind::NotFound, more);
 }
+
+/// One database would cut it, the other refuses it: none is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_no_store_keeps_is_refused() {
+    let bench = Bench::start().await;
+    let ada = raw(&bench.ada, Some(&bench.ada));
+    let mut channel = json!(crate::bench::channel(1));
+    channel["name"] = json!("a\u{0}b");
+    let posted = ada
+        .post(format!("{}/v1/channels", bench.url))
+        .header("Idempotency-Key", "one")
+        .json(&channel);
+    let posted = problem(posted.send().await.unwrap()).await;
+    assert_eq!((posted.kind, posted.status), (Kind::Invalid, 400));
+    assert!(posted.detail.contains("U+0000"), "{}", posted.detail);
+    let found = ada.get(format!("{}/v1/operators/a%00b", bench.url));
+    assert!(found.send().await.unwrap().status().is_client_error());
+    assert_eq!(bench.list("channels").await, json!([]));
+}

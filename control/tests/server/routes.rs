@@ -434,7 +434,7 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
 
 /// Something that waits for a second person, and no rules any more.
 async fn waiting(bench: &Bench) -> String {
-    bench.operator("bob", OperatorRole::Owner).await;
+    let bob = bench.operator("bob", OperatorRole::Owner).await;
     let rules = |kinds: Value| json!({ "second_person": kinds });
     bench
         .put("/v1/approval-rules", &rules(json!(["right"])))
@@ -446,7 +446,6 @@ async fn waiting(bench: &Bench) -> String {
         .await
         .unwrap();
     let id = asked["id"].as_str().unwrap().to_owned();
-    let bob = bench.operator("bob", OperatorRole::Owner).await;
     let approve = format!("/v1/approvals/{id}/approve");
     let _: Value = bob.post(&approve, &()).await.unwrap();
     id

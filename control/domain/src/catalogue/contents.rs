@@ -10,7 +10,7 @@ use sealcast_objects::time::Timestamp;
 use sealcast_objects::{ContentId, ProviderId};
 
 use super::{GENRE, NAME, check_revision, check_text, providers, versions};
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 macro_rules! contents {
     ($which:literal) => {
@@ -131,10 +131,7 @@ pub fn page(store: &mut dyn Read, filter: &ContentFilter, most: u32) -> Result<V
             most
         ],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// Changes what is said of a content, if it is still of revision `expected`; nothing: whatever it is. What is the same already is no change.

@@ -8,7 +8,7 @@ use sealcast_objects::{AccountId, ContentId, DeviceId};
 
 use super::files::{self, InUse};
 use super::{contents, providers};
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 fn read(row: &Row) -> std::result::Result<Download, StoreError> {
     Ok(Download {
@@ -106,8 +106,5 @@ pub fn page(
             most
         ],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }

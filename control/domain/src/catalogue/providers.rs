@@ -9,7 +9,7 @@ use sealcast_objects::time::Timestamp;
 
 use super::{NAME, check_revision, check_text};
 use crate::nodes::standing;
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 fn read(row: &Row) -> std::result::Result<Provider, StoreError> {
     Ok(Provider {
@@ -54,10 +54,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Provider>> {
         "SELECT id, name, standing, revision, added FROM provider ORDER BY id",
         &[],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// One provider.

@@ -9,7 +9,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use super::{FORMAT, check_text, contents, providers};
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// A version waits so long for its file, and an upload is under way so long, at most.
 pub const WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -52,10 +52,7 @@ pub fn list(store: &mut dyn Read, content: ContentId) -> Result<Vec<ContentVersi
         versions!("WHERE content = $1 ORDER BY version"),
         params![content.to_bytes()],
     )?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// One version.

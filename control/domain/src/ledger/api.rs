@@ -10,6 +10,7 @@ use sealcast_objects::time::Timestamp;
 use super::book::{self, Book, Bound, NewBook};
 use super::transfer::{self, Command, Made, NewTransfer, Transfer};
 use super::{BookId, TransferId};
+use crate::audit::Act;
 use crate::{Read, Result, refuse};
 
 impl NewBook {
@@ -44,6 +45,16 @@ impl From<&Book> for api::Book {
             credits_reserved: book.credits_reserved,
         }
     }
+}
+
+/// A transfer that was made, as the audit log tells it.
+#[must_use]
+pub fn act(made: &api::Transfer) -> Act {
+    Act::on("transfer.make", made.id)
+        .with("kind", made.kind.name())
+        .with("debit", made.debit)
+        .with("credit", made.credit)
+        .with("amount", made.amount)
 }
 
 impl NewTransfer {

@@ -4,7 +4,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use super::{BookId, Done};
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// Characters of a unit's name, at most.
 const UNIT_MAX: usize = 40;
@@ -161,10 +161,7 @@ pub fn get(store: &mut dyn Read, id: BookId) -> Result<Book> {
 /// All books, in the order of their ids.
 pub(super) fn all(store: &mut dyn Read) -> Result<Vec<Book>> {
     let rows = store.query(books!("ORDER BY id"), &[])?;
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// At most `most` books after `after`, in the order of their ids.
@@ -176,10 +173,7 @@ pub(super) fn page(store: &mut dyn Read, after: Option<BookId>, most: u32) -> Re
             params![after.0, most],
         )?,
     };
-    Ok(rows
-        .iter()
-        .map(read)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, read)
 }
 
 /// Writes a book's sums.

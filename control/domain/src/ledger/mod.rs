@@ -28,7 +28,7 @@ mod share;
 mod transfer;
 mod verify;
 
-pub use api::{books, made, transfers};
+pub use api::{act, books, made, transfers};
 pub use book::{Book, Bound, NewBook, get, open};
 pub use sealcast_objects::{BookId, TransferId};
 pub use share::{Rate, split};

@@ -9,7 +9,7 @@ use sealcast_objects::time::Timestamp;
 
 use super::book::{self, Book};
 use super::{AMOUNT_MAX, BookId, Done, TransferId};
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// Characters of a note, at most.
 const NOTE_MAX: usize = 200;
@@ -133,18 +133,13 @@ pub(super) fn find(store: &mut dyn Read, id: TransferId) -> Result<Option<Transf
     Ok(row.as_ref().map(read).transpose()?)
 }
 
-fn read_all(rows: &[Row]) -> Result<Vec<Transfer>> {
-    let rows = rows.iter().map(read);
-    Ok(rows.collect::<std::result::Result<_, _>>()?)
-}
-
 /// Transfers after number `after`, a page of them.
 pub(super) fn page(store: &mut dyn Read, after: u64, most: u32) -> Result<Vec<Transfer>> {
     let rows = store.query(
         transfers!("WHERE number > $1 ORDER BY number LIMIT $2"),
         params![after, most],
     )?;
-    read_all(&rows)
+    read_rows(&rows, read)
 }
 
 /// Those of one book. Each side has an index of its own: two questions, put together here, are answered from them alone.
@@ -163,7 +158,7 @@ pub(super) fn of_book(
         transfers!("WHERE credit = $1 AND number > $2 ORDER BY number LIMIT $3"),
         params,
     )?);
-    let mut made = read_all(&rows)?;
+    let mut made = read_rows(&rows, read)?;
     made.sort_by_key(|transfer| transfer.number);
     made.truncate(most as usize);
     Ok(made)

@@ -22,7 +22,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
-use crate::{Read, Result, Row, StoreError, Tx, params, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 use fold::{Interval, Intervals, Numbers};
 pub use rows::{rows, totals};
 
@@ -199,10 +199,7 @@ pub fn runs(store: &mut dyn Read) -> Result<Vec<UsageRun>> {
             taken_at: Timestamp(row.get(6)?),
         })
     };
-    Ok(rows
-        .iter()
-        .map(run)
-        .collect::<std::result::Result<_, _>>()?)
+    read_rows(&rows, run)
 }
 
 /// Notes that a file is taken in.

@@ -15,7 +15,7 @@ pub enum GrantKind {
     Right,
     /// A transfer of the ledger.
     Transfer,
-    /// An operator's role.
+    /// An operator's role, and that he enrols anew; always, while there are other rules.
     Operator,
     /// These rules themselves; always, while there are others.
     Rules,

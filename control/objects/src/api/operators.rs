@@ -12,7 +12,7 @@ pub enum OperatorRole {
     Owner,
     /// Runs channels and servers, gives rights, keeps the ledger.
     Operator,
-    /// Helps customers: accounts, devices, codes; gives nothing.
+    /// Helps customers: accounts, devices, codes; gives no rights.
     Support,
     /// Sees everything, the audit log too, and changes nothing.
     Auditor,
@@ -159,4 +159,7 @@ pub struct PutOperator {
     /// How many rights and transfers he may give in a day (UTC); nothing: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants_per_day: Option<u32>,
+    /// He is to enrol anew: the key he has counts no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
 }

@@ -190,39 +190,67 @@ fn prepare(session: &mut Session) -> Result<(), StoreError> {
     session.batch(TABLE).or_else(|_| session.batch(TABLE))
 }
 
-/// Waits until this server may write, and says so in the row, which is returned as it was before.
+/// Waits until this server may write, and says so in the row, which is returned as it was before. A database that goes away meanwhile is
+/// waited for: whoever writes to it may be back before it is.
 fn take(session: &mut Session, at: &Postgres, closing: &Closing) -> Result<Seen, StoreError> {
-    let mut seen = Seen::look(session)?;
-    let mut since = Instant::now();
-    let mut told = false;
+    let mut watch = Watch {
+        seen: Seen::look(session)?,
+        since: Instant::now(),
+    };
+    let (mut told, mut away) = (false, false);
     loop {
-        if since.elapsed() >= seen.silence() {
-            let lease_ms = u64::try_from(at.lease().as_millis()).unwrap_or(u64::MAX);
-            let taken = session.execute(
-                "UPDATE writer SET generation = generation + 1, beat = beat + 1, lease_ms = $1, free = 0, who = $2 \
-                 WHERE id = 1 AND generation = $3 AND beat = $4",
-                params![lease_ms, who(), seen.generation, seen.beat],
-            )?;
-            if taken == 1 {
-                return Ok(seen);
+        match watch.step(session, at) {
+            Ok(Some(before)) => return Ok(before),
+            Ok(None) => away = false,
+            Err(StoreError::Away(why)) => {
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(why, "standing by: the database is away, and is waited for");
+                }
+                watch.since = Instant::now();
+                if let Ok(anew) = Session::connect(at) {
+                    *session = anew;
+                }
             }
+            Err(error) => return Err(error),
         }
         if closing.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
-        if !told && !seen.free {
+        if !told && !watch.seen.free {
             told = true;
             tracing::info!(
-                writer = seen.who,
-                lease_ms = seen.lease_ms,
+                writer = watch.seen.who,
+                lease_ms = watch.seen.lease_ms,
                 "another server writes to this store: standing by"
             );
         }
-        thread::sleep(seen.silence().min(at.lease()) / 10);
+        thread::sleep(watch.seen.silence().min(at.lease()) / 10);
+    }
+}
+
+/// The row as it was seen, and since when it has not changed.
+struct Watch {
+    seen: Seen,
+    since: Instant,
+}
+
+impl Watch {
+    /// Takes the row if it has been silent for long enough; then it is returned as it was.
+    fn step(&mut self, session: &mut Session, at: &Postgres) -> Result<Option<Seen>, StoreError> {
         let now = Seen::look(session)?;
-        if now != seen {
-            (seen, since) = (now, Instant::now());
+        if now != self.seen {
+            (self.seen, self.since) = (now, Instant::now());
         }
+        if self.since.elapsed() < self.seen.silence() {
+            return Ok(None);
+        }
+        let lease_ms = u64::try_from(at.lease().as_millis()).unwrap_or(u64::MAX);
+        let taken = session.execute(
+            "UPDATE writer SET generation = generation + 1, beat = beat + 1, lease_ms = $1, free = 0, who = $2 \
+             WHERE id = 1 AND generation = $3 AND beat = $4",
+            params![lease_ms, who(), self.seen.generation, self.seen.beat],
+        )?;
+        Ok((taken == 1).then(|| self.seen.clone()))
     }
 }
 

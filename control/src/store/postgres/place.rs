@@ -16,6 +16,7 @@ use sealcast_domain::StoreError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::OpenError;
+use crate::causes::causes;
 
 /// How long a server leads after it was last heard, unless a setting says otherwise.
 const LEASE: Duration = Duration::from_secs(10);
@@ -118,7 +119,7 @@ impl Postgres {
     ) -> Result<Self, PostgresError> {
         let mut config: Config = url
             .parse()
-            .map_err(|error| PostgresError::Url(session_error(&error)))?;
+            .map_err(|error| PostgresError::Url(causes(&error)))?;
         if let Some(file) = password {
             config.password(read(file)?.trim_ascii_end());
         }
@@ -207,18 +208,4 @@ impl Postgres {
             },
         }
     }
-}
-
-/// The driver's words with what lies under them.
-pub(super) fn session_error(error: &::postgres::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(under) = source {
-        let more = under.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = under.source();
-    }
-    words
 }

@@ -8,10 +8,10 @@ use ::postgres::error::SqlState;
 use ::postgres::types::private::BytesMut;
 use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use ::postgres::{Client, Row as SqlRow, Statement};
-use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value};
+use sealcast_domain::{Error, Read, Row, StoreError, Tx, Value, check_storable};
 
 use super::Postgres;
-use super::place::session_error;
+use crate::causes::{behind, causes};
 
 /// A connection.
 pub(super) struct Session {
@@ -61,6 +61,7 @@ impl Session {
 
 impl Read for Session {
     fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        check_storable(params)?;
         let statement = self.prepared(sql, params)?;
         let params: Vec<_> = params.iter().map(Param).collect();
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
@@ -74,6 +75,7 @@ impl Read for Session {
 
 impl Tx for Session {
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
+        check_storable(params)?;
         let statement = self.prepared(sql, params)?;
         let params: Vec<_> = params.iter().map(Param).collect();
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
@@ -154,14 +156,14 @@ fn row(row: &SqlRow) -> Result<Row, StoreError> {
         } else {
             return Err(StoreError::Damaged(format!("a value of type {ty}")));
         };
-        value.map_err(|error| StoreError::Damaged(session_error(&error)))
+        value.map_err(|error| StoreError::Damaged(causes(&error)))
     });
     Ok(Row(values.collect::<Result<_, _>>()?))
 }
 
 /// The driver's errors in the store's words.
 pub(super) fn store_error(error: &::postgres::Error) -> StoreError {
-    let words = session_error(error);
+    let words = causes(error);
     let Some(state) = error.code() else {
         // What no server said, the network did; or an argument that does not fit, which is told apart by its words only.
         return if error.is_closed() || is_io(error) {
@@ -183,14 +185,7 @@ pub(super) fn store_error(error: &::postgres::Error) -> StoreError {
 
 /// Whether an error of the network lies under it, or it is one of connecting.
 fn is_io(error: &::postgres::Error) -> bool {
-    let mut source = StdError::source(error);
-    while let Some(under) = source {
-        if under.is::<std::io::Error>() {
-            return true;
-        }
-        source = under.source();
-    }
-    error.to_string().contains("connect")
+    behind(error).any(|cause| cause.is::<std::io::Error>()) || error.to_string().contains("connect")
 }
 
 /// Whether the server says that it is stopping, starting, or no place to write.

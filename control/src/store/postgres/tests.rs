@@ -1,13 +1,18 @@
 //! The store on a PostgreSQL server that is killed, stopped and taken away, and several servers on one database.
 
-use std::sync::Mutex;
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sealcast_domain::{Error, Read, StoreError, Tx, keys};
+use sealcast_domain::{Error, StoreError, keys};
 use sealcast_objects::problem::{Kind, Problem};
 use tempfile::TempDir;
 
+use super::super::rows::{count, get, number, put};
 use super::super::{Location, OpenError, Store};
 use super::{Postgres, PostgresError};
 
@@ -59,28 +64,6 @@ impl Bench {
         self.store = None;
         self.store = Some(Store::open(self.folder.path(), &at(&self.url)).unwrap());
     }
-}
-
-fn put(store: &Store, name: &'static str, value: &'static [u8]) -> Result<(), Error> {
-    store.write_blocking(move |tx| keys::put_meta(tx, name, value))
-}
-
-fn get(store: &Store, name: &str) -> Option<Vec<u8>> {
-    store
-        .read_blocking(|store| keys::meta(store, name))
-        .unwrap()
-}
-
-fn number(store: &mut dyn Read, name: &str) -> Result<u64, Error> {
-    let bytes = keys::meta(store, name)?;
-    Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap())))
-}
-
-/// Adds one: done twice it would count two.
-fn count(tx: &mut dyn Tx, name: &str) -> Result<u64, Error> {
-    let next = number(tx, name)? + 1;
-    keys::put_meta(tx, name, &next.to_be_bytes())?;
-    Ok(next)
 }
 
 /// Until it is so, at most 20 s.
@@ -319,6 +302,107 @@ fn a_commit_without_an_answer_is_answered_truly() {
     assert_eq!(store.write_blocking(|tx| count(tx, "count")).unwrap(), 1);
 }
 
+/// A way to the database that loses the answer to the next commit when it is told to.
+struct Way {
+    folder: TempDir,
+    lose: Arc<AtomicBool>,
+}
+
+impl Way {
+    fn to(server: PathBuf) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let lose = Arc::new(AtomicBool::new(false));
+        let armed = Arc::clone(&lose);
+        std::thread::spawn(move || {
+            for client in listener.incoming().take(20) {
+                let (client, server) = (client.unwrap(), UnixStream::connect(&server).unwrap());
+                let cut = Arc::new(AtomicBool::new(false));
+                let (up, down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (lose, commit_sent) = (Arc::clone(&armed), Arc::clone(&cut));
+                std::thread::spawn(move || {
+                    pass(client, server, |bytes| {
+                        if bytes.windows(6).any(|word| word == b"COMMIT")
+                            && lose.swap(false, Ordering::Relaxed)
+                        {
+                            commit_sent.store(true, Ordering::Relaxed);
+                        }
+                        true
+                    });
+                });
+                std::thread::spawn(move || pass(down, up, |_| !cut.load(Ordering::Relaxed)));
+            }
+        });
+        Self { folder, lose }
+    }
+}
+
+/// Until one side ends, or `good` says that these bytes are not to be passed on.
+fn pass(mut from: UnixStream, mut to: UnixStream, good: impl Fn(&[u8]) -> bool) {
+    let mut bytes = [0; 65_536];
+    while let Ok(length) = from.read(&mut bytes)
+        && length > 0
+        && good(&bytes[..length])
+        && to.write_all(&bytes[..length]).is_ok()
+    {}
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// The name of the server's socket in its folder.
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// The commit was done and its answer is lost: whoever waits is told that it was done.
+#[test]
+fn a_commit_whose_answer_is_lost_is_known_to_be_done() {
+    let mut bench = Bench::new();
+    bench.store = None;
+    let (_, folder) = bench.url.split_once("host=").unwrap();
+    let way = Way::to(Path::new(folder).join(SOCKET));
+    let url = bench
+        .url
+        .replace(folder, way.folder.path().to_str().unwrap());
+    let store = Store::open(bench.folder.path(), &at(&url)).unwrap();
+    for number in 1..=5 {
+        way.lose.store(true, Ordering::Relaxed);
+        let done = store.write_blocking(|tx| count(tx, "count"));
+        assert_eq!(done.unwrap(), number);
+        assert!(!way.lose.load(Ordering::Relaxed), "an answer was lost");
+    }
+    let is = store.read_blocking(|store| number(store, "count"));
+    assert_eq!(is.unwrap(), 5);
+    assert_eq!(store.stats().failures, 0);
+}
+
+/// A database that is away while a server stands by is waited for, and the one that writes goes on first.
+#[test]
+fn who_stands_by_outlives_a_database_that_goes_away() {
+    let bench = Bench::new();
+    put(bench.store(), "a", b"1").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let Bench {
+        store,
+        url,
+        mut server,
+        ..
+    } = bench;
+    std::thread::scope(|scope| {
+        let standby = scope.spawn(|| Store::open(folder.path(), &at(&url)).unwrap());
+        std::thread::sleep(LEASE / 2);
+        server.tell("stop");
+        std::thread::sleep(LEASE / 2);
+        server.tell("start");
+        let writer = store.as_ref().unwrap();
+        until("it writes again", || !writer.fails());
+        std::thread::sleep(2 * LEASE);
+        assert!(!standby.is_finished());
+        put(writer, "a", b"2").unwrap();
+        drop(store);
+        let standby = standby.join().unwrap();
+        assert_eq!(get(&standby, "a").as_deref(), Some(&b"2"[..]));
+    });
+}
+
 #[test]
 fn one_of_two_servers_writes_and_the_other_follows_at_once_when_it_stops() {
     let bench = Bench::new();
@@ -490,7 +574,7 @@ fn sec_15_the_database_is_known_by_its_certificate() {
         &format!("ssl_key_file={}", key_file.display()),
     ]);
     let url = format!("postgres://postgres@localhost:{port}/postgres");
-    let open = |ca: &std::path::Path| {
+    let open = |ca: &Path| {
         let at = Postgres::new(&url, None, Some(ca), None).unwrap();
         let data = tempfile::tempdir().unwrap();
         let opened = Store::open(data.path(), &Location::Postgres(at))?;
