@@ -88,7 +88,7 @@ enum Command {
     Content(content::ContentArgs),
     /// The identity of a device (`receive`)
     #[command(subcommand)]
-    Device(identities::IdentityCommand),
+    Device(identities::DeviceCommand),
     /// The identity of a delivery server (`send`)
     #[command(subcommand)]
     Node(identities::IdentityCommand),
@@ -173,7 +173,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Content(args) => content::run(&args),
-        Command::Device(command) => identities::run(&command, Role::Device),
+        Command::Device(command) => identities::device(&command),
         Command::Node(command) => identities::run(&command, Role::Node),
         Command::Slave(command) => slave::run(&command),
         Command::Operator(command) => identities::run(&command, Role::Admin),

@@ -74,6 +74,9 @@ pub struct ServeArgs {
     /// How long a ticket key seals sessions; they last up to twice as long [default: 1h]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     ticket_period: Option<Duration>,
+    /// How long a lost device's others can object before another one takes its place [default: 24h]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    recovery_delay: Option<Duration>,
     /// Slaves that must hold a key before it is announced [default: more than half of those that there are]
     #[arg(long, value_name = "COUNT")]
     slaves_needed: Option<usize>,
@@ -142,6 +145,8 @@ struct File {
     start_wait: Option<Duration>,
     #[serde(default, deserialize_with = "opt_duration")]
     ticket_period: Option<Duration>,
+    #[serde(default, deserialize_with = "opt_duration")]
+    recovery_delay: Option<Duration>,
     #[serde(default)]
     slaves_needed: Option<usize>,
     #[serde(default, deserialize_with = "opt_duration")]
@@ -172,6 +177,8 @@ pub struct ServePlan {
     start_wait: Duration,
     #[serde(serialize_with = "as_text")]
     ticket_period: Duration,
+    #[serde(serialize_with = "as_text")]
+    recovery_delay: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     slaves_needed: Option<usize>,
     #[serde(serialize_with = "as_text")]
@@ -235,6 +242,10 @@ impl ServePlan {
                 .or(file.start_wait)
                 .unwrap_or(sealcast_proto::limits::START_WAIT),
             ticket_period,
+            recovery_delay: args
+                .recovery_delay
+                .or(file.recovery_delay)
+                .unwrap_or(sealcast_control::http::RECOVERY_DELAY),
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
@@ -266,6 +277,7 @@ impl ServePlan {
             placements: Placement::each(&self.cores, self.executor.into()),
             start_wait: self.start_wait,
             ticket_period: self.ticket_period,
+            recovery_delay: self.recovery_delay,
             slaves_needed: self.slaves_needed,
             canary: self.canary,
             interop: self.interop.into(),

@@ -271,7 +271,7 @@ impl Peer {
                 _ => None,
             })?;
         let (role, subject) = urn.split_once(':')?;
-        let role = Role::ALL.into_iter().find(|known| known.name() == role)?;
+        let role = Role::from_name(role)?;
         Some(Self {
             role,
             subject: subject.to_owned(),

@@ -30,6 +30,7 @@ pub mod feed;
 pub mod http;
 pub mod node;
 pub mod offline;
+mod passwords;
 pub mod server;
 pub mod slave;
 pub mod store;

@@ -67,6 +67,8 @@ pub struct ServerConfig {
     pub start_wait: Duration,
     /// How long a ticket key seals.
     pub ticket_period: Duration,
+    /// How long a lost device's others can object before another one takes its place.
+    pub recovery_delay: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
     /// How often the canary measures; zero: never.
@@ -94,6 +96,7 @@ impl ServerConfig {
             placements: vec![Placement::default()],
             start_wait: START_WAIT,
             ticket_period: TICKET_PERIOD,
+            recovery_delay: sealcast_domain::recovery::DELAY,
             slaves_needed: None,
             canary: CANARY,
             interop: InteropConfig::default(),
@@ -253,6 +256,7 @@ impl KeyServer {
             staff,
             tickets,
             ticket_period: config.ticket_period,
+            recovery_delay: config.recovery_delay,
             slaves_needed: config.slaves_needed,
             interop: config.interop,
             contents,

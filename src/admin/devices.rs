@@ -1,34 +1,130 @@
-//! Accounts, devices and their rights.
+//! Devices.
 
+use std::fmt::Debug;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    Account, Device, NewAccount, NewCode, NewDevice, NewRight, Right, SetStanding, Standing,
+    Certificate, CertificatePage, ClaimDevice, Device, DevicePage, Labels, NewCode, NewDevice,
+    Recovery, SetStanding, Standing,
 };
 use sealcast_objects::id::{Id, NoId, Text};
-use sealcast_objects::time::Timestamp;
-use sealcast_objects::{AccountId, DeviceId};
+use sealcast_objects::{AccountId, DeviceId, RecoveryId};
 
 use super::nodes::validity;
-use super::{Api, Done};
-use crate::table::{or_dash, table};
+use super::{Api, Done, factory};
+use crate::table::{self, or_dash};
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum AccountCommand {
-    /// Lists the accounts
-    List,
-    /// Adds an account
-    Add {
-        /// For people
-        name: String,
-    },
+/// Which part of a list.
+#[derive(Debug, clap::Args)]
+pub(super) struct Page<I: Id + Debug + Send + Sync + 'static> {
+    /// After this one
+    #[arg(long, value_parser = parse_id::<I>, value_name = "ID")]
+    pub(super) after: Option<Text<I>>,
+    /// How many at most
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
+}
+
+impl<I: Id + Debug + Send + Sync + 'static> Page<I> {
+    pub(super) fn query(&self) -> Vec<String> {
+        let after = self.after.map(|after| format!("after={after}"));
+        let limit = self.limit.map(|limit| format!("limit={limit}"));
+        after.into_iter().chain(limit).collect()
+    }
+}
+
+/// What the parts of a device bear.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabelArgs {
+    /// Id of the player software
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// Id of its drive
+    #[arg(long, value_name = "ID")]
+    drive: Option<String>,
+    /// Id of its card
+    #[arg(long, value_name = "ID")]
+    card: Option<String>,
+}
+
+impl From<&LabelArgs> for Labels {
+    fn from(args: &LabelArgs) -> Self {
+        Self {
+            client: args.client.clone(),
+            drive: args.drive.clone(),
+            card: args.card.clone(),
+        }
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum DeviceCommand {
     /// Lists the devices
-    List,
+    List {
+        /// Only of this account
+        #[arg(long, value_parser = parse_id::<AccountId>)]
+        account: Option<Text<AccountId>>,
+        #[command(flatten)]
+        page: Page<DeviceId>,
+    },
+    /// Says anew what the parts of one bear; what is left out is forgotten
+    Label {
+        /// Which
+        #[arg(value_parser = parse_id::<DeviceId>)]
+        device: Text<DeviceId>,
+        #[command(flatten)]
+        labels: LabelArgs,
+    },
+    /// Gives its place to another one at once: its rights, a code; it is revoked
+    Replace {
+        /// Which
+        #[arg(value_parser = parse_id::<DeviceId>)]
+        device: Text<DeviceId>,
+        /// How long the code counts [default: 24h]
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+        valid: Option<Duration>,
+    },
+    /// Shows a code with which a person recovers a lost one: another takes its place after a delay in which the account's others can object
+    Recover {
+        /// Which
+        #[arg(value_parser = parse_id::<DeviceId>)]
+        device: Text<DeviceId>,
+    },
+    /// Refuses a recovery
+    RefuseRecovery {
+        /// Which
+        #[arg(value_parser = parse_id::<RecoveryId>)]
+        recovery: Text<RecoveryId>,
+    },
+    /// Registers devices as they left a factory: lines of MAKER,SERIAL,KEYHASH (SHA-256 of the public key, base64url or hex)
+    Register {
+        /// A CSV file without a heading
+        file: PathBuf,
+    },
+    /// Makes a registered device an account's
+    Claim {
+        /// Who made it
+        maker: String,
+        /// What stands on its case
+        serial: String,
+        /// For people
+        #[arg(long)]
+        name: String,
+        /// Whose [default: a new account of the same name]
+        #[arg(long, value_parser = parse_id::<AccountId>)]
+        account: Option<Text<AccountId>>,
+    },
+    /// Lists the certificates that were issued; with a device: those of it
+    Certificates {
+        /// Whose
+        #[arg(value_parser = parse_id::<DeviceId>)]
+        device: Option<Text<DeviceId>>,
+        /// After this number
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+    },
     /// Adds a device and shows a code with which it enrols
     Add {
         /// For people
@@ -36,6 +132,8 @@ pub(super) enum DeviceCommand {
         /// Whose [default: a new account of the same name]
         #[arg(long, value_parser = parse_id::<AccountId>)]
         account: Option<Text<AccountId>>,
+        #[command(flatten)]
+        labels: LabelArgs,
         /// How long the code counts [default: 24h]
         #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
         valid: Option<Duration>,
@@ -75,84 +173,8 @@ pub(super) enum DeviceCommand {
     },
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum RightCommand {
-    /// Lists rights
-    List {
-        /// Only of this device
-        #[arg(long, value_parser = parse_id::<DeviceId>)]
-        device: Option<Text<DeviceId>>,
-    },
-    /// Gives a device a right to a channel, or changes the period of one
-    Give {
-        /// Whose
-        #[arg(value_parser = parse_id::<DeviceId>)]
-        device: Text<DeviceId>,
-        /// To what
-        channel: u16,
-        /// From when on, 2026-12-31T20:00:00Z [default: now]
-        #[arg(long, value_name = "TIME")]
-        from: Option<Timestamp>,
-        /// Until when [default: for good]
-        #[arg(long, value_name = "TIME")]
-        until: Option<Timestamp>,
-    },
-    /// Suspends a right
-    Suspend(Gone),
-    /// Lets a suspended right count again
-    Resume(Which),
-    /// Revokes a right
-    Revoke(Gone),
-}
-
-/// A right that is taken away.
-#[derive(Debug, clap::Args)]
-pub(super) struct Gone {
-    #[command(flatten)]
-    which: Which,
-    /// Keys change at once: what was announced before gives way, if there is time, so that the next key is one it never had
-    #[arg(long)]
-    immediate: bool,
-}
-
-/// A right.
-#[derive(Debug, clap::Args)]
-pub(super) struct Which {
-    /// Whose
-    #[arg(value_parser = parse_id::<DeviceId>)]
-    device: Text<DeviceId>,
-    /// To what
-    channel: u16,
-}
-
 pub(crate) fn parse_id<I: Id>(text: &str) -> Result<Text<I>, NoId<I>> {
     text.parse()
-}
-
-pub(super) fn accounts(api: &Api, command: &AccountCommand) -> Done {
-    let show = |accounts: &[Account]| {
-        let row = |account: &Account| {
-            [
-                account.id.to_string(),
-                account.name.clone(),
-                account.rights_version.to_string(),
-            ]
-        };
-        let rows: Vec<_> = accounts.iter().map(row).collect();
-        table(["ACCOUNT", "NAME", "RIGHTS"], &rows)
-    };
-    match command {
-        AccountCommand::List => {
-            let accounts: Vec<Account> = api.get("/v1/accounts")?;
-            api.show(&accounts, |accounts| show(accounts));
-        }
-        AccountCommand::Add { name } => {
-            let new = NewAccount { name: name.clone() };
-            let account: Account = api.call(Method::POST, "/v1/accounts", Some(&new))?;
-            api.show(&account, |account| show(std::slice::from_ref(account)));
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
@@ -163,19 +185,57 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
         Ok(())
     };
     match command {
-        DeviceCommand::List => {
-            let devices: Vec<Device> = api.get("/v1/devices")?;
-            api.show(&devices, |devices| show(devices));
+        DeviceCommand::List { account, page } => list(api, *account, page),
+        DeviceCommand::Label { device, labels } => {
+            let path = format!("/v1/devices/{device}/labels");
+            let device: Device = api.call(Method::PUT, &path, Some(&Labels::from(labels)))?;
+            api.show(&device, |device| show(std::slice::from_ref(device)));
             Ok(())
         }
+        DeviceCommand::Replace { device, valid } => {
+            let path = format!("/v1/devices/{device}/replace{}", validity(*valid));
+            let code: NewCode = api.call(Method::POST, &path, None::<&()>)?;
+            api.show_code("device", "device", &code);
+            Ok(())
+        }
+        DeviceCommand::Recover { device } => recover(api, *device),
+        DeviceCommand::RefuseRecovery { recovery } => {
+            let path = format!("/v1/recoveries/{recovery}/refuse");
+            let refused: Recovery = api.call(Method::POST, &path, None::<&()>)?;
+            api.show(&refused, |refused| {
+                show_recoveries(std::slice::from_ref(refused))
+            });
+            Ok(())
+        }
+        DeviceCommand::Register { file } => factory::register(api, file),
+        DeviceCommand::Claim {
+            maker,
+            serial,
+            name,
+            account,
+        } => {
+            let claim = ClaimDevice {
+                maker: maker.clone(),
+                serial: serial.clone(),
+                account: *account,
+                name: name.clone(),
+            };
+            let device: Device =
+                api.call(Method::POST, "/v1/factory-devices/claim", Some(&claim))?;
+            api.show(&device, |device| show(std::slice::from_ref(device)));
+            Ok(())
+        }
+        DeviceCommand::Certificates { device, after } => certificates(api, *device, *after),
         DeviceCommand::Add {
             name,
             account,
+            labels,
             valid,
         } => {
             let new = NewDevice {
                 account: *account,
                 name: name.clone(),
+                labels: labels.into(),
             };
             let path = format!("/v1/devices{}", validity(*valid));
             let code: NewCode = api.call(Method::POST, &path, Some(&new))?;
@@ -196,71 +256,80 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
     }
 }
 
+fn list(api: &Api, account: Option<Text<AccountId>>, page: &Page<DeviceId>) -> Done {
+    let mut query = page.query();
+    query.extend(account.map(|account| format!("account={account}")));
+    let page: DevicePage = api.get(&format!("/v1/devices?{}", query.join("&")))?;
+    let next = page.next.map(|next| next.to_string());
+    api.show(&page, |page| table::page(&show(&page.devices), next));
+    Ok(())
+}
+
+fn recover(api: &Api, device: Text<DeviceId>) -> Done {
+    let path = format!("/v1/devices/{device}/recovery");
+    let code: NewCode = api.call(Method::POST, &path, None::<&()>)?;
+    api.show(&code, |code| {
+        format!(
+            "{}: this code counts until {}, and is shown only now:\n\n{}\n\nThe person runs this once to begin, and again after the delay:\n\n  \
+             sealcast device recover --server {} --code {} --out FILE",
+            code.subject, code.until, code.code, api.server, code.code
+        )
+    });
+    Ok(())
+}
+
+fn certificates(api: &Api, device: Option<Text<DeviceId>>, after: Option<u64>) -> Done {
+    let of = device.map(|device| format!("&role=device&subject={device}"));
+    let path = format!(
+        "/v1/certificates?after={}{}",
+        after.unwrap_or(0),
+        of.unwrap_or_default()
+    );
+    let page: CertificatePage = api.get(&path)?;
+    let next = page.next.map(|next| next.to_string());
+    let row = |certificate: &Certificate| {
+        [
+            certificate.number.to_string(),
+            certificate.role.name().to_owned(),
+            certificate.subject.clone(),
+            certificate.issued_at.to_string(),
+            certificate.until.to_string(),
+        ]
+    };
+    api.show(&page, |page| {
+        let rows: Vec<_> = page.certificates.iter().map(row).collect();
+        let shown = table::table(["NUMBER", "ROLE", "SUBJECT", "ISSUED", "UNTIL"], &rows);
+        table::page(&shown, next)
+    });
+    Ok(())
+}
+
+pub(super) fn show_recoveries(recoveries: &[Recovery]) -> String {
+    let row = |recovery: &Recovery| {
+        [
+            recovery.id.to_string(),
+            recovery.device.to_string(),
+            recovery.state.name().to_owned(),
+            or_dash(recovery.ready_at),
+            recovery.until.to_string(),
+            or_dash(recovery.successor),
+        ]
+    };
+    let rows: Vec<_> = recoveries.iter().map(row).collect();
+    let heads = ["RECOVERY", "DEVICE", "STATE", "READY", "UNTIL", "SUCCESSOR"];
+    table::table(heads, &rows)
+}
+
 fn show(devices: &[Device]) -> String {
     let row = |device: &Device| {
         [
             device.id.to_string(),
             device.name.clone(),
             device.standing.name().to_owned(),
+            device.leaf.to_string(),
             device.account.to_string(),
         ]
     };
     let rows: Vec<_> = devices.iter().map(row).collect();
-    table(["DEVICE", "NAME", "STANDING", "ACCOUNT"], &rows)
-}
-
-pub(super) fn rights(api: &Api, command: &RightCommand) -> Done {
-    let set = |which: &Which, standing, immediate: bool| {
-        let Which { device, channel } = which;
-        let path = format!("/v1/rights/{device}/{channel}?immediate={immediate}");
-        let right: Right = api.call(Method::PATCH, &path, Some(&SetStanding { standing }))?;
-        api.show(&right, |right| show_rights(std::slice::from_ref(right)));
-        Ok(())
-    };
-    match command {
-        RightCommand::List { device } => {
-            let query = device
-                .map(|device| format!("?device={device}"))
-                .unwrap_or_default();
-            let rights: Vec<Right> = api.get(&format!("/v1/rights{query}"))?;
-            api.show(&rights, |rights| show_rights(rights));
-            Ok(())
-        }
-        RightCommand::Give {
-            device,
-            channel,
-            from,
-            until,
-        } => {
-            let new = NewRight {
-                device: *device,
-                channel: *channel,
-                from: *from,
-                until: *until,
-            };
-            let show = |right: &Right| show_rights(std::slice::from_ref(right));
-            api.give("/v1/rights", &new, show)
-        }
-        RightCommand::Suspend(gone) => set(&gone.which, Standing::Suspended, gone.immediate),
-        RightCommand::Resume(which) => set(which, Standing::Active, false),
-        RightCommand::Revoke(gone) => set(&gone.which, Standing::Revoked, gone.immediate),
-    }
-}
-
-fn show_rights(rights: &[Right]) -> String {
-    let row = |right: &Right| {
-        [
-            right.device.to_string(),
-            right.channel.to_string(),
-            right.standing.name().to_owned(),
-            right.from.to_string(),
-            or_dash(right.until),
-            right.rights_version.to_string(),
-        ]
-    };
-    let rows: Vec<_> = rights.iter().map(row).collect();
-    table(
-        ["DEVICE", "CHANNEL", "STANDING", "FROM", "UNTIL", "VERSION"],
-        &rows,
-    )
+    table::table(["DEVICE", "NAME", "STANDING", "LEAF", "ACCOUNT"], &rows)
 }

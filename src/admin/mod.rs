@@ -1,15 +1,18 @@
 //! `sealcast admin`: providers, channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger and the audit log,
 //! through the API.
 
+mod accounts;
 mod audit;
 mod channels;
 pub(crate) mod devices;
+mod factory;
 mod interop;
 mod keys;
 mod ledger;
 mod nodes;
 mod operators;
 mod providers;
+mod rights;
 mod slaves;
 mod usage;
 
@@ -92,13 +95,13 @@ enum Command {
     Slave(slaves::SlaveCommand),
     /// Accounts
     #[command(subcommand)]
-    Account(devices::AccountCommand),
+    Account(accounts::AccountCommand),
     /// Devices
     #[command(subcommand)]
     Device(devices::DeviceCommand),
     /// Rights of devices to channels
     #[command(subcommand)]
-    Right(devices::RightCommand),
+    Right(rights::RightCommand),
     /// Operators
     #[command(subcommand)]
     Operator(operators::OperatorCommand),
@@ -234,9 +237,9 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Epoch(command) => channels::epochs(&api, command),
         Command::Node(command) => nodes::run(&api, command),
         Command::Slave(command) => slaves::run(&api, command),
-        Command::Account(command) => devices::accounts(&api, command),
+        Command::Account(command) => accounts::run(&api, command),
         Command::Device(command) => devices::run(&api, command),
-        Command::Right(command) => devices::rights(&api, command),
+        Command::Right(command) => rights::run(&api, command),
         Command::Operator(command) => operators::run(&api, command),
         Command::Approval(command) => operators::approvals(&api, command),
         Command::Interop(command) => interop::run(&api, command),

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result};
 use rand_core::Rng as _;
 use reqwest::Method;
 use sealcast_objects::DeviceId;
-use sealcast_objects::api::{Channel, KeyMode, NewCode, NewDevice, NewNode, NewRight, Right, Role};
+use sealcast_objects::api::{
+    Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, Right, Role,
+};
 use sealcast_objects::id::Text;
 use sealcast_proto::timing::Timing;
 use sealcast_terminal::enrol;
@@ -72,6 +74,7 @@ impl Api {
         let new = NewDevice {
             account: None,
             name: name.to_owned(),
+            labels: Labels::default(),
         };
         let code: NewCode = self.call(Method::POST, "/v1/devices", &new)?;
         let device: Text<DeviceId> = code.subject.parse().context("the server's device")?;

@@ -2,12 +2,13 @@
 
 use rand_core::CryptoRng;
 use sealcast_objects::AccountId;
-use sealcast_objects::api::Account;
+use sealcast_objects::api::{Account, Standing};
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
-use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
+use crate::nodes::{check_step, standing};
+use crate::{Read, Result, Row, StoreError, Tx, logins, params, read_rows, refuse};
 
 /// Cookies of `account` count only from `version` on: what the key doors are told after a right was taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +23,8 @@ fn read(row: &Row) -> std::result::Result<Account, StoreError> {
     Ok(Account {
         id: Text(AccountId::from_bytes(row.get(0)?)),
         name: row.get(1)?,
-        rights_version: row.get(2)?,
+        standing: standing(&row.get::<String>(2)?)?,
+        rights_version: row.get(3)?,
     })
 }
 
@@ -44,14 +46,15 @@ pub fn add(
     Ok(id)
 }
 
-/// All accounts.
+/// Those after `after`, at most `most`, in the order in which they were added.
 ///
 /// # Errors
 /// The store's.
-pub fn list(store: &mut dyn Read) -> Result<Vec<Account>> {
+pub fn page(store: &mut dyn Read, after: Option<AccountId>, most: u32) -> Result<Vec<Account>> {
+    let after = after.map_or([0; 16], AccountId::to_bytes);
     let rows = store.query(
-        "SELECT id, name, rights_version FROM account ORDER BY id",
-        &[],
+        "SELECT id, name, standing, rights_version FROM account WHERE id > $1 ORDER BY id LIMIT $2",
+        params![after, most],
     )?;
     read_rows(&rows, read)
 }
@@ -62,12 +65,44 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Account>> {
 /// Not found; the store's.
 pub fn get(store: &mut dyn Read, id: AccountId) -> Result<Account> {
     let row = store.first(
-        "SELECT id, name, rights_version FROM account WHERE id = $1",
+        "SELECT id, name, standing, rights_version FROM account WHERE id = $1",
         params![id.to_bytes()],
     )?;
     match row {
         Some(row) => Ok(read(&row)?),
         None => refuse(Kind::NotFound, format!("there is no account {}", Text(id))),
+    }
+}
+
+/// Suspends, resumes or closes one: its devices may act, or not, and who is logged in is logged out. Returns what the key doors must be told.
+///
+/// # Errors
+/// Not found; a step that cannot be taken; the store's.
+pub fn set_standing(tx: &mut dyn Tx, now: Timestamp, id: AccountId, to: Standing) -> Result<Floor> {
+    let account = get(tx, id)?;
+    check_step(&format!("account {}", account.id), account.standing, to)?;
+    tx.execute(
+        "UPDATE account SET standing = $1 WHERE id = $2",
+        params![to.name(), id.to_bytes()],
+    )?;
+    if to != Standing::Active {
+        logins::log_out(tx, id)?;
+    }
+    changed(tx, now, id, true)
+}
+
+/// The account may act.
+///
+/// # Errors
+/// It may not; not found; the store's.
+pub fn check_active(store: &mut dyn Read, id: AccountId) -> Result<()> {
+    let account = get(store, id)?;
+    match account.standing {
+        Standing::Active => Ok(()),
+        other => refuse(
+            Kind::Suspended,
+            format!("account {} is {}", account.id, other.name()),
+        ),
     }
 }
 
@@ -114,8 +149,5 @@ pub fn floors(store: &mut dyn Read, since: Timestamp) -> Result<Vec<Floor>> {
             version: row.get(1)?,
         })
     };
-    Ok(rows
-        .iter()
-        .map(floor)
-        .collect::<std::result::Result<_, StoreError>>()?)
+    read_rows(&rows, floor)
 }

@@ -97,10 +97,8 @@ pub fn admit(
         .into());
     }
     let role: String = row.get(0)?;
-    let role = Role::ALL
-        .into_iter()
-        .find(|known| known.name() == role)
-        .ok_or_else(|| StoreError::Damaged(format!("role {role:?}")))?;
+    let role =
+        Role::from_name(&role).ok_or_else(|| StoreError::Damaged(format!("role {role:?}")))?;
     Ok(Admitted {
         role,
         subject: row.get(1)?,

@@ -10,7 +10,9 @@
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
 //! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
-//! | [`enrolment`] | one-time codes |
+//! | [`customers`], [`logins`] | who stands behind an account, and how that person logs in |
+//! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
+//! | [`recovery`] | another device takes the place of a lost one |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
 //! | [`operators`], [`approvals`] | who may administrate, and what needs a second person |
@@ -29,17 +31,22 @@ pub mod approvals;
 pub mod audit;
 pub mod catalogue;
 pub mod cenc;
+pub mod certificates;
 pub mod channels;
+pub mod customers;
 pub mod devices;
 pub mod enrolment;
 pub mod epochs;
+pub mod factory;
 pub mod idempotency;
 pub mod keys;
 pub mod ledger;
+pub mod logins;
 pub mod metering;
 pub mod nodes;
 pub mod operators;
 pub mod packagers;
+pub mod recovery;
 pub mod rights;
 pub mod schema;
 pub mod slaves;
@@ -66,4 +73,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn refuse<T>(kind: Kind, detail: impl Into<String>) -> Result<T> {
     Err(Problem::new(kind, detail).into())
+}
+
+/// Whether what is to be changed is still what the asker saw (`If-Match`).
+pub(crate) fn check_revision(what: &str, expected: Option<u64>, is: u64) -> Result<()> {
+    if expected.is_none_or(|expected| expected == is) {
+        return Ok(());
+    }
+    let detail = format!("{what} was changed meanwhile: get it again, and decide anew");
+    let mut problem = Problem::new(Kind::Conflict, detail);
+    problem.status = 412;
+    Err(Error::Refused(problem))
 }

@@ -278,6 +278,14 @@ pub fn all(store: &mut dyn Read) -> Result<Operators> {
 }
 
 impl Operators {
+    /// The key of one who may act.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&[u8]> {
+        let known = self.0.get(name)?;
+        let active = known.standing == Standing::Active;
+        known.public_key.as_deref().filter(|_| active)
+    }
+
     /// The operator whose certificate has this key may act.
     ///
     /// # Errors

@@ -45,6 +45,19 @@ pub fn list(store: &mut dyn Read, device: Option<DeviceId>) -> Result<Vec<Right>
     read_rows(&rows, read)
 }
 
+/// Those of an account's devices.
+///
+/// # Errors
+/// The store's.
+pub fn of_account(store: &mut dyn Read, account: AccountId) -> Result<Vec<Right>> {
+    let rows = store.query(
+        "SELECT device, channel, valid_from, valid_until, standing, rights_version FROM rights \
+         WHERE account = $1 ORDER BY device, channel",
+        params![account.to_bytes()],
+    )?;
+    read_rows(&rows, read)
+}
+
 /// Gives a right, or changes the period of one that is.
 ///
 /// # Errors
@@ -145,6 +158,7 @@ pub fn entitled(
     wanted: &[u16],
 ) -> Result<Entitled> {
     let owner = devices::get(store, device)?;
+    accounts::check_active(store, owner.account.0)?;
     let account = accounts::get(store, owner.account.0)?;
     let rights = list(store, Some(device))?;
     let (mut channels, mut refused) = (Vec::new(), Vec::new());

@@ -44,4 +44,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V8__catalogue",
         sql: include_str!("../migrations/V8__catalogue.sql"),
     },
+    Migration {
+        name: "V9__identities",
+        sql: include_str!("../migrations/V9__identities.sql"),
+    },
 ];

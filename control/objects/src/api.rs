@@ -2,13 +2,14 @@
 
 mod approvals;
 mod catalogue;
+mod customers;
 mod ledger;
 mod operators;
 mod usage;
 
 use std::net::SocketAddr;
 
-use sealcast_proto::ids::{AccountId, DeviceId};
+use sealcast_proto::ids::DeviceId;
 use sealcast_proto::timing::{Timing, TimingError};
 use sealcast_proto::wire::link::Mode;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,11 @@ pub use catalogue::{
     Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,
     ContentVersion, Download, DownloadPage, MediaKind, NewContent, NewProvider, NewVersion, Price,
     Provider, VersionState,
+};
+pub use customers::{
+    Account, AccountPage, Certificate, CertificatePage, ChangePassword, ClaimDevice, Customer,
+    Device, DevicePage, FactoryDevice, Labels, LogIn, Me, NewAccount, NewDevice, NewLogin,
+    Password, Recovery, RecoveryState, SetPassword, Token, UseRecovery,
 };
 pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
@@ -59,6 +65,12 @@ impl Role {
             Self::Device => "device",
             Self::Slave => "slave",
         }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -132,6 +144,9 @@ pub struct SessionReply {
     pub ends_after_ms: u64,
     /// The server's clock, so that a difference can be named.
     pub now: Timestamp,
+    /// What the people of the account should know: somebody says that a device of theirs is lost, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A channel that is refused, and why.
@@ -360,49 +375,6 @@ pub struct NewCode {
     pub code: String,
     /// It counts until then.
     pub until: Timestamp,
-}
-
-/// An account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Account {
-    /// Its id.
-    pub id: Text<AccountId>,
-    /// For people.
-    pub name: String,
-    /// Version of its rights: every change counts one.
-    pub rights_version: u64,
-}
-
-/// `POST /v1/accounts`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewAccount {
-    /// For people.
-    pub name: String,
-}
-
-/// A device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Device {
-    /// Its id.
-    pub id: Text<DeviceId>,
-    /// Whose.
-    pub account: Text<AccountId>,
-    /// For people.
-    pub name: String,
-    /// Whether it may act.
-    pub standing: Standing,
-}
-
-/// `POST /v1/devices`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewDevice {
-    /// Whose; missing: a new account of the same name.
-    #[serde(default)]
-    pub account: Option<Text<AccountId>>,
-    /// For people.
-    pub name: String,
 }
 
 /// A right of a device to a channel.

@@ -52,7 +52,7 @@ macro_rules! id {
     )*};
 }
 id!(
-    AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont"
+    AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont", RecoveryId "rec"
 );
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
@@ -74,6 +74,10 @@ pub struct ProviderId(pub [u8; 16]);
 /// Names a content, in all its versions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ContentId(pub [u8; 16]);
+
+/// Names a recovery of a lost device.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RecoveryId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

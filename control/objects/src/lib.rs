@@ -25,5 +25,5 @@ pub mod problem;
 pub mod signed;
 pub mod time;
 
-pub use id::{ApprovalId, BookId, ContentId, ProviderId, TransferId};
+pub use id::{ApprovalId, BookId, ContentId, ProviderId, RecoveryId, TransferId};
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -28,6 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::bearer::{self, Person};
 use super::error::{ApiError, Json};
 use super::permits::Needed;
 use super::{Answer, App, internal, now, problem};
@@ -120,7 +121,7 @@ pub(super) enum Log {
 
 /// Why a request is made, as whoever makes it says.
 #[derive(Clone, Default)]
-struct Why {
+pub(super) struct Why {
     reason: String,
     case: String,
 }
@@ -143,8 +144,11 @@ impl<P: Needed> FromRequestParts<App> for Operator<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let peer = Peer::asking(&parts.extensions);
-        let (name, acting) = app.authenticate_operator(peer)?;
+        let machines = |token: &&str| token.starts_with(bearer::MACHINES);
+        let (name, acting) = match bearer::borne(parts).filter(machines) {
+            Some(token) => app.authenticate_token(token, now())?,
+            None => app.authenticate_operator(Peer::asking(&parts.extensions))?,
+        };
         if let Some(permit) = P::PERMIT {
             operators::check_permit(&name, acting.role, permit).map_err(problem)?;
         }
@@ -225,19 +229,49 @@ impl<P: Needed> Operator<P> {
     }
 }
 
-/// An operator's request that does something each time it is made: it has an Idempotency-Key.
-pub(super) struct Once<P: Needed> {
-    operator: Operator<P>,
+/// Who asks.
+pub(super) trait Asker: FromRequestParts<App, Rejection = ApiError> + Send {
+    /// As the audit log names him.
+    fn actor(&self) -> String;
+
+    /// Why, if he said so.
+    fn why(&self) -> Why {
+        Why::default()
+    }
+}
+
+impl<P: Needed> Asker for Operator<P> {
+    fn actor(&self) -> String {
+        Self::actor(self)
+    }
+
+    fn why(&self) -> Why {
+        self.why.clone()
+    }
+}
+
+impl Asker for Person {
+    fn actor(&self) -> String {
+        Self::actor(self)
+    }
+}
+
+/// An operator's request that does something each time it is made.
+pub(super) type Once<P> = OnceBy<Operator<P>>;
+
+/// A request that does something each time it is made: it has an Idempotency-Key.
+pub(super) struct OnceBy<A> {
+    pub(super) asker: A,
     key: String,
     /// Method and path.
     what: String,
 }
 
-impl<P: Needed> FromRequestParts<App> for Once<P> {
+impl<A: Asker> FromRequestParts<App> for OnceBy<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let operator = Operator::from_request_parts(parts, app).await?;
+        let asker = A::from_request_parts(parts, app).await?;
         let key = parts.headers.get(IDEMPOTENCY_KEY);
         let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
         let fits = (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
@@ -248,7 +282,7 @@ impl<P: Needed> FromRequestParts<App> for Once<P> {
             return Err(Problem::new(Kind::Invalid, detail).into());
         }
         Ok(Self {
-            operator,
+            asker,
             key: key.to_owned(),
             what: format!("{} {}", parts.method, path(&parts.uri)),
         })
@@ -335,22 +369,24 @@ pub(super) fn failed(error: impl Display) -> Error {
 }
 
 impl<P: Needed> Once<P> {
-    pub(super) fn actor(&self) -> String {
-        self.operator.actor()
-    }
-
     pub(super) fn name(&self) -> &str {
-        &self.operator.name
+        &self.asker.name
     }
 
     pub(super) fn role(&self) -> OperatorRole {
-        self.operator.acting.role
+        self.asker.acting.role
+    }
+}
+
+impl<A: Asker> OnceBy<A> {
+    pub(super) fn actor(&self) -> String {
+        self.asker.actor()
     }
 
     fn asked(&self, body: &impl Serialize) -> Answer<Asked> {
         let body = serde_json::to_string(body).map_err(internal)?;
         Ok(Asked {
-            actor: self.operator.actor(),
+            actor: self.asker.actor(),
             key: self.key.clone(),
             request: sha256(format!("{}\n{body}", self.what).as_bytes()),
         })
@@ -376,7 +412,7 @@ impl<P: Needed> Once<P> {
     ) -> Answer<Answered<T>> {
         let (asked, now) = (self.asked(body)?, now());
         let (vault, mut rng) = (Arc::clone(app.vault()), app.fork_rng());
-        let why = self.operator.why.clone();
+        let why = self.asker.why();
         let told = app.told(asked.actor.clone(), move |tx| {
             if let Some(body) = asked.find(tx, &vault)? {
                 return Ok((body, None));

@@ -2,8 +2,8 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{contents, downloads, providers, versions};
@@ -12,14 +12,14 @@ use sealcast_objects::api::{
     DownloadPage, NewContent, NewProvider, NewVersion, Provider,
 };
 use sealcast_objects::id::Text;
-use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::{AccountId, ContentId, ProviderId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::act::{Answered, Log, Once, Operator};
 use super::contents::Asker;
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::permits::{Curate, ReadCatalogue, ReadCustomers};
+use super::revision::{expected, revised};
 use super::{App, now, page};
 
 pub(super) fn routes() -> Router<App> {
@@ -34,31 +34,6 @@ pub(super) fn routes() -> Router<App> {
         )
         .route("/v1/contents/{id}/versions/{n}", delete(remove_version))
         .route("/v1/downloads", get(list_downloads))
-}
-
-/// An answer of which a revision is known, and told as `ETag`.
-fn revised<T: Serialize>(body: T, revision: u64) -> Response {
-    let tag = HeaderValue::from_str(&format!("\"{revision}\""));
-    let tag = tag.ok().map(|tag| [(header::ETAG, tag)]);
-    (tag, Json(body)).into_response()
-}
-
-/// What `If-Match` wants; nothing: whatever there is.
-fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(tag) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let tag = tag.to_str().unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
-    }
-    let revision = tag
-        .strip_prefix('"')
-        .and_then(|tag| tag.strip_suffix('"')?.parse().ok());
-    revision.map(Some).ok_or_else(|| {
-        let detail = "If-Match holds no ETag of this: give the one that came with it";
-        Problem::new(Kind::Invalid, detail)
-    })
 }
 
 async fn list_providers(

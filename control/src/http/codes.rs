@@ -38,14 +38,29 @@ impl CodeLife {
 }
 
 impl Fresh {
-    /// Gives it to somebody; a former one of his counts no more.
-    pub(super) fn give(self, tx: &mut dyn Tx, role: Role, subject: &str) -> Result<NewCode, Error> {
-        enrolment::add(tx, self.code.hash(), role, subject, self.until)?;
-        Ok(NewCode {
+    /// What the store keeps of it.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.code.hash()
+    }
+
+    /// It counts until then.
+    pub(super) fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// As it is shown to whoever gives it to `subject`.
+    pub(super) fn named(&self, subject: &str) -> NewCode {
+        NewCode {
             subject: subject.to_owned(),
             code: self.code.to_string(),
             until: self.until,
-        })
+        }
+    }
+
+    /// Gives it to somebody; a former one of his counts no more.
+    pub(super) fn give(self, tx: &mut dyn Tx, role: Role, subject: &str) -> Result<NewCode, Error> {
+        enrolment::add(tx, self.code.hash(), role, subject, self.until)?;
+        Ok(self.named(subject))
     }
 
     /// Gives it to an operator.

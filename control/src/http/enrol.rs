@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
+use rand::rngs::StdRng;
 use sealcast_domain::audit::{self, Act};
-use sealcast_domain::{Error, Read, enrolment, keys, slaves};
+use sealcast_domain::{Error, Read, Tx, certificates, enrolment, keys, slaves};
 use sealcast_objects::ServerId;
-use sealcast_objects::api::{EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
+use sealcast_objects::api::{Certificate, EnrolRequest, Enrolled, KeyStage, RenewRequest, Role};
 use sealcast_objects::code::sha256;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -36,18 +37,13 @@ async fn enrol(
             let (certificate, admitted) = (certificate.clone(), admitted.clone());
             return Ok((admitted, certificate, None));
         }
-        let hosts = hosts(tx, admitted.role, &admitted.subject)?;
-        let certificate = ours
-            .ca()
-            .sign(
-                &csr,
-                (admitted.role, &admitted.subject),
-                &hosts,
-                now,
-                CLIENT_LIFE,
-                &mut rng,
-            )
-            .map_err(|error| Error::Refused(internal(error)))?;
+        let issue = Issue {
+            csr: &csr,
+            role: admitted.role,
+            subject: &admitted.subject,
+            now,
+        };
+        let certificate = issue.sign(&ours, tx, &mut rng)?;
         let floor = enrolment::enrolled(tx, now, hash, &admitted, &key, &certificate)?;
         let actor = actor(admitted.role, &admitted.subject);
         audit::append(tx, now, &actor, &Act::on("enrol", &admitted.subject))?;
@@ -82,7 +78,42 @@ async fn enrol(
     ))
 }
 
-async fn enrolled(
+/// A certificate that is to be issued.
+pub(super) struct Issue<'a> {
+    pub(super) csr: &'a SigningRequest,
+    pub(super) role: Role,
+    pub(super) subject: &'a str,
+    pub(super) now: Timestamp,
+}
+
+impl Issue<'_> {
+    /// Signs it, and keeps it in the history of those that were issued (MV-16, MV-21).
+    pub(super) fn sign(
+        &self,
+        app: &App,
+        tx: &mut dyn Tx,
+        rng: &mut StdRng,
+    ) -> Result<String, Error> {
+        let hosts = hosts(tx, self.role, self.subject)?;
+        let whose = (self.role, self.subject);
+        let signed = app
+            .ca()
+            .sign(self.csr, whose, &hosts, self.now, CLIENT_LIFE, rng);
+        let certificate = signed.map_err(|error| Error::Refused(internal(error)))?;
+        let issued = Certificate {
+            number: 0,
+            role: self.role,
+            subject: self.subject.to_owned(),
+            certificate: certificate.clone(),
+            issued_at: self.now,
+            until: self.now.after(CLIENT_LIFE),
+        };
+        certificates::keep(tx, &issued)?;
+        Ok(certificate)
+    }
+}
+
+pub(super) async fn enrolled(
     app: &App,
     role: Role,
     subject: String,
@@ -126,23 +157,18 @@ async fn renew(
         .into());
     }
     let (now, role, subject) = (now(), peer.role, peer.subject.clone());
-    let whose = subject.clone();
-    let hosts = app.read(move |store| hosts(store, role, &whose)).await?;
-    let certificate = app
-        .ca()
-        .sign(
-            &csr,
-            (role, &subject),
-            &hosts,
+    let (ours, mut rng) = (app.clone(), app.fork_rng());
+    let renewed = app.act(actor(role, &subject), move |tx| {
+        let issue = Issue {
+            csr: &csr,
+            role,
+            subject: &subject,
             now,
-            CLIENT_LIFE,
-            &mut app.fork_rng(),
-        )
-        .map_err(internal)?;
-    let noted = app.act(actor(role, &subject), move |_| {
-        Ok(((), Act::on("certificate.renew", subject)))
+        };
+        let certificate = issue.sign(&ours, tx, &mut rng)?;
+        Ok((certificate, Act::on("certificate.renew", subject)))
     });
-    noted.await?;
+    let certificate = renewed.await?;
     Ok(Json(
         enrolled(&app, peer.role, peer.subject, certificate, now).await?,
     ))

@@ -5,21 +5,30 @@ mod accept;
 mod act;
 mod admin;
 mod audit;
+mod bearer;
 mod catalogue;
 mod codes;
 mod contents;
+mod customers;
 mod door;
 mod enrol;
 mod error;
+mod factory;
 mod grants;
 mod interop;
 mod ledger;
+mod logins;
+mod me;
 mod operators;
 mod page;
 mod permits;
 mod receivers;
+mod recovery;
+mod revision;
 mod session;
 mod slaves;
+mod throttle;
+mod tokens;
 mod usage;
 
 use std::collections::BTreeSet;
@@ -29,6 +38,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use rand::rngs::StdRng;
+use rand_core::Rng as _;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::Floor;
 use sealcast_domain::operators::{Acting, Operators};
@@ -52,14 +62,21 @@ pub use interop::InteropConfig;
 pub(crate) use session::{Holder, new_session};
 pub(crate) use slaves::roster;
 
+use throttle::Throttle;
+use tokens::Used;
+
 use crate::authority::Handle;
 use crate::ca::{Ca, Peer};
 use crate::door::{DoorCounters, HttpsDoor};
 use crate::feed::{self, Publisher, SlaveHandle};
 use crate::node::{Service, pb};
+use crate::passwords::Passwords;
 use crate::store::Store;
 use crate::usage::Spool;
 use crate::vault::{NotOurs, Vault};
+
+/// How long the others of an account can object to a recovery, unless a setting says otherwise.
+pub const RECOVERY_DELAY: Duration = sealcast_domain::recovery::DELAY;
 
 /// Longest body of a request.
 const BODY_MAX: usize = 64 << 10;
@@ -85,6 +102,11 @@ struct Inner {
     /// The ticket keys in force, and when the current one was made.
     tickets: RwLock<(Tickets, Timestamp)>,
     ticket_period: Duration,
+    /// Between the first use of a recovery's code and the second.
+    recovery_delay: Duration,
+    passwords: Passwords,
+    throttle: Mutex<Throttle>,
+    used_assertions: Mutex<Used>,
     slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
     interop: interop::Interop,
@@ -120,6 +142,8 @@ pub struct Parts {
     pub tickets: (Tickets, Timestamp),
     /// How long a ticket key seals.
     pub ticket_period: Duration,
+    /// How long a lost device's others can object before another one takes its place.
+    pub recovery_delay: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
     /// The doors for packagers of other software.
@@ -138,7 +162,9 @@ pub(crate) fn now() -> Timestamp {
 impl App {
     /// Puts it together.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(mut parts: Parts) -> Self {
+        let mut key = [0; 32];
+        parts.rng.fill_bytes(&mut key);
         Self(Arc::new(Inner {
             store: parts.store,
             vault: parts.vault,
@@ -152,6 +178,10 @@ impl App {
             staff: RwLock::new(parts.staff),
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
+            recovery_delay: parts.recovery_delay,
+            passwords: Passwords::new(&mut parts.rng),
+            throttle: Mutex::new(Throttle::new(key)),
+            used_assertions: Mutex::default(),
             slaves_needed: parts.slaves_needed,
             interop: interop::Interop::new(parts.interop),
             contents: parts.contents,
@@ -172,6 +202,12 @@ impl App {
             .merge(grants::routes())
             .merge(audit::routes())
             .merge(receivers::routes())
+            .merge(customers::routes())
+            .merge(factory::routes())
+            .merge(recovery::routes())
+            .merge(logins::routes())
+            .merge(tokens::routes())
+            .merge(me::routes())
             .merge(slaves::routes())
             .merge(ledger::routes())
             .merge(catalogue::routes())
@@ -248,6 +284,24 @@ impl App {
         let kept = self.0.tickets.write();
         *kept.unwrap_or_else(PoisonError::into_inner) = (tickets.clone(), made);
         self.0.publisher.tell(Update::Tickets(tickets.clone()));
+    }
+
+    pub(crate) fn recovery_delay(&self) -> Duration {
+        self.0.recovery_delay
+    }
+
+    fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        let throttle = self.0.throttle.lock();
+        throttle.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used_assertions(&self) -> MutexGuard<'_, Used> {
+        let used = self.0.used_assertions.lock();
+        used.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -344,13 +398,22 @@ impl App {
                 format!("a {} may not administrate", peer.role.name()),
             ));
         }
+        let acting = self.operator_acting(&peer.subject, &peer.public_key)?;
+        Ok((peer.subject, acting))
+    }
+
+    /// What the operator of this name and key may do.
+    fn operator_acting(&self, name: &str, key: &[u8]) -> Result<Acting, Problem> {
         let staff = self.0.staff.read();
         let staff = staff.unwrap_or_else(PoisonError::into_inner);
-        let known = staff
-            .operators
-            .authenticate(&peer.subject, &peer.public_key);
-        let acting = known.map_err(problem)?;
-        Ok((peer.subject, acting))
+        staff.operators.authenticate(name, key).map_err(problem)
+    }
+
+    /// The key of an operator who may act.
+    fn operator_key(&self, name: &str) -> Option<Vec<u8>> {
+        let staff = self.0.staff.read();
+        let staff = staff.unwrap_or_else(PoisonError::into_inner);
+        staff.operators.key(name).map(<[u8]>::to_vec)
     }
 
     /// Whether what is given needs a second person. While there are rules, nobody alone changes them, or makes himself a second person.

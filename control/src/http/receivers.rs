@@ -2,31 +2,34 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 use sealcast_domain::audit::Act;
 use sealcast_domain::{accounts, devices, rights};
-use sealcast_objects::DeviceId;
 use sealcast_objects::api::{
-    self, Account, Device, NewAccount, NewCode, NewDevice, NewRight, Right, Role, SetStanding,
+    self, Account, AccountPage, Device, DevicePage, Labels, NewAccount, NewCode, NewDevice,
+    NewRight, Right, Role, SetStanding,
 };
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Problem;
+use sealcast_objects::{AccountId, DeviceId};
 use sealcast_proto::ids::ChannelId;
 use serde::Deserialize;
 
-use super::act::{Answered, Once, Operator};
+use super::act::{Answered, Once, Operator, listed};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::grants::{Given, find_right, on_right};
 use super::permits::{Care, Grant, ReadCustomers};
-use super::{App, internal, now};
+use super::{App, internal, now, page};
 use crate::authority::Haste;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/accounts", get(list_accounts).post(add_account))
         .route("/v1/devices", get(list_devices).post(add_device))
-        .route("/v1/devices/{id}", patch(set_device))
+        .route("/v1/accounts/{id}", get(account).patch(set_account))
+        .route("/v1/devices/{id}", get(device).patch(set_device))
+        .route("/v1/devices/{id}/labels", put(label_device))
         .route("/v1/devices/{id}/code", post(device_code))
         .route("/v1/rights", get(list_rights).put(put_right))
         .route("/v1/rights/{device}/{channel}", patch(set_right))
@@ -56,8 +59,52 @@ impl App {
     }
 }
 
-async fn list_accounts(_: Operator<ReadCustomers>, State(app): State<App>) -> Reply<Vec<Account>> {
-    Ok(Json(app.read(|store| accounts::list(store)).await?))
+/// Which page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accounts {
+    #[serde(default)]
+    after: Option<Text<AccountId>>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+async fn list_accounts(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Query(Accounts { after, limit }): Query<Accounts>,
+) -> Reply<AccountPage> {
+    let most = page::size(limit);
+    let accounts = app
+        .read(move |store| accounts::page(store, after.map(|Text(id)| id), most))
+        .await?;
+    let next = page::next(&accounts, most, |last| last.id);
+    Ok(Json(AccountPage { accounts, next }))
+}
+
+async fn account(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<AccountId>>,
+) -> Reply<Account> {
+    Ok(Json(app.read(move |store| accounts::get(store, id)).await?))
+}
+
+async fn set_account(
+    operator: Operator<Care>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<AccountId>>,
+    Json(SetStanding { standing }): Json<SetStanding>,
+) -> Reply<Account> {
+    let now = now();
+    let set = operator.act(&app, move |tx| {
+        let floor = accounts::set_standing(tx, now, id, standing)?;
+        let act = Act::on("account.set", Text(id)).with("standing", standing.name());
+        Ok(((floor, accounts::get(tx, id)?), act))
+    });
+    let (floor, account) = set.await?;
+    app.tell_floor(floor);
+    Ok(Json(account))
 }
 
 async fn add_account(
@@ -75,8 +122,53 @@ async fn add_account(
     Ok(added.await?)
 }
 
-async fn list_devices(_: Operator<ReadCustomers>, State(app): State<App>) -> Reply<Vec<Device>> {
-    Ok(Json(app.read(|store| devices::list(store)).await?))
+/// Whose, and which page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Devices {
+    #[serde(default)]
+    account: Option<Text<AccountId>>,
+    #[serde(default)]
+    after: Option<Text<DeviceId>>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+async fn list_devices(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Query(of): Query<Devices>,
+) -> Reply<DevicePage> {
+    let most = page::size(of.limit);
+    let (account, after) = (of.account.map(|Text(id)| id), of.after.map(|Text(id)| id));
+    let devices = app
+        .read(move |store| devices::page(store, account, after, most))
+        .await?;
+    let next = page::next(&devices, most, |last| last.id);
+    Ok(Json(DevicePage { devices, next }))
+}
+
+async fn device(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<DeviceId>>,
+) -> Reply<Device> {
+    Ok(Json(app.read(move |store| devices::get(store, id)).await?))
+}
+
+async fn label_device(
+    operator: Operator<Care>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<DeviceId>>,
+    Json(labels): Json<Labels>,
+) -> Reply<Device> {
+    let labelled = operator.act(&app, move |tx| {
+        devices::label(tx, id, &labels)?;
+        let kinds: Vec<_> = labels.iter().map(|(kind, _)| kind).collect();
+        let act = Act::on("device.label", Text(id)).with("labels", listed(&kinds));
+        Ok((devices::get(tx, id)?, act))
+    });
+    Ok(Json(labelled.await?))
 }
 
 async fn add_device(

@@ -37,7 +37,9 @@ async fn session(
         )
         .into());
     };
-    let device = app.authenticate_device(&peer).await?.id.0;
+    let device = app.authenticate_device(&peer).await?;
+    let notices = app.notices(&device).await?;
+    let device = device.id.0;
     let now = now();
     let entitled = app
         .read(move |store| rights::entitled(store, now, device, &request.channels))
@@ -83,6 +85,7 @@ async fn session(
         renew_after_ms: ms(renew_after),
         ends_after_ms: ms(left + period),
         now,
+        notices,
     }))
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{files, versions};
-use sealcast_domain::{Error, Tx, cenc, channels, idempotency, keys, ledger, metering, rights};
+use sealcast_domain::{
+    Error, Tx, cenc, channels, idempotency, keys, ledger, logins, metering, recovery, rights,
+};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 use tokio::sync::watch;
@@ -174,6 +176,8 @@ impl Housekeeping {
             .app
             .write(move |tx| {
                 idempotency::forget(tx, now)?;
+                logins::forget(tx, now)?;
+                recovery::expire(tx, now)?;
                 metering::forget_sessions(tx, now)
             })
             .await?;

@@ -187,6 +187,9 @@ impl DoorClient {
                                 "a channel is refused"
                             );
                         }
+                        for notice in &reply.notices {
+                            tracing::warn!("{notice}");
+                        }
                         self.identity.session = Some(*reply);
                         self.save();
                     }

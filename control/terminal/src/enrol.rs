@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use reqwest::Method;
-use sealcast_objects::api::{EnrolRequest, Enrolled, RenewRequest, Role};
+use sealcast_objects::api::{EnrolRequest, Enrolled, Recovery, RenewRequest, Role, UseRecovery};
 use sealcast_objects::code::Code;
 use sealcast_objects::time::Timestamp;
 
@@ -51,7 +51,11 @@ pub async fn enrol(
             wanted.name()
         )));
     }
-    Ok(Identity {
+    Ok(identity(server, key, enrolled))
+}
+
+fn identity(server: &str, key: &KeyPair, enrolled: Enrolled) -> Identity {
+    Identity {
         role: enrolled.role,
         subject: enrolled.subject,
         server: server.trim_end_matches('/').to_owned(),
@@ -61,7 +65,35 @@ pub async fn enrol(
         until: enrolled.until,
         authority: enrolled.authority,
         session: None,
-    })
+    }
+}
+
+/// Uses the code of a recovery: it begins, or says where it stands; when it is done the code enrols (SEC-03).
+///
+/// # Errors
+/// [`RequestError`].
+pub async fn recover(server: &str, code: &Code) -> Result<Recovery, RequestError> {
+    let tls = tls::by_fingerprint(code.ca).map_err(unusable)?;
+    let request = UseRecovery {
+        secret: code.secret().to_vec(),
+    };
+    let client = Client::with_tls(server, tls)?;
+    client.post("/v1/recoveries/use", &request).await
+}
+
+/// Enrols a device by the key that it was made with, at a server of the CA whose certificate (PEM) this is.
+///
+/// # Errors
+/// [`RequestError`]: a key that no register has, a device that nobody has claimed.
+pub async fn enrol_made(server: &str, key: &str, ca: &str) -> Result<Identity, RequestError> {
+    let key = KeyPair::from_pem(key).map_err(unusable)?;
+    let tls = tls::by_certificate(ca).map_err(unusable)?;
+    let request = RenewRequest {
+        csr: signing_request(&key)?,
+    };
+    let client = Client::with_tls(server, tls)?;
+    let enrolled: Enrolled = client.post("/v1/factory-devices/enrol", &request).await?;
+    Ok(identity(server, &key, enrolled))
 }
 
 /// A key for a new identity.

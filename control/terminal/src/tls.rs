@@ -62,6 +62,13 @@ pub(crate) fn by_fingerprint(ca: [u8; 32]) -> Result<ClientConfig, Error> {
     unpinned(Verifier { ca: Some(ca) })
 }
 
+/// For a device from a factory, which knows the CA's certificate (PEM).
+pub(crate) fn by_certificate(ca: &str) -> Result<ClientConfig, Error> {
+    let certificate = pem(CertificateDer::from_pem_slice(ca.as_bytes()))?;
+    let fingerprint = key_fingerprint(&certificate);
+    by_fingerprint(fingerprint.ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?)
+}
+
 /// For looking at the server's clock only: any server. Nothing else of its answer is used, and that only to say what is wrong.
 pub(crate) fn anybody() -> Result<ClientConfig, Error> {
     unpinned(Verifier { ca: None })

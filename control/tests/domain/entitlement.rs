@@ -1,6 +1,6 @@
 //! Accounts, devices, rights.
 
-use sealcast_objects::api::{NewDevice, Standing};
+use sealcast_objects::api::{Labels, NewDevice, Standing};
 use sealcast_objects::id::Id as _;
 
 use super::*;
@@ -27,15 +27,16 @@ fn devices_have_an_account_of_their_own_or_share_one() {
     let (two, three) = (tx.device(Some(account)), tx.device(None));
     assert_eq!(tx.account_of(two), account);
     assert_ne!(tx.account_of(three), account);
-    assert_eq!(accounts::list(tx).unwrap().len(), 2);
-    assert_eq!(devices::list(tx).unwrap().len(), 3);
+    assert_eq!(accounts::page(tx, None, 10).unwrap().len(), 2);
+    assert_eq!(devices::page(tx, None, None, 10).unwrap().len(), 3);
     let unknown = NewDevice {
         account: Some(Text(AccountId([9; 16]))),
         name: String::new(),
+        labels: Labels::default(),
     };
     let mut rng = tx.rng.clone();
     refused(Kind::NotFound, devices::add(tx, T0, &unknown, &mut rng));
-    assert_eq!(devices::list(tx).unwrap().len(), 3);
+    assert_eq!(devices::page(tx, None, None, 10).unwrap().len(), 3);
     refused(Kind::NotFound, devices::get(tx, DeviceId([9; 16])));
     assert!(one.text() != two.text());
 }

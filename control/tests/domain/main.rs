@@ -7,6 +7,7 @@ mod authority;
 mod catalogue;
 mod enrolling;
 mod entitlement;
+mod identities;
 mod ledger;
 mod model;
 mod packagers;
@@ -23,7 +24,7 @@ use rand_core::SeedableRng as _;
 use sealcast_control::store::{self, Driver, Location, Postgres};
 use sealcast_domain::{Error, Read, Result, Row, StoreError, Tx, Value, params};
 use sealcast_domain::{accounts, channels, devices, enrolment, rights};
-use sealcast_objects::api::{Channel, KeyMode, NewDevice, NewRight, Times};
+use sealcast_objects::api::{Channel, KeyMode, Labels, NewDevice, NewRight, Times};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
@@ -164,6 +165,7 @@ impl Bench {
         let new = NewDevice {
             account: account.map(Text),
             name: "set-top box".to_owned(),
+            labels: Labels::default(),
         };
         self.command(|tx| {
             let mut rng = tx.rng.clone();

@@ -9,7 +9,7 @@ use sealcast_control::offline;
 use sealcast_control::server::{KeyServer, ServerConfig};
 use sealcast_control::store::{Location, Postgres};
 use sealcast_objects::api::{
-    Channel, KeyMode, NewCode, NewDevice, NewNode, NewRight, OperatorRole, Right, Role,
+    Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, OperatorRole, Right, Role,
     SessionReply, SessionRequest, SetStanding, Standing, Times,
 };
 use sealcast_objects::audit::Head;
@@ -108,6 +108,7 @@ impl Bench {
         let new = NewDevice {
             account: None,
             name: "set-top box".to_owned(),
+            labels: Labels::default(),
         };
         self.admin.post("/v1/devices", &new).await.unwrap()
     }

@@ -223,7 +223,7 @@ async fn mv_19_a_download_is_in_the_table_once_however_it_was_fetched() {
     assert_eq!(downloads(&bench).await, expected);
     // By account, as it is to be kept.
     let devices = bench.list("devices").await;
-    let account = devices
+    let account = devices["devices"]
         .as_array()
         .unwrap()
         .iter()

@@ -8,9 +8,11 @@ mod bench;
 mod bodies;
 mod contents;
 mod devices;
+mod identities;
 mod interop;
 mod ledger;
 mod link;
+mod persons;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 mod restart;

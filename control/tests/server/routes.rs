@@ -8,13 +8,8 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, channel, problem, raw};
 use crate::slaves::Slave;
 
-/// Ids of what there is.
-struct There {
-    device: String,
-    approval: String,
-    provider: String,
-    content: String,
-}
+/// Ids of what there is, by the names that the list of requests has for them.
+struct There(Vec<(&'static str, String)>);
 
 impl There {
     async fn make(bench: &Bench, device: &str) -> Self {
@@ -22,340 +17,81 @@ impl There {
         let provider: Value = bench.admin.post("/v1/providers", &new).await.unwrap();
         let new = json!({"provider": provider["id"], "title": "x", "kind": "data", "format": "x"});
         let content: Value = bench.admin.post("/v1/contents", &new).await.unwrap();
-        let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
-        Self {
-            device: device.to_owned(),
-            approval: waiting(bench).await,
-            provider: id(&provider),
-            content: id(&content),
-        }
+        let spare = bench.device().await.subject.clone();
+        let recovery = format!("/v1/devices/{spare}/recovery");
+        let recovery: Value = bench.admin.post(&recovery, &()).await.unwrap();
+        let found: Value = bench
+            .admin
+            .get(&format!("/v1/devices/{device}"))
+            .await
+            .unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self(vec![
+            ("device", device.to_owned()),
+            ("account", text(&found["account"])),
+            ("spare", spare),
+            ("recovery", text(&recovery["subject"])),
+            ("approval", waiting(bench).await),
+            ("provider", text(&provider["id"])),
+            ("content", text(&content["id"])),
+        ])
+    }
+
+    /// All of them are `{id}`.
+    fn patterns() -> Self {
+        let names = [
+            "device", "account", "spare", "recovery", "approval", "provider", "content",
+        ];
+        Self(names.map(|name| (name, "{id}".to_owned())).into())
+    }
+
+    fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, id)| {
+            text.replace(&format!("<{name}>"), id)
+        })
     }
 }
 
 type Request = (Permit, Method, String, Value);
 
+const PERMITS: [Permit; 11] = [
+    Permit::ReadPlant,
+    Permit::RunPlant,
+    Permit::ReadCustomers,
+    Permit::Care,
+    Permit::Grant,
+    Permit::ReadLedger,
+    Permit::Bookkeep,
+    Permit::ReadCatalogue,
+    Permit::Curate,
+    Permit::ReadAudit,
+    Permit::Rule,
+];
+
 /// What only an operator may do who is permitted that, as requests that would do something.
 fn administration(there: &There) -> Vec<Request> {
-    let There {
-        device,
-        approval,
-        provider,
-        content,
-    } = there;
-    let set = json!({"standing": "revoked"});
-    let requests = [
-        (Permit::ReadPlant, Method::GET, "/v1/status", json!(null)),
-        (Permit::ReadPlant, Method::GET, "/v1/channels", json!(null)),
+    let list = include_str!("requests.txt").lines();
+    list.map(|line| {
+        let mut words = line.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (permit, method, path, body) = (word(), word(), word(), word());
+        let permit = PERMITS
+            .into_iter()
+            .find(|known| format!("{known:?}") == permit);
+        let body = match body {
+            "" => json!(null),
+            "<channel 1>" => json!(channel(1)),
+            "<channel 77>" => json!(channel(77)),
+            body => serde_json::from_str(&there.fill(body)).unwrap(),
+        };
         (
-            Permit::RunPlant,
-            Method::POST,
-            "/v1/channels",
-            json!(channel(77)),
-        ),
-        (
-            Permit::RunPlant,
-            Method::PUT,
-            "/v1/channels/1",
-            json!(channel(1)),
-        ),
-        (
-            Permit::RunPlant,
-            Method::DELETE,
-            "/v1/channels/1",
-            json!(null),
-        ),
-        (
-            Permit::RunPlant,
-            Method::POST,
-            "/v1/channels/1/end-epoch",
-            json!(null),
-        ),
-        (Permit::ReadPlant, Method::GET, "/v1/nodes", json!(null)),
-        (
-            Permit::RunPlant,
-            Method::POST,
-            "/v1/nodes",
-            json!({"server": 77}),
-        ),
-        (Permit::RunPlant, Method::PATCH, "/v1/nodes/5", set.clone()),
-        (Permit::ReadPlant, Method::GET, "/v1/slaves", json!(null)),
-        (
-            Permit::RunPlant,
-            Method::POST,
-            "/v1/slaves",
-            json!({"slave": 77, "hosts": ["a"]}),
-        ),
-        (Permit::RunPlant, Method::PATCH, "/v1/slaves/6", set.clone()),
-        (
-            Permit::ReadCustomers,
-            Method::GET,
-            "/v1/accounts",
-            json!(null),
-        ),
-        (
-            Permit::Care,
-            Method::POST,
-            "/v1/accounts",
-            json!({"name": "x"}),
-        ),
-        (
-            Permit::ReadCustomers,
-            Method::GET,
-            "/v1/devices",
-            json!(null),
-        ),
-        (
-            Permit::Care,
-            Method::POST,
-            "/v1/devices",
-            json!({"name": "x"}),
-        ),
-        (
-            Permit::Care,
-            Method::PATCH,
-            "/v1/devices/{device}",
-            set.clone(),
-        ),
-        (
-            Permit::Care,
-            Method::POST,
-            "/v1/devices/{device}/code",
-            json!(null),
-        ),
-        (
-            Permit::ReadCustomers,
-            Method::GET,
-            "/v1/rights",
-            json!(null),
-        ),
-        (
-            Permit::Grant,
-            Method::PUT,
-            "/v1/rights",
-            json!({"device": device, "channel": 1}),
-        ),
-        (Permit::Care, Method::PATCH, "/v1/rights/{device}/1", set),
-        (Permit::ReadPlant, Method::GET, "/v1/operators", json!(null)),
-        (
-            Permit::Rule,
-            Method::PUT,
-            "/v1/operators/eve",
-            json!({"role": "support"}),
-        ),
-        (
-            Permit::Rule,
-            Method::POST,
-            "/v1/operators/eve/code",
-            json!(null),
-        ),
-        (
-            Permit::Rule,
-            Method::PATCH,
-            "/v1/operators/eve",
-            json!({"standing": "suspended"}),
-        ),
-        (Permit::ReadPlant, Method::GET, "/v1/approvals", json!(null)),
-        (
-            Permit::ReadPlant,
-            Method::GET,
-            "/v1/approvals/{approval}",
-            json!(null),
-        ),
-        (
-            Permit::ReadPlant,
-            Method::GET,
-            "/v1/approval-rules",
-            json!(null),
-        ),
-        (
-            Permit::Rule,
-            Method::PUT,
-            "/v1/approval-rules",
-            json!({"second_person": []}),
-        ),
-        (Permit::ReadPlant, Method::GET, "/v1/usage", json!(null)),
-        (
-            Permit::ReadPlant,
-            Method::GET,
-            "/v1/usage/totals",
-            json!(null),
-        ),
-        (
-            Permit::ReadPlant,
-            Method::GET,
-            "/v1/usage/runs",
-            json!(null),
-        ),
-        (Permit::ReadPlant, Method::GET, "/v1/packagers", json!(null)),
-        (
-            Permit::RunPlant,
-            Method::POST,
-            "/v1/packagers",
-            json!({"name": "eve", "channels": [1]}),
-        ),
-        (
-            Permit::RunPlant,
-            Method::DELETE,
-            "/v1/packagers/eve",
-            json!(null),
-        ),
-        (Permit::ReadAudit, Method::GET, "/v1/audit", json!(null)),
-        (
-            Permit::ReadAudit,
-            Method::GET,
-            "/v1/audit/head",
-            json!(null),
-        ),
-        (
-            Permit::ReadAudit,
-            Method::GET,
-            "/v1/audit/export",
-            json!(null),
-        ),
-        (Permit::ReadLedger, Method::GET, "/v1/books", json!(null)),
-        (
-            Permit::Bookkeep,
-            Method::PUT,
-            "/v1/books/book_00000000000000000000000000000001",
-            json!({"unit": "grant"}),
-        ),
-        (
-            Permit::Bookkeep,
-            Method::PUT,
-            "/v1/books/book_00000000000000000000000000000002",
-            json!({"unit": "grant"}),
-        ),
-        (
-            Permit::ReadLedger,
-            Method::GET,
-            "/v1/books/book_00000000000000000000000000000001",
-            json!(null),
-        ),
-        (
-            Permit::ReadLedger,
-            Method::GET,
-            "/v1/transfers",
-            json!(null),
-        ),
-        (
-            Permit::Bookkeep,
-            Method::PUT,
-            "/v1/transfers/trf_00000000000000000000000000000001",
-            json!({
-                "kind": "move",
-                "debit": "book_00000000000000000000000000000001",
-                "credit": "book_00000000000000000000000000000002",
-                "amount": 1
-            }),
-        ),
-        (
-            Permit::ReadLedger,
-            Method::GET,
-            "/v1/transfers/trf_00000000000000000000000000000001",
-            json!(null),
-        ),
-        (
-            Permit::Rule,
-            Method::PUT,
-            "/v1/ledger/closed",
-            json!({"until": "2026-01-01T00:00:00Z"}),
-        ),
-        (
-            Permit::ReadCatalogue,
-            Method::GET,
-            "/v1/providers",
-            json!(null),
-        ),
-        (
-            Permit::Curate,
-            Method::POST,
-            "/v1/providers",
-            json!({"name": "x"}),
-        ),
-        (
-            Permit::ReadCatalogue,
-            Method::GET,
-            "/v1/providers/{provider}",
-            json!(null),
-        ),
-        (
-            Permit::Curate,
-            Method::PATCH,
-            "/v1/providers/{provider}",
-            json!({"name": "y"}),
-        ),
-        (
-            Permit::ReadCatalogue,
-            Method::GET,
-            "/v1/contents",
-            json!(null),
-        ),
-        (
-            Permit::Curate,
-            Method::POST,
-            "/v1/contents",
-            json!({"provider": provider, "title": "x", "kind": "data", "format": "x"}),
-        ),
-        (
-            Permit::Curate,
-            Method::PATCH,
-            "/v1/contents/{content}",
-            json!({"title": "y"}),
-        ),
-        (
-            Permit::Curate,
-            Method::PUT,
-            "/v1/contents/{content}/versions/1/data",
-            json!("a file"),
-        ),
-        (
-            Permit::Curate,
-            Method::POST,
-            "/v1/contents/{content}/versions",
-            json!({"format": "x"}),
-        ),
-        (
-            Permit::Curate,
-            Method::DELETE,
-            "/v1/contents/{content}/versions/2",
-            json!(null),
-        ),
-        (
-            Permit::ReadCustomers,
-            Method::GET,
-            "/v1/downloads",
-            json!(null),
-        ),
-        (
-            Permit::ReadPlant,
-            Method::GET,
-            "/v1/authority-keys",
-            json!(null),
-        ),
-        (
-            Permit::Rule,
-            Method::POST,
-            "/v1/authority-keys",
-            json!(null),
-        ),
-        (
-            Permit::Rule,
-            Method::POST,
-            "/v1/authority-keys/promote?force=true",
-            json!(null),
-        ),
-    ];
-    requests
-        .into_iter()
-        .map(|(permit, method, path, body)| {
-            let path = path
-                .replace("{device}", device)
-                .replace("{approval}", approval)
-                .replace("{provider}", provider)
-                .replace("{content}", content);
-            (permit, method, path, body)
-        })
-        .collect()
+            permit.unwrap(),
+            method.parse().unwrap(),
+            there.fill(path),
+            body,
+        )
+    })
+    .collect()
 }
 
 /// Everything that administration may change.
@@ -379,6 +115,7 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "providers",
         "contents",
         "downloads",
+        "certificates",
     ] {
         state.push(bench.list(what).await);
     }
@@ -513,29 +250,38 @@ fn the_walk_over_all_paths_leaves_none_out() {
         include_str!("../../src/http/audit.rs"),
         include_str!("../../src/http/catalogue.rs"),
         include_str!("../../src/http/contents.rs"),
+        include_str!("../../src/http/customers.rs"),
         include_str!("../../src/http/door.rs"),
         include_str!("../../src/http/enrol.rs"),
+        include_str!("../../src/http/factory.rs"),
         include_str!("../../src/http/grants.rs"),
         include_str!("../../src/http/interop/packagers.rs"),
         include_str!("../../src/http/ledger.rs"),
         include_str!("../../src/http/operators.rs"),
         include_str!("../../src/http/receivers.rs"),
+        include_str!("../../src/http/recovery.rs"),
         include_str!("../../src/http/session.rs"),
         include_str!("../../src/http/slaves.rs"),
+        include_str!("../../src/http/tokens.rs"),
         include_str!("../../src/http/usage.rs"),
     ];
-    let there = There {
-        device: "{id}".to_owned(),
-        approval: "{id}".to_owned(),
-        provider: "{id}".to_owned(),
-        content: "{id}".to_owned(),
-    };
+    let there = There::patterns();
     let known: Vec<String> = administration(&there)
         .into_iter()
         .map(|(_, _, path, _)| path.split('?').next().unwrap_or_default().to_owned())
         .chain(["enrol", "renew", "session", "door", "time"].map(|name| format!("/v1/{name}")))
         // Whoever asked may take it back: the test of approvals has these.
         .chain(["approve", "refuse"].map(|name| format!("/v1/approvals/{{id}}/{name}")))
+        // Of those who have a code, a key of a factory, an assertion, or are a device: the tests of these.
+        .chain(
+            [
+                "recoveries/use",
+                "recoveries/{id}/object",
+                "factory-devices/enrol",
+                "token",
+            ]
+            .map(|name| format!("/v1/{name}")),
+        )
         .collect();
     let mut count = 0;
     for source in sources {

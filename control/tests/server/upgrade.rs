@@ -60,7 +60,8 @@ async fn a_store_of_schema_6_is_brought_up_to_date_with_nothing_lost() {
         assert_eq!(list(&client, "slaves").await[0]["slave"], 4);
         let right = &list(&client, "rights").await[0];
         assert_eq!(right["until"], "2036-01-01T00:00:00.000Z");
-        let device = &list(&client, "devices").await[0];
+        let device = &list(&client, "devices").await["devices"][0];
+        assert_eq!(device["leaf"], 1);
         assert_eq!(
             (&device["name"], &device["id"]),
             (&json!("box"), &right["device"])

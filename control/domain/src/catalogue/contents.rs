@@ -9,8 +9,8 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{ContentId, ProviderId};
 
-use super::{GENRE, NAME, check_revision, check_text, providers, versions};
-use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
+use super::{GENRE, NAME, check_text, providers, versions};
+use crate::{Read, Result, Row, StoreError, Tx, check_revision, params, read_rows, refuse};
 
 macro_rules! contents {
     ($which:literal) => {

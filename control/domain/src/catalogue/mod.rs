@@ -20,9 +20,9 @@ pub mod versions;
 
 use std::ops::RangeInclusive;
 
-use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::problem::Kind;
 
-use crate::{Error, Result, refuse};
+use crate::{Result, refuse};
 
 /// Characters of a name or title.
 const NAME: RangeInclusive<usize> = 1..=200;
@@ -43,15 +43,4 @@ fn check_text(what: &str, text: &str, length: RangeInclusive<usize>) -> Result<(
         return refuse(Kind::Invalid, detail);
     }
     Ok(())
-}
-
-/// Whether what is to be changed is still what the asker saw (`If-Match`).
-fn check_revision(what: &str, expected: Option<u64>, is: u64) -> Result<()> {
-    if expected.is_none_or(|expected| expected == is) {
-        return Ok(());
-    }
-    let detail = format!("{what} was changed meanwhile: get it again, and decide anew");
-    let mut problem = Problem::new(Kind::Conflict, detail);
-    problem.status = 412;
-    Err(Error::Refused(problem))
 }

@@ -7,9 +7,9 @@ use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
-use super::{NAME, check_revision, check_text};
+use super::{NAME, check_text};
 use crate::nodes::standing;
-use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, check_revision, params, read_rows, refuse};
 
 fn read(row: &Row) -> std::result::Result<Provider, StoreError> {
     Ok(Provider {

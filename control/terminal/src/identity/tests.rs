@@ -47,6 +47,7 @@ fn sec_02_an_identity_is_kept_in_a_file_for_its_user_alone() {
         successor: Some(vec![2; 32]),
         renew_after_ms: 1,
         ends_after_ms: 2,
+        notices: Vec::new(),
         now: Timestamp(3),
     });
     kept.save(&file).unwrap();

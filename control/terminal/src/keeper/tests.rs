@@ -128,6 +128,7 @@ impl Server {
             successor: None,
             renew_after_ms: 3_600_000,
             ends_after_ms: 7_200_000,
+            notices: Vec::new(),
             now: Timestamp(0),
         }
     }
