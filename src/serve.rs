@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
 use sealcast_control::server::{CANARY, KeyServer, ServerConfig, StartError};
 use sealcast_control::store::Location;
+use sealcast_control::webhooks::{EventsConfig, IpNet};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::Role;
 use sealcast_terminal::enrol;
@@ -86,6 +87,14 @@ pub struct ServeArgs {
     /// How often what the key doors gave is written and counted [default: 60s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     usage_interval: Option<Duration>,
+    /// Network that webhooks may reach besides public addresses, also without TLS, for example 10.1.0.0/16; repeatable
+    #[arg(
+        long = "webhook-network",
+        env = "SEALCAST_WEBHOOK_NETWORKS",
+        value_delimiter = ',',
+        value_name = "NETWORK"
+    )]
+    webhook_networks: Vec<IpNet>,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -157,6 +166,8 @@ struct File {
     contents: ContentsFile,
     #[serde(default, deserialize_with = "opt_duration")]
     usage_interval: Option<Duration>,
+    #[serde(default)]
+    webhook_networks: Vec<IpNet>,
 }
 
 /// Flags, environment, file and defaults, resolved.
@@ -185,6 +196,7 @@ pub struct ServePlan {
     canary: Duration,
     #[serde(serialize_with = "as_text")]
     usage_interval: Duration,
+    webhook_networks: Vec<IpNet>,
     #[serde(rename = "postgres", skip_serializing_if = "StorePlan::is_folder")]
     store: StorePlan,
     interop: InteropPlan,
@@ -249,6 +261,7 @@ impl ServePlan {
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
+            webhook_networks: first(&args.webhook_networks, file.webhook_networks, Vec::new),
             interop: file.interop.resolve()?,
             contents: file.contents.resolve()?,
         })
@@ -283,6 +296,10 @@ impl ServePlan {
             interop: self.interop.into(),
             contents: self.contents.0.clone(),
             usage_interval: self.usage_interval,
+            events: EventsConfig {
+                networks: self.webhook_networks.clone(),
+                ..EventsConfig::default()
+            },
             ..ServerConfig::new(self.data.clone())
         }
     }

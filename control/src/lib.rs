@@ -15,6 +15,7 @@
 //! | [`slave`] | a slave, everything together |
 //! | [`content`] | files of contents: in a folder or a bucket, sealed on their way there |
 //! | [`usage`] | what key doors gave, on its way into the master's store |
+//! | [`webhooks`] | the audit log goes out to whoever operators name |
 //! | [`offline`] | what load generators need of a store, read beside a server |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -37,6 +38,7 @@ pub mod store;
 pub mod tls;
 pub mod usage;
 pub mod vault;
+pub mod webhooks;
 
 /// A generator seeded by the operating system.
 fn rng() -> rand::rngs::StdRng {

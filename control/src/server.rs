@@ -39,6 +39,7 @@ use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
+use crate::webhooks::{self, EventsConfig, WebhookStats, Webhooks};
 use housekeeping::Housekeeping;
 use tickets::open_tickets;
 
@@ -79,6 +80,8 @@ pub struct ServerConfig {
     pub usage_interval: Duration,
     /// Files of contents.
     pub contents: ContentsConfig,
+    /// Webhooks, and readers of events.
+    pub events: EventsConfig,
 }
 
 impl ServerConfig {
@@ -102,6 +105,7 @@ impl ServerConfig {
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
             contents: ContentsConfig::default(),
+            events: EventsConfig::default(),
         }
     }
 }
@@ -150,6 +154,7 @@ pub struct KeyServer {
     deciding: JoinHandle<()>,
     canary: Canary,
     measuring: Option<JoinHandle<()>>,
+    telling: [JoinHandle<()>; 2],
     doors: Doors,
     metering: usage::Running,
     metered: UsageMonitor,
@@ -175,6 +180,8 @@ pub struct Health {
     pub canary: BTreeMap<SlaveId, Measured>,
     /// Totals of the meter.
     pub usage: UsageStats,
+    /// Totals of webhooks.
+    pub webhooks: WebhookStats,
 }
 
 impl Health {
@@ -243,6 +250,8 @@ impl KeyServer {
         } else {
             config.advertise.clone()
         };
+        let (stop, stopped) = watch::channel(false);
+        let (heads, of_heads) = watch::channel(0);
         let app = App::new(Parts {
             store: Arc::clone(&store),
             vault,
@@ -260,9 +269,12 @@ impl KeyServer {
             slaves_needed: config.slaves_needed,
             interop: config.interop,
             contents,
+            webhooks: Webhooks::new(&config.events.networks),
+            events: config.events,
+            heads: of_heads.clone(),
+            stopped: stopped.clone(),
             rng: StdRng::from_rng(&mut rng),
         });
-        let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(acceptor, tls, app.router(), stopped.clone()));
         let canary = Canary::default();
         let measuring = (config.canary > Duration::ZERO).then(|| {
@@ -279,7 +291,11 @@ impl KeyServer {
             forgot: now(),
             removing: None,
         };
-        let keeping = tokio::spawn(keeping.run(stopped));
+        let keeping = tokio::spawn(keeping.run(stopped.clone()));
+        let telling = [
+            tokio::spawn(webhooks::follow(app.clone(), heads, stopped.clone())),
+            tokio::spawn(webhooks::run(app.clone(), of_heads, stopped)),
+        ];
         let metered = metering.monitor();
         let metering = metering.run(app.clone());
         Ok(Self {
@@ -290,6 +306,7 @@ impl KeyServer {
             serving,
             keeping,
             measuring,
+            telling,
             canary,
             deciding,
             doors,
@@ -345,6 +362,9 @@ impl KeyServer {
         let _ = self.keeping.await;
         if let Some(measuring) = self.measuring {
             let _ = measuring.await;
+        }
+        for one in self.telling {
+            let _ = one.await;
         }
         // What the doors gave last is counted while there is a store.
         let doors = self.doors;
@@ -481,6 +501,7 @@ impl Monitor {
             writes: self.store.stats(),
             canary: self.canary.measured(),
             usage: self.metered.stats(),
+            webhooks: self.app.webhooks().stats(),
         }
     }
 }

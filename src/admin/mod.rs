@@ -1,10 +1,11 @@
-//! `sealcast admin`: providers, channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger and the audit log,
-//! through the API.
+//! `sealcast admin`: providers, channels, delivery servers, slaves, accounts, devices, rights, epochs, packagers, the authority's keys, the ledger, the audit log and where it
+//! is sent to, through the API.
 
 mod accounts;
 mod audit;
 mod channels;
 pub(crate) mod devices;
+mod events;
 mod factory;
 mod interop;
 mod keys;
@@ -15,6 +16,7 @@ mod providers;
 mod rights;
 mod slaves;
 mod usage;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -120,6 +122,11 @@ enum Command {
     /// What was done, by whom
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// The audit log as events, a line of JSON each; with --follow as they happen
+    Events(events::EventsArgs),
+    /// Where events are sent to
+    #[command(subcommand)]
+    Webhook(webhooks::WebhookCommand),
     /// Keys of the authority and their succession
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -246,6 +253,8 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Usage(command) => usage::run(&api, command),
         Command::Ledger(command) => ledger::run(&api, command),
         Command::Audit(command) => return audit::run(&api, command),
+        Command::Events(args) => return events::run(&api, args),
+        Command::Webhook(command) => webhooks::run(&api, command),
         Command::Keys(command) => keys::run(&api, command),
     };
     done.map_err(failure)

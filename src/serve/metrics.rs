@@ -57,6 +57,19 @@ fn samples(health: &Health) -> Vec<Sample> {
     samples.extend(health.status.iter().flat_map(slaves));
     samples.extend(canary(health));
     samples.extend(metering(&health.usage));
+    for (outcome, count) in [
+        ("delivered", health.webhooks.delivered),
+        ("failed", health.webhooks.failed),
+    ] {
+        samples.push(Sample {
+            metric: counter(
+                "webhook_attempts",
+                "Attempts to deliver events to webhooks",
+                count,
+            ),
+            labels: vec![("outcome", outcome.to_owned())],
+        });
+    }
     for channel in health.status.iter().flat_map(|status| &status.channels) {
         let id = channel.channel.to_string();
         let of = |metric| Sample {

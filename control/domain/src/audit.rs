@@ -55,7 +55,7 @@ impl Act {
     }
 }
 
-fn read(row: &Row) -> std::result::Result<AuditEntry, StoreError> {
+pub(crate) fn read(row: &Row) -> std::result::Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         number: row.get(0)?,
         at: Timestamp(row.get(1)?),

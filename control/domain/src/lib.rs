@@ -17,6 +17,7 @@
 //! | [`packagers`], [`cenc`] | packagers of other software, and the keys they were given |
 //! | [`operators`], [`approvals`] | who may administrate, and what needs a second person |
 //! | [`audit`] | what was done, by whom |
+//! | [`webhooks`] | where the audit log is sent to, and what became of each entry |
 //! | [`idempotency`] | answers that were given: a request that is repeated gets the same |
 //! | [`catalogue`] | providers, contents, their versions and files, downloads |
 //! | [`ledger`] | who has how much of what: money, grants, bytes |
@@ -51,6 +52,7 @@ pub mod rights;
 pub mod schema;
 pub mod slaves;
 pub mod store;
+pub mod webhooks;
 
 pub(crate) use store::read_rows;
 pub use store::{Read, Row, StoreError, Tx, Value, check_storable};

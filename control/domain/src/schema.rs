@@ -48,4 +48,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V9__identities",
         sql: include_str!("../migrations/V9__identities.sql"),
     },
+    Migration {
+        name: "V10__webhooks",
+        sql: include_str!("../migrations/V10__webhooks.sql"),
+    },
 ];

@@ -6,6 +6,7 @@ mod customers;
 mod ledger;
 mod operators;
 mod usage;
+mod webhooks;
 
 use std::net::SocketAddr;
 
@@ -36,6 +37,10 @@ pub use ledger::{
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use usage::{
     UsageFilter, UsagePage, UsagePlace, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals,
+};
+pub use webhooks::{
+    ChangeWebhook, Delivery, DeliveryPage, DeliveryState, Disabled, NewWebhook, Replayed, Trial,
+    Webhook, WebhookSecret,
 };
 
 /// Who a certificate speaks for.

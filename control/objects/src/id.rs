@@ -52,7 +52,8 @@ macro_rules! id {
     )*};
 }
 id!(
-    AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont", RecoveryId "rec"
+    AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont",
+    RecoveryId "rec", WebhookId "whk"
 );
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
@@ -78,6 +79,10 @@ pub struct ContentId(pub [u8; 16]);
 /// Names a recovery of a lost device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RecoveryId(pub [u8; 16]);
+
+/// Names where events are sent to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WebhookId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

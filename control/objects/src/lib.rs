@@ -9,6 +9,7 @@
 //! | [`content`] | files of contents: a header, and sealed segments of 64 KiB |
 //! | [`signed`] | signed objects (COSE_Sign1) |
 //! | [`audit`] | the audit log: entries, their chain, the signed head |
+//! | [`events`] | the audit log as webhooks and readers of events get it |
 //! | [`interop`] | what packagers of other software ask for |
 //! | [`problem`] | errors of the HTTP API (RFC 9457) |
 #![forbid(unsafe_code)]
@@ -19,11 +20,12 @@ pub mod audit;
 pub mod bytes;
 pub mod code;
 pub mod content;
+pub mod events;
 pub mod id;
 pub mod interop;
 pub mod problem;
 pub mod signed;
 pub mod time;
 
-pub use id::{ApprovalId, BookId, ContentId, ProviderId, RecoveryId, TransferId};
+pub use id::{ApprovalId, BookId, ContentId, ProviderId, RecoveryId, TransferId, WebhookId};
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -11,7 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -29,6 +29,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source(pub(super) SocketAddr);
+
+/// Ends the connection that a request came over, where nobody takes what is sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cut(Arc<Notify>);
+
+impl Cut {
+    pub(super) fn now(&self) {
+        self.0.notify_one();
+    }
+}
 
 /// Listening sockets.
 #[derive(Debug)]
@@ -154,9 +164,11 @@ impl Connection {
         let peer = session
             .peer_certificates()
             .and_then(|chain| Peer::of(chain.first()?));
+        let cut = Cut::default();
         let service = self
             .router
             .layer(Extension(peer))
+            .layer(Extension(cut.clone()))
             .layer(Extension(Source(source)));
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -184,6 +196,7 @@ impl Connection {
                 tracing::debug!(%source, %error, "a connection ended badly");
             },
             () = stopped => {}
+            () = cut.0.notified() => tracing::debug!(%source, "nobody takes what is sent: the connection is ended"),
         }
         drop(slot);
     }

@@ -71,7 +71,7 @@ impl App {
     }
 
     /// As [`App::record`], and tells the program's log.
-    async fn told<T: Send + 'static>(
+    pub(crate) async fn told<T: Send + 'static>(
         &self,
         actor: String,
         command: impl FnOnce(&mut dyn Tx) -> Result<(T, Option<Act>), Error> + Send + 'static,

@@ -13,6 +13,7 @@ mod customers;
 mod door;
 mod enrol;
 mod error;
+mod events;
 mod factory;
 mod grants;
 mod interop;
@@ -30,6 +31,7 @@ mod slaves;
 mod throttle;
 mod tokens;
 mod usage;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -52,6 +54,7 @@ use sealcast_proto::authority::{ChannelConfig, Keys};
 use sealcast_proto::door::{Tickets, Update};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::timing::Timing;
+use tokio::sync::watch;
 
 pub use accept::{Acceptor, serve};
 pub(crate) use act::SERVER;
@@ -74,6 +77,7 @@ use crate::passwords::Passwords;
 use crate::store::Store;
 use crate::usage::Spool;
 use crate::vault::{NotOurs, Vault};
+use crate::webhooks::{EventsConfig, Webhooks};
 
 /// How long the others of an account can object to a recovery, unless a setting says otherwise.
 pub const RECOVERY_DELAY: Duration = sealcast_domain::recovery::DELAY;
@@ -111,6 +115,8 @@ struct Inner {
     rng: Mutex<StdRng>,
     interop: interop::Interop,
     contents: Contents,
+    webhooks: Webhooks,
+    events: events::Events,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -150,6 +156,14 @@ pub struct Parts {
     pub interop: InteropConfig,
     /// Files of contents.
     pub contents: Contents,
+    /// Sends events.
+    pub webhooks: Webhooks,
+    /// Who may read them.
+    pub events: EventsConfig,
+    /// The number of the last entry of the audit log, as it grows.
+    pub heads: watch::Receiver<u64>,
+    /// Whether the server stops.
+    pub stopped: watch::Receiver<bool>,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -185,6 +199,8 @@ impl App {
             slaves_needed: parts.slaves_needed,
             interop: interop::Interop::new(parts.interop),
             contents: parts.contents,
+            webhooks: parts.webhooks,
+            events: events::Events::new(&parts.events, parts.heads, parts.stopped),
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -211,6 +227,8 @@ impl App {
             .merge(slaves::routes())
             .merge(ledger::routes())
             .merge(catalogue::routes())
+            .merge(webhooks::routes())
+            .merge(events::routes())
             .merge(interop::routes())
             .layer(DefaultBodyLimit::max(BODY_MAX))
             .merge(usage::routes())
@@ -311,6 +329,16 @@ impl App {
     /// Files of contents.
     pub(crate) fn contents(&self) -> &Contents {
         &self.0.contents
+    }
+
+    /// What sends events.
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
+    }
+
+    /// Who reads events.
+    fn events(&self) -> &events::Events {
+        &self.0.events
     }
 
     /// What is given to packagers, and for how long it is kept.

@@ -1,4 +1,4 @@
-//! Revisions as `ETag` and `If-Match` (RFC 9110).
+//! Changes that are made only to what the asker saw: `ETag` and `If-Match` (RFC 9110 13).
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};

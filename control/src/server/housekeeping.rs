@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{files, versions};
+use sealcast_domain::webhooks::deliveries;
 use sealcast_domain::{
     Error, Tx, cenc, channels, idempotency, keys, ledger, logins, metering, recovery, rights,
 };
@@ -178,6 +179,7 @@ impl Housekeeping {
                 idempotency::forget(tx, now)?;
                 logins::forget(tx, now)?;
                 recovery::expire(tx, now)?;
+                deliveries::prune(tx, now)?;
                 metering::forget_sessions(tx, now)
             })
             .await?;

@@ -21,7 +21,7 @@ use refinery::{Migration, Runner};
 use sealcast_domain::schema::MIGRATIONS;
 use sealcast_domain::{Error, Read, StoreError, Tx};
 use sealcast_objects::time::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::postgres::Leader;
 pub use self::postgres::{Postgres, PostgresError};
@@ -161,6 +161,11 @@ impl Store {
     /// Returns when another server has taken over the store. Nothing can be written here any more.
     pub async fn taken_over(&self) {
         self.writer.taken_over().await;
+    }
+
+    /// Changes after each transaction in which something was written.
+    pub(crate) fn commits(&self) -> watch::Receiver<()> {
+        self.writer.commits()
     }
 
     /// Totals of the writer.

@@ -67,6 +67,8 @@ struct Told {
     /// The last transaction failed.
     fails: AtomicBool,
     taken_over: watch::Sender<bool>,
+    /// Something was written.
+    written: watch::Sender<()>,
 }
 
 impl Told {
@@ -93,6 +95,9 @@ impl Told {
             };
             transactions.fetch_add(1, Ordering::Relaxed);
             self.commands.fetch_add(commands as u64, Ordering::Relaxed);
+            if !failed {
+                self.written.send_replace(());
+            }
         }
     }
 }
@@ -170,6 +175,11 @@ impl Writer {
     /// Whether the last transaction failed.
     pub(super) fn fails(&self) -> bool {
         self.told.fails.load(Ordering::Relaxed)
+    }
+
+    /// Changes after each transaction in which something was written.
+    pub(super) fn commits(&self) -> watch::Receiver<()> {
+        self.told.written.subscribe()
     }
 
     /// Returns when another server has taken over the store.

@@ -15,6 +15,7 @@ mod packagers;
 mod postgres;
 mod senders;
 mod usage;
+mod webhooks;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -32,7 +32,7 @@ const GENRE: RangeInclusive<usize> = 0..=60;
 const FORMAT: RangeInclusive<usize> = 1..=60;
 
 /// A text for people: so many characters, none of which controls anything.
-fn check_text(what: &str, text: &str, length: RangeInclusive<usize>) -> Result<()> {
+pub(crate) fn check_text(what: &str, text: &str, length: RangeInclusive<usize>) -> Result<()> {
     let (least, most) = (length.start(), length.end());
     if !length.contains(&text.chars().count()) {
         let detail = format!("{what} has {least} to {most} characters");
