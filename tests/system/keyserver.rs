@@ -192,6 +192,21 @@ impl KeyServer {
         }
     }
 
+    /// All accounts, page by page.
+    pub fn accounts(&self) -> Vec<Value> {
+        let (mut accounts, mut after) = (Vec::new(), None);
+        loop {
+            let mut args = vec!["account", "list", "--limit", "1000"];
+            args.extend(after.iter().flat_map(|after: &String| ["--after", after]));
+            let page = self.admin(&args);
+            accounts.extend(page["accounts"].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return accounts,
+            }
+        }
+    }
+
     /// The file of the first operator's identity.
     pub fn operator(&self) -> String {
         self.data().join("admin.json").display().to_string()

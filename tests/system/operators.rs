@@ -297,14 +297,14 @@ fn a_full_disk_is_named_and_passes() {
         why.contains("disk of the store is full") && why.contains("nothing was changed"),
         "{why}"
     );
-    let count = server.admin(&["account", "list"]).as_array().unwrap().len();
+    let count = server.accounts().len();
     fs::remove_file(&filler).unwrap();
     server.admin(&["account", "add", "after"]);
-    let there = server.admin(&["account", "list"]);
-    assert_eq!(there.as_array().unwrap().len(), count + 1);
+    let there = server.accounts();
+    assert_eq!(there.len(), count + 1);
     server.kill();
     server.start_again();
-    let again = server.admin(&["account", "list"]);
+    let again = server.accounts();
     assert_eq!(again, there, "what was acknowledged is there");
     server.kill();
     drop(disk);

@@ -183,8 +183,7 @@ fn twenty_kills_lose_nothing_that_was_acknowledged() {
         for name in std::mem::take(&mut *unanswered.lock().unwrap()) {
             taken(&add(&server, &name).unwrap());
         }
-        let there = server.admin(&["account", "list"]);
-        let there = there.as_array().unwrap();
+        let there = server.accounts();
         let texts = |field: &str| -> HashSet<_> {
             let text = |account: &Value| account[field].as_str().unwrap().to_owned();
             there.iter().map(text).collect()
