@@ -102,6 +102,24 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 
+/// How many files this process may open: as many as the system allows it, from now on.
+pub(crate) fn open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let open_files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+            current
+        }
+    };
+    open_files.unwrap_or(u64::MAX)
+}
+
 /// Keys stay out of core dumps, and out of the swap file where the system allows it (SEC-14).
 pub(crate) fn protect_memory() {
     use rustix::mm::{MlockAllFlags, mlockall};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sealcast_control::door::ADDRS_MAX;
+use sealcast_control::http::Limits;
 use sealcast_control::server::{CANARY, KeyServer, ServerConfig, StartError};
 use sealcast_control::store::Location;
 use sealcast_control::webhooks::{EventsConfig, IpNet};
@@ -300,6 +301,7 @@ impl ServePlan {
                 networks: self.webhook_networks.clone(),
                 ..EventsConfig::default()
             },
+            limits: Limits::for_files(daemon::open_files()),
             ..ServerConfig::new(self.data.clone())
         }
     }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use rustls::ClientConfig;
 use sealcast_control::door::ADDRS_MAX;
 use sealcast_control::feed::SlaveHealth;
+use sealcast_control::http::Limits;
 use sealcast_control::slave::{SlaveMonitor, SlaveServer, SlaveServerConfig};
 use sealcast_control::tls::ServerCertificate;
 use sealcast_net::shard::Placement;
@@ -24,7 +25,7 @@ use crate::daemon::{self, first};
 use crate::identities::{EnrolArgs, enrol_as};
 use crate::live::{counter, gauge};
 use crate::ops::{Ops, Report, Reporter, Sample};
-use crate::serve::metrics::{doors, metering, plain};
+use crate::serve::metrics::{doors, http, metering, plain};
 use crate::signals::Signals;
 use crate::upstream::ToParent;
 
@@ -223,6 +224,7 @@ impl SlavePlan {
             placements: Placement::each(&self.cores, self.executor.into()),
             without_lease: self.without_lease.into(),
             usage_interval: self.usage_interval,
+            limits: Limits::for_files(daemon::open_files()),
         })
     }
 }
@@ -333,6 +335,7 @@ impl Reporter for SlaveMonitor {
         let mut samples = doors(&stats);
         samples.extend(slave.iter().flat_map(samples_of));
         samples.extend(metering(&self.usage()));
+        samples.extend(http(&self.http()));
         Report {
             not_ready: not_ready.map(str::to_owned),
             samples,

@@ -32,8 +32,8 @@ use crate::content::{ContentsConfig, ContentsError};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
-    Acceptor, App, Contents, InteropConfig, KeysError, Parts, Staff, audit_key, authority_keys,
-    configs, new_authority_key, now, roster, serve,
+    Acceptor, App, Contents, HttpStats, InteropConfig, KeysError, Limits, Parts, Register, Staff,
+    audit_key, authority_keys, configs, new_authority_key, now, roster, serve,
 };
 use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
@@ -82,6 +82,8 @@ pub struct ServerConfig {
     pub contents: ContentsConfig,
     /// Webhooks, and readers of events.
     pub events: EventsConfig,
+    /// Bounds on connections and requests of the HTTP API.
+    pub limits: Limits,
 }
 
 impl ServerConfig {
@@ -106,6 +108,7 @@ impl ServerConfig {
             usage_interval: usage::INTERVAL,
             contents: ContentsConfig::default(),
             events: EventsConfig::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -158,6 +161,7 @@ pub struct KeyServer {
     doors: Doors,
     metering: usage::Running,
     metered: UsageMonitor,
+    register: Arc<Register>,
     store: Arc<Store>,
 }
 
@@ -182,6 +186,8 @@ pub struct Health {
     pub usage: UsageStats,
     /// Totals of webhooks.
     pub webhooks: WebhookStats,
+    /// Connections of the HTTP API.
+    pub http: HttpStats,
 }
 
 impl Health {
@@ -214,7 +220,7 @@ impl KeyServer {
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         // Whoever asks while the store is opened waits; but nobody shall wait at the door of a server that stands by for another one.
         let early = match config.store {
-            Location::Folder => Some(Acceptor::bind(&config.listen).await?),
+            Location::Folder => Some(Acceptor::bind(&config.listen)?),
             Location::Postgres(_) => None,
         };
         let settings = config.clone();
@@ -223,7 +229,7 @@ impl KeyServer {
             .map_err(std::io::Error::other)??;
         let acceptor = match early {
             Some(acceptor) => acceptor,
-            None => Acceptor::bind(&config.listen).await?,
+            None => Acceptor::bind(&config.listen)?,
         };
         let listen = acceptor.addrs()?;
         let Opened {
@@ -273,9 +279,17 @@ impl KeyServer {
             events: config.events,
             heads: of_heads.clone(),
             stopped: stopped.clone(),
+            limits: config.limits.clone(),
             rng: StdRng::from_rng(&mut rng),
         });
-        let serving = tokio::spawn(serve(acceptor, tls, app.router(), stopped.clone()));
+        let register = Register::new(config.limits);
+        let serving = tokio::spawn(serve(
+            acceptor,
+            tls,
+            app.router(),
+            Arc::clone(&register),
+            stopped.clone(),
+        ));
         let canary = Canary::default();
         let measuring = (config.canary > Duration::ZERO).then(|| {
             let run = canary
@@ -312,6 +326,7 @@ impl KeyServer {
             doors,
             metering,
             metered,
+            register,
             store,
         })
     }
@@ -344,6 +359,7 @@ impl KeyServer {
             store: Arc::clone(&self.store),
             canary: self.canary.clone(),
             metered: self.metered.clone(),
+            register: Arc::clone(&self.register),
         }
     }
 
@@ -484,6 +500,7 @@ pub struct Monitor {
     store: Arc<Store>,
     canary: Canary,
     metered: UsageMonitor,
+    register: Arc<Register>,
 }
 
 impl Monitor {
@@ -502,6 +519,7 @@ impl Monitor {
             canary: self.canary.measured(),
             usage: self.metered.stats(),
             webhooks: self.app.webhooks().stats(),
+            http: self.register.stats(),
         }
     }
 }

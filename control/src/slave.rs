@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::ca::CaError;
 use crate::door::{DoorCounters, DoorStats, Doors};
 use crate::feed::{Cache, Parents, SlaveHandle, SlaveHealth, SlaveTask, WrongUrl};
-use crate::http::{Acceptor, serve, slave_router};
+use crate::http::{Acceptor, HttpStats, Limits, Register, serve, slave_router};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Carrier, Metering, Undelivered, UsageMonitor, UsageStats};
 use crate::vault::VaultError;
@@ -45,6 +45,8 @@ pub struct SlaveServerConfig {
     pub without_lease: WithoutLease,
     /// How often what its key doors gave is written and carried to the parent.
     pub usage_interval: Duration,
+    /// Bounds on connections and requests of what it serves over HTTPS.
+    pub limits: Limits,
 }
 
 /// Takes usage files to the parent that feeds a slave.
@@ -108,6 +110,7 @@ pub struct SlaveServer {
     doors: Doors,
     metering: usage::Running,
     metered: UsageMonitor,
+    register: Arc<Register>,
 }
 
 impl SlaveServer {
@@ -124,7 +127,7 @@ impl SlaveServer {
         upstream: impl Upstream,
     ) -> Result<Self, SlaveError> {
         let parents = Parents::new(&config.parents)?;
-        let acceptor = Acceptor::bind(&config.listen).await?;
+        let acceptor = Acceptor::bind(&config.listen)?;
         let listen = acceptor.addrs()?;
         let opening = config.clone();
         let open = move || -> Result<_, SlaveError> {
@@ -149,7 +152,14 @@ impl SlaveServer {
         let server_tls = tls::config(ca, Arc::clone(&certificate))?;
         let (task, slave) = SlaveTask::start(slave, cache, doors.teller(), parents, tls);
         let (stop, stopped) = watch::channel(false);
-        let router = slave_router(doors.https(), slave.clone(), metering.spool().clone());
+        let router = slave_router(
+            doors.https(),
+            slave.clone(),
+            metering.spool().clone(),
+            &config.limits,
+        );
+        let register = Register::new(config.limits);
+        let serving = serve(acceptor, server_tls, router, Arc::clone(&register), stopped);
         let metered = metering.monitor();
         let carrier = ToParent {
             slave: slave.clone(),
@@ -158,13 +168,14 @@ impl SlaveServer {
         Ok(Self {
             listen,
             stop,
-            serving: tokio::spawn(serve(acceptor, server_tls, router, stopped)),
+            serving: tokio::spawn(serving),
             following: tokio::spawn(task.run()),
             slave,
             certificate,
             doors,
             metering: metering.run(carrier),
             metered,
+            register,
         })
     }
 
@@ -193,6 +204,7 @@ impl SlaveServer {
             slave: self.slave.clone(),
             doors: self.doors.stats(),
             metered: self.metered.clone(),
+            register: Arc::clone(&self.register),
         }
     }
 
@@ -216,6 +228,7 @@ pub struct SlaveMonitor {
     slave: SlaveHandle,
     doors: DoorCounters,
     metered: UsageMonitor,
+    register: Arc<Register>,
 }
 
 impl SlaveMonitor {
@@ -223,6 +236,12 @@ impl SlaveMonitor {
     #[must_use]
     pub fn usage(&self) -> UsageStats {
         self.metered.stats()
+    }
+
+    /// Connections of what it serves over HTTPS.
+    #[must_use]
+    pub fn http(&self) -> HttpStats {
+        self.register.stats()
     }
 
     /// How the slave is, and the totals of its key doors; `None` while it does not answer.

@@ -1,6 +1,7 @@
 //! What a key server says of itself in metrics.
 
 use sealcast_control::door::DoorStats;
+use sealcast_control::http::HttpStats;
 use sealcast_control::server::{Health, Monitor};
 use sealcast_control::usage::UsageStats;
 use sealcast_objects::api::{Lead, Status};
@@ -70,6 +71,7 @@ fn samples(health: &Health) -> Vec<Sample> {
             labels: vec![("outcome", outcome.to_owned())],
         });
     }
+    samples.extend(http(&health.http));
     for channel in health.status.iter().flat_map(|status| &status.channels) {
         let id = channel.channel.to_string();
         let of = |metric| Sample {
@@ -171,6 +173,35 @@ pub(crate) fn metering(usage: &UsageStats) -> Vec<Sample> {
         ),
     ];
     metrics.into_iter().map(plain).collect()
+}
+
+/// Connections of the HTTP API, and what was refused.
+pub(crate) fn http(stats: &HttpStats) -> Vec<Sample> {
+    let of = |metric, label, value: String| Sample {
+        metric,
+        labels: vec![(label, value)],
+    };
+    let open = stats.open.iter().map(|(class, count)| {
+        let metric = gauge("http_connections", "Connections of the HTTP API", *count);
+        of(metric, "class", (*class).to_owned())
+    });
+    let ended = stats.ended.iter().map(|(why, count)| {
+        let metric = counter(
+            "http_connections_ended",
+            "Connections that the server ended or did not take",
+            *count,
+        );
+        of(metric, "why", (*why).to_owned())
+    });
+    let refused = stats.refused.iter().map(|(status, count)| {
+        let metric = counter(
+            "http_requests_refused",
+            "Requests beyond a bound, by status",
+            *count,
+        );
+        of(metric, "status", status.to_string())
+    });
+    open.chain(ended).chain(refused).collect()
 }
 
 /// Totals of key doors.

@@ -5,6 +5,7 @@
 //! | `options.rs` | the command line |
 //! | `load.rs` | connections that command transfers, one after the other |
 //! | `run.rs` | rounds: a server, its load, and the plain baseline in turns |
+//! | `postgres.rs` | databases in a server that is there |
 //! | `report.rs` | tables |
 //!
 //! A command is one `PUT /v1/transfers/{id}` with a client certificate: authentication, the transfer between a book that all use and one of many,
@@ -13,7 +14,6 @@
 
 mod load;
 mod options;
-#[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 mod report;
 mod run;

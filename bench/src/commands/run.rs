@@ -38,7 +38,7 @@ impl Kind {
     fn place(self, options: &Options) -> Result<Location> {
         match (self, &options.postgres) {
             (Self::Postgres, Some(url)) => {
-                let url = postgres::database(url);
+                let url = postgres::database(url)?;
                 Ok(Location::Postgres(Postgres::new(&url, None, None, None)?))
             }
             _ => Ok(Location::Folder),

@@ -6,6 +6,9 @@ pub enum StoreError {
     /// No room: nothing was written, everything written before is safe.
     #[error("the disk of the store is full: make room; nothing was changed")]
     Full,
+    /// More commands wait than can be worked on soon.
+    #[error("too many commands wait for the store: nothing was changed; try again")]
+    Busy,
     /// Rows that cannot be: another program wrote them, or the file is damaged.
     #[error("the store holds what cannot be ({0}): restore a backup")]
     Damaged(String),

@@ -41,6 +41,8 @@ pub enum Kind {
     Forbidden,
     /// There is no such thing.
     NotFound,
+    /// The request did not come in time: send it again.
+    Timeout,
     /// It exists already, or its state does not allow this.
     Conflict,
     /// The Idempotency-Key was used for another request.
@@ -66,6 +68,7 @@ impl Kind {
             Self::Unauthenticated => 401,
             Self::Forbidden | Self::CodeRefused | Self::Suspended => 403,
             Self::NotFound => 404,
+            Self::Timeout => 408,
             Self::Conflict => 409,
             Self::KeyReused => 422,
             Self::TooMany => 429,

@@ -10,6 +10,7 @@ mod tests;
 mod upload;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sealcast_domain::catalogue::files::FileName;
 use sealcast_objects::id::Text;
@@ -76,7 +77,10 @@ pub enum ContentsError {
 /// Why an upload came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// The body broke off, or nothing came for too long.
+    /// Nothing came for too long.
+    #[error("nothing of the upload came for {0:?}: begin again")]
+    Silent(Duration),
+    /// The body broke off.
     #[error("the body of the upload broke off ({0}): begin again")]
     Body(String),
     /// It is longer or shorter than was said.
@@ -105,6 +109,7 @@ impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Storage(error) => error.into(),
+            error @ UploadError::Silent(_) => Self::new(Kind::Timeout, error.to_string()),
             error => Self::new(Kind::Invalid, error.to_string()),
         }
     }

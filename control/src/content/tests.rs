@@ -1,6 +1,7 @@
 //! Files in a folder: written once, seen when they are complete, gone when they are removed; and settings of buckets.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use sealcast_crypto::sha256;
@@ -41,7 +42,8 @@ async fn seal(
     let rng = &mut crate::rng();
     let header = Header::new(ContentId([1; 16]), 1, length).unwrap();
     let key = ContentKey::new(rng);
-    seal_into(storage, name, (&key, header), iter(pieces)).await
+    let silence = Duration::from_secs(10);
+    seal_into(storage, name, (&key, header), iter(pieces), silence).await
 }
 
 #[tokio::test]

@@ -11,9 +11,6 @@ use super::storage::{Writer, Written};
 use super::{Storage, UploadError};
 use sealcast_domain::catalogue::files::FileName;
 
-/// An upload of which nothing comes for so long is over.
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// A file that is complete.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -22,15 +19,17 @@ pub(crate) struct Stored {
     pub(crate) sha256: [u8; 32],
 }
 
-/// Seals what comes under `key` into the file `name`. When it fails, nothing is seen under that name.
+/// Seals what comes under `key` into the file `name`. When it fails, nothing is seen under that name. It is over when nothing comes
+/// for `silence`.
 pub(crate) async fn seal_into<E: std::fmt::Display>(
     storage: &Storage,
     name: FileName,
     (key, header): (&ContentKey, Header),
     plain: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    silence: Duration,
 ) -> Result<Stored, UploadError> {
     let mut writer = storage.write(name, header.sealed_length()).await?;
-    match seal(&mut writer, (key, header), plain).await {
+    match seal(&mut writer, (key, header), plain, silence).await {
         Ok(()) => {
             let Written { length, sha256 } = writer.finish().await?;
             Ok(Stored {
@@ -50,13 +49,13 @@ async fn seal<E: std::fmt::Display>(
     writer: &mut Writer,
     (key, header): (&ContentKey, Header),
     mut plain: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    silence: Duration,
 ) -> Result<(), UploadError> {
     let mut sealer = Sealer::new(key, header);
     writer.write(&header.to_bytes()).await?;
     loop {
-        let piece = timeout(SILENCE, plain.next()).await;
-        let silent = |_| UploadError::Body(format!("nothing came for {SILENCE:?}"));
-        let piece = match piece.map_err(silent)? {
+        let piece = timeout(silence, plain.next()).await;
+        let piece = match piece.map_err(|_| UploadError::Silent(silence))? {
             Some(piece) => piece.map_err(|error| UploadError::Body(error.to_string()))?,
             None => break,
         };

@@ -4,27 +4,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::connections::{Class, Counted, End, Limits, Register, Served, Ticket, Why};
 use crate::ca::Peer;
 
-/// A handshake, and the headers of a request, must be there within this.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A silent HTTP/2 peer is asked whether it is there this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Connections at once; more wait.
-const CONNECTIONS: usize = 8192;
-/// What is under way at the end gets this long.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Connections that the system takes in before they are accepted: all devices may come at once.
+const BACKLOG: u32 = 4096;
+/// Where there is no place for another connection, it is looked for again after this.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A connection that is told to end has this long to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(1);
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,10 @@ impl Cut {
     pub(super) fn now(&self) {
         self.0.notify_one();
     }
+
+    async fn wait(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Listening sockets.
@@ -46,23 +52,33 @@ pub struct Acceptor {
     listeners: Vec<TcpListener>,
 }
 
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
 impl Acceptor {
-    /// Binds to these addresses (port 0 lets the kernel choose).
+    /// Binds to these addresses (port 0 lets the kernel choose). Inside a tokio runtime only.
     ///
     /// # Errors
     /// Which address cannot be bound, and why.
-    pub async fn bind(addrs: &[SocketAddr]) -> std::io::Result<Self> {
-        let mut listeners = Vec::new();
-        for addr in addrs {
-            let listener = TcpListener::bind(addr).await.map_err(|error| {
+    pub fn bind(addrs: &[SocketAddr]) -> std::io::Result<Self> {
+        let listening = addrs.iter().map(|addr| {
+            listen(*addr).map_err(|error| {
                 std::io::Error::new(
                     error.kind(),
                     format!("cannot listen at {addr}: {error}; is another program there, or is it no address of this host?"),
                 )
-            })?;
-            listeners.push(listener);
-        }
-        Ok(Self { listeners })
+            })
+        });
+        Ok(Self {
+            listeners: listening.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Where it listens.
@@ -75,129 +91,173 @@ impl Acceptor {
 }
 
 /// Serves until `stop` says so, then lets what is under way end.
-pub async fn serve(
+pub(crate) async fn serve(
     acceptor: Acceptor,
     tls: ServerConfig,
     router: Router,
+    register: Arc<Register>,
     stop: watch::Receiver<bool>,
 ) {
     let tls = TlsAcceptor::from(Arc::new(tls));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut serving = Vec::new();
+    let mut serving = JoinSet::new();
     for listener in acceptor.listeners {
-        let (tls, router, slots, stop) = (
-            tls.clone(),
-            router.clone(),
-            Arc::clone(&slots),
+        let welcome = Welcome {
+            tls: tls.clone(),
+            router: router.clone(),
+            limits: register.limits().clone(),
+        };
+        serving.spawn(accept(
+            listener,
+            welcome,
+            Arc::clone(&register),
             stop.clone(),
-        );
-        serving.push(tokio::spawn(accept(listener, tls, router, slots, stop)));
+        ));
     }
-    for one in serving {
-        let _ = one.await;
-    }
+    register.keep(stop).await;
+    while serving.join_next().await.is_some() {}
 }
 
 async fn accept(
     listener: TcpListener,
-    tls: TlsAcceptor,
-    router: Router,
-    slots: Arc<Semaphore>,
+    welcome: Welcome,
+    register: Arc<Register>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let graceful = Arc::new(GracefulShutdown::new());
+    let mut connections = JoinSet::new();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            break;
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        tokio::select! {
+            (tcp, source, ticket) = next(&listener, &register) => {
+                connections.spawn(welcome.clone().serve(tcp, source, ticket));
+            }
+            Some(_) = connections.join_next() => {}
             _ = stop.wait_for(|stop| *stop) => break,
-        };
-        match accepted {
-            Ok((tcp, source)) => {
-                let connection = Connection {
-                    tls: tls.clone(),
-                    router: router.clone(),
-                    graceful: Arc::clone(&graceful),
-                };
-                let stop = stop.clone();
-                tokio::spawn(connection.serve(tcp, source, slot, stop));
-            }
-            Err(error) => {
-                // Out of file descriptors, for one: others will close.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
         }
     }
     drop(listener);
-    if let Ok(graceful) = Arc::try_unwrap(graceful) {
-        let _ = timeout(DRAIN, graceful.shutdown()).await;
-    } else {
-        // Handshakes are under way; connections watch `stop` themselves.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let end = async { while connections.join_next().await.is_some() {} };
+    // What is still there then ends with the set.
+    let _ = timeout(welcome.limits.drain, end).await;
+}
+
+/// The next connection for which there is a place. While all places are taken by handshakes that are under way the others wait with the
+/// system: these are done soon, or late and then make room.
+async fn next(listener: &TcpListener, register: &Arc<Register>) -> (TcpStream, Source, Ticket) {
+    let (tcp, source) = loop {
+        match listener.accept().await {
+            Ok(accepted) => break accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors, for one.
+                register.relieve();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    loop {
+        match register.enter(Class::Handshaking, source.ip()) {
+            Some(ticket) => return (tcp, Source(source), ticket),
+            None => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 
-struct Connection {
+/// What each connection is served with.
+#[derive(Clone)]
+struct Welcome {
     tls: TlsAcceptor,
     router: Router,
-    graceful: Arc<GracefulShutdown>,
+    limits: Limits,
 }
 
-impl Connection {
-    async fn serve(
-        self,
-        tcp: TcpStream,
-        source: SocketAddr,
-        slot: OwnedSemaphorePermit,
-        mut stop: watch::Receiver<bool>,
-    ) {
+impl Welcome {
+    async fn serve(self, tcp: TcpStream, source: Source, mut ticket: Ticket) {
         let _ = tcp.set_nodelay(true);
-        let stream = match timeout(HANDSHAKE, self.tls.accept(tcp)).await {
+        let Source(from) = source;
+        let register = Arc::clone(ticket.register());
+        let watch = ticket.watch();
+        let handshake = async {
+            tcp.readable().await?;
+            // It says something: until now it was there for nothing.
+            watch.begin_request();
+            self.tls.accept(tcp).await
+        };
+        let handshake = tokio::select! {
+            handshake = timeout(self.limits.handshake, handshake) => handshake,
+            _ = ticket.ended() => return,
+        };
+        let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%source, %error, "a TLS handshake failed"),
-            Err(_) => return tracing::debug!(%source, "a TLS handshake took too long"),
+            Ok(Err(error)) => {
+                return tracing::debug!(source = %from, %error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                register.note(Why::Handshake);
+                return tracing::debug!(source = %from, "a TLS handshake took too long");
+            }
         };
         let (_, session) = stream.get_ref();
         let peer = session
             .peer_certificates()
             .and_then(|chain| Peer::of(chain.first()?));
-        let cut = Cut::default();
-        let service = self
-            .router
-            .layer(Extension(peer))
-            .layer(Extension(cut.clone()))
-            .layer(Extension(Source(source)));
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HANDSHAKE);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .max_concurrent_streams(64);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        let connection = self.graceful.watch(connection);
-        drop(self.graceful);
-        tokio::pin!(connection);
-        let stopped = async {
-            let _ = stop.wait_for(|stop| *stop).await;
-            tokio::time::sleep(DRAIN).await;
+        let class = match peer {
+            Some(_) => Class::Authenticated,
+            None => Class::Anonymous,
         };
+        let Some(entered) = register.enter(class, from.ip()) else {
+            register.note(Why::Full);
+            return tracing::debug!(source = %from, ?class, "no place for a connection");
+        };
+        drop(ticket);
+        let served = Served::new(self.router, peer, source, &entered);
+        let cut = served.cut();
         tokio::select! {
-            served = &mut connection => if let Err(error) = served {
-                tracing::debug!(%source, %error, "a connection ended badly");
-            },
-            () = stopped => {}
-            () = cut.0.notified() => tracing::debug!(%source, "nobody takes what is sent: the connection is ended"),
+            () = serve_http(stream, served, entered, (source, &self.limits)) => {}
+            () = cut.wait() => tracing::debug!(source = %from, "nobody takes what is sent: the connection is ended"),
         }
-        drop(slot);
+    }
+}
+
+async fn serve_http(
+    stream: TlsStream<TcpStream>,
+    served: Served,
+    mut ticket: Ticket,
+    (Source(source), limits): (Source, &Limits),
+) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(64);
+    let stream = TokioIo::new(Counted::new(stream, ticket.watch()));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(served));
+    tokio::pin!(connection);
+    let end = tokio::select! {
+        served = &mut connection => {
+            if let Err(error) = served {
+                tracing::debug!(%source, %error, "a connection ended badly");
+                // It waited for a request, or for all of its headers, for as long as HTTP/1 allows.
+                if ticket.idle_for() >= Some(limits.handshake) {
+                    ticket.register().note(Why::Idle);
+                }
+            }
+            return;
+        }
+        end = ticket.ended() => end,
+    };
+    tracing::debug!(%source, ?end, "a connection is ended");
+    if end == End::Gently {
+        connection.as_mut().graceful_shutdown();
+        // One that idles has nothing under way; when the server stops, others may have.
+        let time = match ticket.idle_for() {
+            Some(_) => GOOD_BYE,
+            None => limits.drain,
+        };
+        let _ = timeout(time, connection).await;
     }
 }

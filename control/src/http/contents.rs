@@ -140,7 +140,14 @@ async fn keep(
     body: Body,
 ) -> Answer<ContentVersion> {
     let storage = &app.contents().storage;
-    let stored = seal_into(storage, name, (key, header), body.into_data_stream());
+    let silence = app.limits().silence;
+    let stored = seal_into(
+        storage,
+        name,
+        (key, header),
+        body.into_data_stream(),
+        silence,
+    );
     let Stored {
         length,
         sealed_length,

@@ -1,13 +1,21 @@
 //! Errors as problems (RFC 9457), whoever made them.
 
+use std::error::Error as StdError;
 use std::fmt::Display;
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{
+    BytesRejection, FormRejection, JsonRejection, PathRejection, QueryRejection,
+};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sealcast_domain::{Error, StoreError};
 use sealcast_objects::problem::{CONTENT_TYPE, Kind, Problem};
+
+use super::connections::TooSlow;
+
+/// Seconds after which to try again, where that may help.
+const RETRY_AFTER: &str = "1";
 
 /// The API's error.
 #[derive(Debug)]
@@ -22,7 +30,14 @@ impl IntoResponse for ApiError {
             (header::CONTENT_TYPE, CONTENT_TYPE),
             (header::CACHE_CONTROL, "no-store"),
         ];
-        (status, headers, body).into_response()
+        let later = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        let retry = later
+            .contains(&status)
+            .then_some([(header::RETRY_AFTER, RETRY_AFTER)]);
+        (status, headers, retry, body).into_response()
     }
 }
 
@@ -32,19 +47,36 @@ impl From<Problem> for ApiError {
     }
 }
 
+/// What of a request was not taken, and why.
+fn rejected(rejection: &(dyn StdError + 'static), status: StatusCode, why: String) -> Problem {
+    let mut cause = Some(rejection);
+    while let Some(error) = cause {
+        if let Some(slow) = error.downcast_ref::<TooSlow>() {
+            return Problem::new(Kind::Timeout, slow.to_string());
+        }
+        cause = error.source();
+    }
+    let mut problem = Problem::new(Kind::Invalid, why);
+    problem.status = status.as_u16();
+    problem
+}
+
 macro_rules! from_rejection {
     ($($rejection:ty),*) => {$(
         impl From<$rejection> for ApiError {
             fn from(rejection: $rejection) -> Self {
-                let status = rejection.status().as_u16();
-                let mut problem = Problem::new(Kind::Invalid, rejection.body_text());
-                problem.status = status;
-                Self(problem)
+                Self(rejected(&rejection, rejection.status(), rejection.body_text()))
             }
         }
     )*};
 }
-from_rejection!(JsonRejection, PathRejection, QueryRejection, BytesRejection);
+from_rejection!(
+    JsonRejection,
+    PathRejection,
+    QueryRejection,
+    BytesRejection,
+    FormRejection
+);
 
 /// A JSON body or answer; errors are problems.
 #[derive(FromRequest)]
@@ -84,6 +116,7 @@ pub(crate) fn problem(error: Error) -> Problem {
         Error::Store(error @ StoreError::NoText) => Problem::new(Kind::Invalid, error.to_string()),
         Error::Store(
             error @ (StoreError::Full
+            | StoreError::Busy
             | StoreError::Closed
             | StoreError::Unknown
             | StoreError::TakenOver),

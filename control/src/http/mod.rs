@@ -5,9 +5,11 @@ mod accept;
 mod act;
 mod admin;
 mod audit;
+mod authority_keys;
 mod bearer;
 mod catalogue;
 mod codes;
+mod connections;
 mod contents;
 mod customers;
 mod door;
@@ -46,19 +48,24 @@ use sealcast_domain::accounts::Floor;
 use sealcast_domain::operators::{Acting, Operators};
 use sealcast_domain::{Error, Read, approvals, channels, devices, keys, nodes};
 use sealcast_objects::DeviceId;
-use sealcast_objects::api::{Device, GrantKind, KeyStage, Node, Role};
+use sealcast_objects::api::{Device, GrantKind, Node, Role};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
-use sealcast_proto::authority::{ChannelConfig, Keys};
+use sealcast_proto::authority::ChannelConfig;
 use sealcast_proto::door::{Tickets, Update};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::timing::Timing;
 use tokio::sync::watch;
 
-pub use accept::{Acceptor, serve};
+pub use accept::Acceptor;
+pub(crate) use accept::serve;
 pub(crate) use act::SERVER;
 pub(crate) use audit::audit_key;
+pub(crate) use authority_keys::new_authority_key;
+pub use authority_keys::{KeysError, authority_keys};
+pub(crate) use connections::Register;
+pub use connections::{HttpStats, Limits};
 pub use contents::Contents;
 pub(crate) use error::{internal, problem};
 pub use interop::InteropConfig;
@@ -76,7 +83,7 @@ use crate::node::{Service, pb};
 use crate::passwords::Passwords;
 use crate::store::Store;
 use crate::usage::Spool;
-use crate::vault::{NotOurs, Vault};
+use crate::vault::Vault;
 use crate::webhooks::{EventsConfig, Webhooks};
 
 /// How long the others of an account can object to a recovery, unless a setting says otherwise.
@@ -117,6 +124,7 @@ struct Inner {
     contents: Contents,
     webhooks: Webhooks,
     events: events::Events,
+    limits: Limits,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -164,6 +172,8 @@ pub struct Parts {
     pub heads: watch::Receiver<u64>,
     /// Whether the server stops.
     pub stopped: watch::Receiver<bool>,
+    /// Bounds on connections and requests.
+    pub limits: Limits,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -201,6 +211,7 @@ impl App {
             contents: parts.contents,
             webhooks: parts.webhooks,
             events: events::Events::new(&parts.events, parts.heads, parts.stopped),
+            limits: parts.limits,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -232,11 +243,12 @@ impl App {
             .merge(interop::routes())
             .layer(DefaultBodyLimit::max(BODY_MAX))
             .merge(usage::routes())
-            .merge(contents::routes())
-            .fallback(error::not_found)
-            .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone())
             .merge(door::routes(Arc::clone(&self.0.https_door)))
+            .layer(connections::paced(self.limits()))
+            .merge(contents::routes().with_state(self.clone()))
+            .fallback(error::not_found)
+            .method_not_allowed_fallback(error::method_not_allowed)
             .route_service("/sealcast.node.v1.NodeLink/{method}", link)
             .route_service(
                 "/sealcast.feed.v1.Feed/{method}",
@@ -339,6 +351,11 @@ impl App {
     /// Who reads events.
     fn events(&self) -> &events::Events {
         &self.0.events
+    }
+
+    /// Bounds on connections and requests.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     /// What is given to packagers, and for how long it is kept.
@@ -483,10 +500,16 @@ impl Staff {
 }
 
 /// What a slave serves: the key door behind HTTPS, the clock, and the feed.
-pub(crate) fn slave_router(https_door: Arc<HttpsDoor>, slave: SlaveHandle, spool: Spool) -> Router {
+pub(crate) fn slave_router(
+    https_door: Arc<HttpsDoor>,
+    slave: SlaveHandle,
+    spool: Spool,
+    limits: &Limits,
+) -> Router {
     Router::new()
         .merge(door::routes(https_door))
         .merge(usage::relay(slave.clone(), spool))
+        .layer(connections::paced(limits))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .route_service("/sealcast.feed.v1.Feed/{method}", feed::service(slave))
@@ -508,70 +531,6 @@ pub fn configs(channels: &[sealcast_objects::api::Channel]) -> Vec<ChannelConfig
         })
     };
     channels.iter().filter_map(config).collect()
-}
-
-/// Why the authority has no keys.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum KeysError {
-    /// A key does not open.
-    #[error(transparent)]
-    Secret(#[from] NotOurs),
-    /// There is none that signs.
-    #[error("the store holds no authority key that signs: restore a backup")]
-    None,
-}
-
-/// What signs, and what others are told, by the rows of the store.
-///
-/// # Errors
-/// [`KeysError`].
-pub fn authority_keys(rows: &[keys::AuthorityKey], vault: &Vault) -> Result<Keys, KeysError> {
-    let find = |stage| rows.iter().find(|row| row.stage == stage);
-    let open = |row: &keys::AuthorityKey| -> Result<SigningKey, KeysError> {
-        let seed = vault.open_key(&authority_key_name(&row.public_key), &row.sealed)?;
-        Ok(SigningKey::from_seed(&seed))
-    };
-    let signing = open(find(KeyStage::Current).ok_or(KeysError::None)?)?;
-    let current = signing.verifying_key();
-    let other = |stage| {
-        find(stage)
-            .map(open)
-            .transpose()
-            .map(|key| key.map(|key| key.verifying_key()))
-    };
-    let (authority, successor) = match other(KeyStage::Retiring)? {
-        Some(retiring) => (retiring, Some(current)),
-        None => (current, other(KeyStage::Successor)?),
-    };
-    Ok(Keys {
-        signing,
-        authority,
-        successor,
-    })
-}
-
-/// What an authority key is sealed as.
-pub(crate) fn authority_key_name(public_key: &[u8]) -> String {
-    public_key
-        .iter()
-        .fold("authority key ".to_owned(), |name, byte| {
-            format!("{name}{byte:02x}")
-        })
-}
-
-/// A new authority key and its sealed form.
-pub(crate) fn new_authority_key(
-    vault: &Vault,
-    rng: &mut dyn rand_core::CryptoRng,
-) -> (Vec<u8>, Vec<u8>) {
-    let mut seed = zeroize::Zeroizing::new([0; 32]);
-    rng.fill_bytes(seed.as_mut());
-    let public_key = SigningKey::from_seed(&seed)
-        .verifying_key()
-        .as_bytes()
-        .to_vec();
-    let sealed = vault.seal(&authority_key_name(&public_key), seed.as_ref(), rng);
-    (public_key, sealed)
 }
 
 /// The answer to a request.

@@ -19,7 +19,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::bearer::MACHINES;
-use super::error::{ApiError, Json, Reply};
+use super::error::{Json, Reply};
 use super::{App, internal, now};
 
 /// How long a token counts.
@@ -211,14 +211,6 @@ impl App {
         }
         let acting = self.operator_acting(&said.name, &said.key)?;
         Ok((said.name, acting))
-    }
-}
-
-impl From<axum::extract::rejection::FormRejection> for ApiError {
-    fn from(rejection: axum::extract::rejection::FormRejection) -> Self {
-        let mut problem = Problem::new(Kind::Invalid, rejection.body_text());
-        problem.status = rejection.status().as_u16();
-        Self(problem)
     }
 }
 

@@ -427,3 +427,27 @@ fn a_backup_never_overwrites_and_says_when_there_is_nothing_to_copy() {
     assert!(error.to_string().contains("there is none"), "{error}");
     assert!(!empty.path().join("copy.db").exists());
 }
+
+#[test]
+fn more_commands_than_may_wait_are_refused_and_those_that_wait_are_done() {
+    let (_folder, store) = open();
+    let (release, held) = hold(&store);
+    let (mut waiting, mut refused) = (Vec::new(), None);
+    while refused.is_none() {
+        match store.submit(|tx| count(tx, "count")) {
+            Ok(answer) => waiting.push(answer),
+            Err(error) => refused = Some(error),
+        }
+        assert!(waiting.len() < 100_000, "it is bounded");
+    }
+    let busy = refused.unwrap();
+    assert!(matches!(busy, Error::Store(StoreError::Busy)), "{busy}");
+    // Whoever asks is told to come again.
+    let problem = crate::http::problem(busy);
+    assert_eq!((problem.kind, problem.status), (Kind::Unavailable, 503));
+    release.send(()).unwrap();
+    held.blocking_recv().unwrap().unwrap();
+    let done = waiting.len() as u64;
+    let last = waiting.into_iter().map(|one| one.blocking_recv().unwrap());
+    assert_eq!(last.last().unwrap().unwrap(), done);
+}

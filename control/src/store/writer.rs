@@ -153,7 +153,7 @@ impl Writer {
     pub(super) fn submit(&self, job: Job) -> Result<(), StoreError> {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.try_send(job).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => StoreError::Failed("too many commands wait".to_owned()),
+            mpsc::TrySendError::Full(_) => StoreError::Busy,
             mpsc::TrySendError::Disconnected(_) => StoreError::Closed,
         })
     }

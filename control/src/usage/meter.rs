@@ -224,8 +224,11 @@ impl Writer {
     /// Takes in what doors gave; waits for it where nothing is due before something comes.
     fn gather(&mut self) {
         if self.meter.is_empty() && self.log.next().is_none() {
-            let handful = self.inbox.recv_blocking();
-            self.add(&handful.unwrap_or_default());
+            match self.inbox.recv_blocking() {
+                Some(handful) => self.add(&handful),
+                // Whoever could hand something over, or tell it to stop, is gone.
+                None => self.shared.stopping.store(true, Ordering::Release),
+            }
         } else {
             thread::sleep(LOOK);
         }

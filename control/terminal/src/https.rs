@@ -72,7 +72,10 @@ impl RequestError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Refused(problem) => matches!(problem.kind, Kind::Unavailable | Kind::Internal),
+            Self::Refused(problem) => matches!(
+                problem.kind,
+                Kind::Timeout | Kind::Unavailable | Kind::Internal
+            ),
             Self::Unreachable { .. } => true,
             _ => false,
         }

@@ -308,17 +308,22 @@ pub(crate) fn raw(ca: &Identity, identity: Option<&Identity>) -> reqwest::Client
         .unwrap()
 }
 
-/// TLS without a certificate of one's own.
-pub(crate) fn nobody(ca: &Identity) -> rustls::ClientConfig {
+/// The CA alone is trusted.
+pub(crate) fn roots(ca: &Identity) -> rustls::RootCertStore {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     let ca = rustls::pki_types::CertificateDer::from_pem_slice(ca.ca.as_bytes());
     roots.add(ca.unwrap()).unwrap();
+    roots
+}
+
+/// TLS without a certificate of one's own.
+pub(crate) fn nobody(ca: &Identity) -> rustls::ClientConfig {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca))
         .with_no_client_auth()
 }
 

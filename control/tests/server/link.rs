@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a link told.
 #[derive(Debug)]
-enum Told {
+pub(crate) enum Told {
     Up,
     Down,
     Message(Box<FromAuthority>),
@@ -174,7 +174,7 @@ impl Link {
     }
 
     /// Everything that comes within this time.
-    async fn within(&mut self, time: Duration) -> Vec<Told> {
+    pub(crate) async fn within(&mut self, time: Duration) -> Vec<Told> {
         let mut all = Vec::new();
         let _ = timeout(time, async {
             while let Some(told) = self.told.recv().await {

@@ -12,6 +12,7 @@ mod events;
 mod identities;
 mod interop;
 mod ledger;
+mod limits;
 mod link;
 mod persons;
 #[path = "../../../tests/support/postgres.rs"]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sealcast_control::http::Limits;
 use sealcast_control::server::ServerConfig;
 use sealcast_control::slave::{SlaveServer, SlaveServerConfig};
 use sealcast_net::shard::Placement;
@@ -45,6 +46,7 @@ impl Slave {
         let identity = enrol(&bench.url, &code, Role::Slave).await.unwrap();
         let data = folder(bench, slave);
         let config = SlaveServerConfig {
+            limits: Limits::default(),
             slave,
             key: data.join("cache.key"),
             data,

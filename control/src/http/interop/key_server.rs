@@ -87,7 +87,7 @@ impl From<Problem> for Refusal {
         let status = match problem.kind {
             Kind::Invalid => "MALFORMED_REQUEST",
             Kind::Conflict => "NO_REQUESTED_CRYPTO_PERIODS",
-            Kind::TooMany | Kind::Unavailable | Kind::Internal => "INTERNAL_ERROR",
+            Kind::Timeout | Kind::TooMany | Kind::Unavailable | Kind::Internal => "INTERNAL_ERROR",
             _ => "ACCESS_DENIED",
         };
         Self {
