@@ -111,6 +111,8 @@ enum Command {
     /// Load generators, open loop, and what verifies what comes of it
     #[command(subcommand)]
     Load(load::LoadCommand),
+    /// Prints the description of the key server's API: OpenAPI 3.1, as it is served at /openapi.json
+    Openapi,
     /// Configuration files
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -167,6 +169,12 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
+fn print_openapi() -> Result<(), Failure> {
+    print!("{}", sealcast_control::http::openapi());
+    Ok(())
+}
+
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(&args),
@@ -182,6 +190,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Usage(command) => usage::run(&command),
         Command::Load(command) => load::run(command),
+        Command::Openapi => print_openapi(),
         Command::Config(command) => config_command::run(&command),
         Command::Send(args) => send::run(&args),
         Command::Receive(args) => receive::run(&args),

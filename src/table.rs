@@ -1,6 +1,10 @@
 //! Answers as tables for people.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
+
+use reqwest::Url;
+use sealcast_objects::api::Cursor;
 
 /// Rows under headings, columns as wide as they must be.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
@@ -24,8 +28,41 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
     text
 }
 
+/// Which part of a list.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Page {
+    /// The part after another one, which said what to give here
+    #[arg(long, value_parser = cursor, value_name = "CURSOR")]
+    pub(crate) after: Option<Cursor>,
+    /// How many at most [default: 200]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: Option<u32>,
+}
+
+fn cursor(text: &str) -> Result<Cursor, Infallible> {
+    Ok(Cursor(text.to_owned()))
+}
+
+impl Page {
+    /// The path of this part of the list at `path`, of those that `filter` leaves.
+    pub(crate) fn of(&self, path: &str, filter: &[(&str, Option<String>)]) -> String {
+        let place = [
+            ("after", self.after.as_ref().map(Cursor::to_string)),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+        ];
+        let mut url = Url::parse("https://localhost").expect("a literal");
+        for (name, value) in filter.iter().chain(&place) {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        let query = url.query().map(|query| format!("?{query}"));
+        path.to_owned() + &query.unwrap_or_default()
+    }
+}
+
 /// A page, and how to see the next one.
-pub(crate) fn page(shown: &str, next: Option<String>) -> String {
+pub(crate) fn page(shown: &str, next: Option<&Cursor>) -> String {
     let next = next.map(|next| format!("\n\nMore: --after {next}"));
     shown.trim_end().to_owned() + &next.unwrap_or_default()
 }

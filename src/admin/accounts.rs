@@ -9,15 +9,15 @@ use sealcast_objects::api::{
 };
 use sealcast_objects::id::Text;
 
-use super::devices::{Page, parse_id, show_recoveries};
+use super::devices::{parse_id, show_recoveries};
 use super::nodes::validity;
 use super::{Api, Done};
-use crate::table;
+use crate::table::{self, Page};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AccountCommand {
     /// Lists the accounts
-    List(Page<AccountId>),
+    List(Page),
     /// Adds an account
     Add {
         /// For people
@@ -106,10 +106,10 @@ pub(super) fn run(api: &Api, command: &AccountCommand) -> Done {
     };
     match command {
         AccountCommand::List(page) => {
-            let path = format!("/v1/accounts?{}", page.query().join("&"));
-            let page: AccountPage = api.get(&path)?;
-            let next = page.next.map(|next| next.to_string());
-            api.show(&page, |page| table::page(&show(&page.accounts), next));
+            let page: AccountPage = api.get(&page.of("/v1/accounts", &[]))?;
+            api.show(&page, |page| {
+                table::page(&show(&page.accounts), page.next.as_ref())
+            });
             Ok(())
         }
         AccountCommand::Add { name } => {

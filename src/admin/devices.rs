@@ -7,33 +7,14 @@ use std::time::Duration;
 use reqwest::Method;
 use sealcast_objects::api::{
     Certificate, CertificatePage, ClaimDevice, Device, DevicePage, Labels, NewCode, NewDevice,
-    Recovery, SetStanding, Standing,
+    Recovery, Role, SetStanding, Standing,
 };
 use sealcast_objects::id::{Id, NoId, Text};
 use sealcast_objects::{AccountId, DeviceId, RecoveryId};
 
 use super::nodes::validity;
 use super::{Api, Done, factory};
-use crate::table::{self, or_dash};
-
-/// Which part of a list.
-#[derive(Debug, clap::Args)]
-pub(super) struct Page<I: Id + Debug + Send + Sync + 'static> {
-    /// After this one
-    #[arg(long, value_parser = parse_id::<I>, value_name = "ID")]
-    pub(super) after: Option<Text<I>>,
-    /// How many at most
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<u32>,
-}
-
-impl<I: Id + Debug + Send + Sync + 'static> Page<I> {
-    pub(super) fn query(&self) -> Vec<String> {
-        let after = self.after.map(|after| format!("after={after}"));
-        let limit = self.limit.map(|limit| format!("limit={limit}"));
-        after.into_iter().chain(limit).collect()
-    }
-}
+use crate::table::{self, Page, or_dash};
 
 /// What the parts of a device bear.
 #[derive(Debug, clap::Args)]
@@ -67,7 +48,7 @@ pub(super) enum DeviceCommand {
         #[arg(long, value_parser = parse_id::<AccountId>)]
         account: Option<Text<AccountId>>,
         #[command(flatten)]
-        page: Page<DeviceId>,
+        page: Page,
     },
     /// Says anew what the parts of one bear; what is left out is forgotten
     Label {
@@ -121,9 +102,8 @@ pub(super) enum DeviceCommand {
         /// Whose
         #[arg(value_parser = parse_id::<DeviceId>)]
         device: Option<Text<DeviceId>>,
-        /// After this number
-        #[arg(long, value_name = "NUMBER")]
-        after: Option<u64>,
+        #[command(flatten)]
+        page: Page,
     },
     /// Adds a device and shows a code with which it enrols
     Add {
@@ -225,7 +205,7 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
             api.show(&device, |device| show(std::slice::from_ref(device)));
             Ok(())
         }
-        DeviceCommand::Certificates { device, after } => certificates(api, *device, *after),
+        DeviceCommand::Certificates { device, page } => certificates(api, *device, page),
         DeviceCommand::Add {
             name,
             account,
@@ -256,12 +236,12 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
     }
 }
 
-fn list(api: &Api, account: Option<Text<AccountId>>, page: &Page<DeviceId>) -> Done {
-    let mut query = page.query();
-    query.extend(account.map(|account| format!("account={account}")));
-    let page: DevicePage = api.get(&format!("/v1/devices?{}", query.join("&")))?;
-    let next = page.next.map(|next| next.to_string());
-    api.show(&page, |page| table::page(&show(&page.devices), next));
+fn list(api: &Api, account: Option<Text<AccountId>>, page: &Page) -> Done {
+    let filter = [("account", account.map(|account| account.to_string()))];
+    let page: DevicePage = api.get(&page.of("/v1/devices", &filter))?;
+    api.show(&page, |page| {
+        table::page(&show(&page.devices), page.next.as_ref())
+    });
     Ok(())
 }
 
@@ -278,15 +258,12 @@ fn recover(api: &Api, device: Text<DeviceId>) -> Done {
     Ok(())
 }
 
-fn certificates(api: &Api, device: Option<Text<DeviceId>>, after: Option<u64>) -> Done {
-    let of = device.map(|device| format!("&role=device&subject={device}"));
-    let path = format!(
-        "/v1/certificates?after={}{}",
-        after.unwrap_or(0),
-        of.unwrap_or_default()
-    );
-    let page: CertificatePage = api.get(&path)?;
-    let next = page.next.map(|next| next.to_string());
+fn certificates(api: &Api, device: Option<Text<DeviceId>>, page: &Page) -> Done {
+    let filter = [
+        ("role", device.map(|_| Role::Device.name().to_owned())),
+        ("subject", device.map(|device| device.to_string())),
+    ];
+    let page: CertificatePage = api.get(&page.of("/v1/certificates", &filter))?;
     let row = |certificate: &Certificate| {
         [
             certificate.number.to_string(),
@@ -299,7 +276,7 @@ fn certificates(api: &Api, device: Option<Text<DeviceId>>, after: Option<u64>) -
     api.show(&page, |page| {
         let rows: Vec<_> = page.certificates.iter().map(row).collect();
         let shown = table::table(["NUMBER", "ROLE", "SUBJECT", "ISSUED", "UNTIL"], &rows);
-        table::page(&shown, next)
+        table::page(&shown, page.next.as_ref())
     });
     Ok(())
 }

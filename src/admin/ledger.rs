@@ -12,16 +12,12 @@ use sealcast_objects::{BookId, TransferId};
 
 use super::devices::parse_id;
 use super::{Api, Done};
-use crate::table::{self, or_dash, table};
+use crate::table::{self, Page, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LedgerCommand {
     /// Lists books and their sums
-    Books {
-        /// After this one
-        #[arg(long, value_parser = parse_id::<BookId>, value_name = "BOOK")]
-        after: Option<Text<BookId>>,
-    },
+    Books(Page),
     /// Opens a book
     Open {
         /// What it counts: EUR/cent, grant, byte, or any other name
@@ -44,9 +40,8 @@ pub(super) enum LedgerCommand {
         /// Only of this book
         #[arg(long, value_parser = parse_id::<BookId>)]
         book: Option<Text<BookId>>,
-        /// After the one with this number
-        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-        after: u64,
+        #[command(flatten)]
+        page: Page,
     },
     /// Debits one book and credits another
     Move {
@@ -134,12 +129,10 @@ fn new_id<I: Id>() -> Text<I> {
 
 pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
     match command {
-        LedgerCommand::Books { after } => {
-            let after = after.map(|id| format!("?after={id}")).unwrap_or_default();
-            let page: BookPage = api.get(&format!("/v1/books{after}"))?;
+        LedgerCommand::Books(page) => {
+            let page: BookPage = api.get(&page.of("/v1/books", &[]))?;
             api.show(&page, |page| {
-                let next = page.next.map(|next| next.to_string());
-                table::page(&books(&page.books), next)
+                table::page(&books(&page.books), page.next.as_ref())
             });
         }
         LedgerCommand::Open { unit, bound, id } => {
@@ -159,12 +152,11 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
             let book: Book = api.get(&format!("/v1/books/{book}"))?;
             api.show(&book, |book| books(std::slice::from_ref(book)));
         }
-        LedgerCommand::Transfers { book, after } => {
-            let of = book.map(|id| format!("&book={id}")).unwrap_or_default();
-            let page: TransferPage = api.get(&format!("/v1/transfers?after={after}{of}"))?;
+        LedgerCommand::Transfers { book, page } => {
+            let filter = [("book", book.map(|id| id.to_string()))];
+            let page: TransferPage = api.get(&page.of("/v1/transfers", &filter))?;
             api.show(&page, |page| {
-                let next = page.next.map(|next| next.to_string());
-                table::page(&transfers(&page.transfers), next)
+                table::page(&transfers(&page.transfers), page.next.as_ref())
             });
         }
         LedgerCommand::Close { until } => {

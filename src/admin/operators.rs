@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NewCode,
-    Operator, OperatorRole, PutOperator, SetStanding, Standing,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedOperator,
+    NewCode, Operator, OperatorRole, PutOperator, SetStanding, Standing,
 };
 use sealcast_objects::id::{ApprovalId, Text};
 use sealcast_objects::problem::{Kind, Problem};
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::nodes::validity;
 use super::{Api, Done};
-use crate::table::{or_dash, table};
+use crate::table::{Page, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum OperatorCommand {
@@ -274,13 +274,13 @@ pub(super) fn approvals(api: &Api, command: &ApprovalCommand) -> Done {
 }
 
 fn list(api: &Api, all: bool) -> Result<Vec<Approval>, RequestError> {
-    let (mut found, mut after) = (Vec::new(), String::new());
+    let (mut found, mut part) = (Vec::new(), Page::default());
     loop {
-        let page: ApprovalPage = api.get(&format!("/v1/approvals?limit=1000{after}"))?;
+        let page: ApprovalPage = api.get(&part.of("/v1/approvals", &[]))?;
         let wanted = |approval: &Approval| all || approval.state == ApprovalState::Open;
         found.extend(page.approvals.into_iter().filter(wanted));
         match page.next {
-            Some(next) => after = format!("&after={next}"),
+            Some(next) => part.after = Some(next),
             None => return Ok(found),
         }
     }
@@ -319,8 +319,8 @@ fn show_approvals(approvals: &[Approval]) -> String {
 fn what(grant: &Grant) -> String {
     match grant {
         Grant::Right(new) => format!("right of {} to channel {}", new.device, new.channel),
-        Grant::Transfer { id, .. } => format!("transfer {id}"),
-        Grant::Operator { name, put } => {
+        Grant::Transfer(named) => format!("transfer {}", named.id),
+        Grant::Operator(NamedOperator { name, put }) => {
             let anew = if put.anew { ", to enrol anew" } else { "" };
             format!("operator {name} as {}{anew}", put.role.name())
         }

@@ -2,13 +2,13 @@
 
 use reqwest::Method;
 use sealcast_objects::DeviceId;
-use sealcast_objects::api::{NewRight, Right, SetStanding, Standing};
+use sealcast_objects::api::{NewRight, Right, RightPage, SetStanding, Standing};
 use sealcast_objects::id::Text;
 use sealcast_objects::time::Timestamp;
 
 use super::devices::parse_id;
 use super::{Api, Done};
-use crate::table::{or_dash, table};
+use crate::table::{self, Page, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RightCommand {
@@ -17,6 +17,8 @@ pub(super) enum RightCommand {
         /// Only of this device
         #[arg(long, value_parser = parse_id::<DeviceId>)]
         device: Option<Text<DeviceId>>,
+        #[command(flatten)]
+        page: Page,
     },
     /// Gives a device a right to a channel, or changes the period of one
     Give {
@@ -69,12 +71,12 @@ pub(super) fn run(api: &Api, command: &RightCommand) -> Done {
         Ok(())
     };
     match command {
-        RightCommand::List { device } => {
-            let query = device
-                .map(|device| format!("?device={device}"))
-                .unwrap_or_default();
-            let rights: Vec<Right> = api.get(&format!("/v1/rights{query}"))?;
-            api.show(&rights, |rights| show_rights(rights));
+        RightCommand::List { device, page } => {
+            let filter = [("device", device.map(|device| device.to_string()))];
+            let page: RightPage = api.get(&page.of("/v1/rights", &filter))?;
+            api.show(&page, |page| {
+                table::page(&show_rights(&page.rights), page.next.as_ref())
+            });
             Ok(())
         }
         RightCommand::Give {

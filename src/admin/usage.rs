@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use reqwest::Url;
-use sealcast_objects::api::{UsageFilter, UsagePage, UsageRow, UsageRun, UsageTotals};
+use sealcast_objects::api::{UsagePage, UsageRow, UsageRun, UsageTotals};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -11,7 +10,7 @@ use sealcast_objects::{AccountId, DeviceId};
 use sealcast_terminal::https::RequestError;
 
 use super::{Api, Done};
-use crate::table::table;
+use crate::table::{Page, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UsageCommand {
@@ -49,27 +48,26 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn filter(&self) -> UsageFilter {
-        UsageFilter {
-            account: self.account,
-            device: self.device,
-            channel: self.channel,
-            from: self.from,
-            until: self.until,
-            after: None,
-            limit: None,
-        }
+    fn pairs(&self) -> [(&'static str, Option<String>); 5] {
+        [
+            ("account", self.account.map(|id| id.to_string())),
+            ("device", self.device.map(|id| id.to_string())),
+            ("channel", self.channel.map(|channel| channel.to_string())),
+            ("from", self.from.map(|from| from.to_string())),
+            ("until", self.until.map(|until| until.to_string())),
+        ]
     }
 }
 
 pub(super) fn run(api: &Api, command: &UsageCommand) -> Done {
     match command {
         UsageCommand::Totals(filter) => {
-            let totals: UsageTotals = api.get(&path("/v1/usage/totals", &filter.filter()))?;
+            let path = Page::default().of("/v1/usage/totals", &filter.pairs());
+            let totals: UsageTotals = api.get(&path)?;
             api.show(&totals, show_totals);
             Ok(())
         }
-        UsageCommand::Rows(filter) => rows(api, &mut filter.filter()),
+        UsageCommand::Rows(filter) => rows(api, filter),
         UsageCommand::Runs => {
             let runs: Vec<UsageRun> = api.get("/v1/usage/runs")?;
             api.show(&runs, |runs| show_runs(runs));
@@ -91,34 +89,22 @@ pub(super) fn run(api: &Api, command: &UsageCommand) -> Done {
 }
 
 /// Page after page, so that any number of rows can be printed.
-fn rows(api: &Api, filter: &mut UsageFilter) -> Done {
+fn rows(api: &Api, filter: &Filter) -> Done {
+    let mut part = Page::default();
     loop {
-        let page: UsagePage = api.get(&path("/v1/usage", filter))?;
+        let page: UsagePage = api.get(&part.of("/v1/usage", &filter.pairs()))?;
         if api.json {
             for row in &page.rows {
                 api.show(row, |_| String::new());
             }
-        } else if filter.after.is_none() || !page.rows.is_empty() {
+        } else if part.after.is_none() || !page.rows.is_empty() {
             api.show(&page, |page| show_rows(&page.rows));
         }
         match page.next {
             None => return Ok(()),
-            after => filter.after = after,
+            after => part.after = after,
         }
     }
-}
-
-fn path(path: &str, filter: &UsageFilter) -> String {
-    let query = serde_json::to_value(filter).unwrap_or_default();
-    let mut url = Url::parse("https://localhost").expect("a literal");
-    for (name, value) in query.as_object().into_iter().flatten() {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        url.query_pairs_mut().append_pair(name, &text);
-    }
-    url.query()
-        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 
 fn show_totals(totals: &UsageTotals) -> String {

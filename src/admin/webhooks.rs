@@ -12,7 +12,7 @@ use sealcast_terminal::https::RequestError;
 
 use super::devices::parse_id;
 use super::{Api, Done};
-use crate::table::{or_dash, table};
+use crate::table::{self, Page, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum WebhookCommand {
@@ -89,12 +89,8 @@ pub(super) enum WebhookCommand {
         /// pending, delivered or dead [default: all]
         #[arg(long, value_name = "STATE", value_parser = state)]
         state: Option<DeliveryState>,
-        /// After the event with this number
-        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-        after: u64,
-        /// At most so many
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
-        limit: u32,
+        #[command(flatten)]
+        page: Page,
     },
     /// Sends an event again; with --dead: all that were given up
     Replay {
@@ -199,16 +195,11 @@ pub(super) fn run(api: &Api, command: &WebhookCommand) -> Done {
         WebhookCommand::Deliveries {
             webhook,
             state,
-            after,
-            limit,
+            page,
         } => {
-            let state = state.map(|state| format!("&state={}", state.name()));
-            let path = format!(
-                "{}/deliveries?after={after}&limit={limit}{}",
-                at(webhook),
-                state.unwrap_or_default()
-            );
-            let page: DeliveryPage = api.get(&path)?;
+            let filter = [("state", state.map(|state| state.name().to_owned()))];
+            let path = format!("{}/deliveries", at(webhook));
+            let page: DeliveryPage = api.get(&page.of(&path, &filter))?;
             api.show(&page, show_page);
             Ok(())
         }
@@ -314,8 +305,7 @@ fn show_secret(made: &WebhookSecret) -> String {
 }
 
 fn show_page(page: &DeliveryPage) -> String {
-    let more = page.next.map(|next| format!("\n\nMore: --after {next}"));
-    show_deliveries(&page.deliveries).trim_end().to_owned() + &more.unwrap_or_default()
+    table::page(&show_deliveries(&page.deliveries), page.next.as_ref())
 }
 
 fn show_deliveries(deliveries: &[Delivery]) -> String {

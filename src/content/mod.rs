@@ -13,9 +13,10 @@ use sealcast_objects::api::{
 use sealcast_objects::id::Text;
 use sealcast_objects::{AccountId, ContentId, ProviderId};
 
+use crate::Failure;
 use crate::admin::devices::parse_id;
 use crate::admin::{Access, Api, failure};
-use crate::{Failure, table};
+use crate::table::{self, Page};
 use show::{contents, downloads, versions};
 
 /// Flags of `sealcast content`.
@@ -65,9 +66,8 @@ enum Command {
         /// Only those that are to be had, or those that are not
         #[arg(long, value_enum)]
         availability: Option<AvailabilityArg>,
-        /// After this one
-        #[arg(long, value_parser = parse_id::<ContentId>, value_name = "CONTENT")]
-        after: Option<Text<ContentId>>,
+        #[command(flatten)]
+        page: Page,
     },
     /// Shows a content and its versions
     Show {
@@ -124,9 +124,8 @@ enum Command {
         /// Only of this content
         #[arg(long, value_parser = parse_id::<ContentId>)]
         content: Option<Text<ContentId>>,
-        /// After the one with this number
-        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-        after: u64,
+        #[command(flatten)]
+        page: Page,
     },
 }
 
@@ -312,20 +311,20 @@ fn asked(api: &Api, command: &Command) -> Result<(), sealcast_terminal::https::R
             genre,
             kind,
             availability,
-            after,
+            page,
         } => {
             let kind = kind.map(MediaKind::from).map(MediaKind::name);
             let availability = availability.map(Availability::from);
-            let filter = show::query(&[
+            let filter = [
                 ("provider", provider.map(|id| id.to_string())),
                 ("genre", genre.clone()),
                 ("kind", kind.map(str::to_owned)),
                 ("availability", availability.map(|is| is.name().to_owned())),
-                ("after", after.map(|id| id.to_string())),
-            ]);
-            let page: ContentPage = api.get(&format!("/v1/contents{filter}"))?;
-            let next = page.next.map(|next| next.to_string());
-            api.show(&page, |page| table::page(&contents(&page.contents), next));
+            ];
+            let page: ContentPage = api.get(&page.of("/v1/contents", &filter))?;
+            api.show(&page, |page| {
+                table::page(&contents(&page.contents), page.next.as_ref())
+            });
             Ok(())
         }
         Command::Show { content } => {
@@ -358,16 +357,16 @@ fn asked(api: &Api, command: &Command) -> Result<(), sealcast_terminal::https::R
         Command::Downloads {
             account,
             content,
-            after,
+            page,
         } => {
-            let filter = show::query(&[
+            let filter = [
                 ("account", account.map(|id| id.to_string())),
                 ("content", content.map(|id| id.to_string())),
-                ("after", Some(after.to_string())),
-            ]);
-            let page: DownloadPage = api.get(&format!("/v1/downloads{filter}"))?;
-            let next = page.next.map(|next| next.to_string());
-            api.show(&page, |page| table::page(&downloads(&page.downloads), next));
+            ];
+            let page: DownloadPage = api.get(&page.of("/v1/downloads", &filter))?;
+            api.show(&page, |page| {
+                table::page(&downloads(&page.downloads), page.next.as_ref())
+            });
             Ok(())
         }
         Command::Add { .. } | Command::Version(_) | Command::Download { .. } => Ok(()),

@@ -1,32 +1,9 @@
 //! Contents as tables for people.
 
-use std::fmt::Write as _;
-
 use data_encoding::HEXLOWER;
 use sealcast_objects::api::{Content, ContentVersion, Download, Price};
 
 use crate::table::{or_dash, table};
-
-/// A query of what is given. Values are escaped: genres are any words.
-pub(super) fn query(parts: &[(&str, Option<String>)]) -> String {
-    let mut query = String::new();
-    for (name, value) in parts {
-        let Some(value) = value else { continue };
-        query.push(if query.is_empty() { '?' } else { '&' });
-        let _ = write!(query, "{name}=");
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                    query.push(char::from(byte));
-                }
-                other => {
-                    let _ = write!(query, "%{other:02X}");
-                }
-            }
-        }
-    }
-    query
-}
 
 fn price(price: &Price) -> String {
     format!("{} {}", price.amount, price.currency)

@@ -2,7 +2,7 @@
 //! version; one that takes something away makes cookies from before count no more (SEC-11).
 
 use sealcast_objects::api::{NewRight, Refused, Right, Standing};
-use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::id::{Id, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
@@ -25,23 +25,42 @@ fn read(row: &Row) -> std::result::Result<Right, StoreError> {
     })
 }
 
-/// All rights, or one device's.
+/// At most `most` of them, of `device` where one is named, in the order of devices and channels, those after `after`.
 ///
 /// # Errors
 /// The store's.
-pub fn list(store: &mut dyn Read, device: Option<DeviceId>) -> Result<Vec<Right>> {
-    let rows = match device {
-        None => store.query(
-            "SELECT device, channel, valid_from, valid_until, standing, rights_version FROM rights \
-             ORDER BY device, channel",
-            &[],
-        )?,
-        Some(device) => store.query(
-            "SELECT device, channel, valid_from, valid_until, standing, rights_version FROM rights \
-             WHERE device = $1 ORDER BY channel",
-            params![device.to_bytes()],
-        )?,
-    };
+pub fn page(
+    store: &mut dyn Read,
+    device: Option<DeviceId>,
+    after: Option<(DeviceId, u16)>,
+    most: u32,
+) -> Result<Vec<Right>> {
+    let (after_device, after_channel) = after.map_or(([0; 16], 0), |(device, channel)| {
+        (device.to_bytes(), channel)
+    });
+    let rows = store.query(
+        "SELECT device, channel, valid_from, valid_until, standing, rights_version FROM rights \
+         WHERE (device, channel) > ($1, $2) AND (device = $3 OR $3 IS NULL) ORDER BY device, channel LIMIT $4",
+        params![
+            after_device,
+            after_channel,
+            device.map(Id::to_bytes),
+            most
+        ],
+    )?;
+    read_rows(&rows, read)
+}
+
+/// Those of a device.
+///
+/// # Errors
+/// The store's.
+pub fn of_device(store: &mut dyn Read, device: DeviceId) -> Result<Vec<Right>> {
+    let rows = store.query(
+        "SELECT device, channel, valid_from, valid_until, standing, rights_version FROM rights \
+         WHERE device = $1 ORDER BY channel",
+        params![device.to_bytes()],
+    )?;
     read_rows(&rows, read)
 }
 
@@ -116,7 +135,7 @@ pub fn set_standing(
     channel: u16,
     to: Standing,
 ) -> Result<Floor> {
-    let known = list(tx, Some(device))?;
+    let known = of_device(tx, device)?;
     let Some(right) = known.iter().find(|right| right.channel == channel) else {
         return refuse(
             Kind::NotFound,
@@ -160,7 +179,7 @@ pub fn entitled(
     let owner = devices::get(store, device)?;
     accounts::check_active(store, owner.account.0)?;
     let account = accounts::get(store, owner.account.0)?;
-    let rights = list(store, Some(device))?;
+    let rights = of_device(store, device)?;
     let (mut channels, mut refused) = (Vec::new(), Vec::new());
     let all: Vec<u16> = rights.iter().map(|right| right.channel).collect();
     for &channel in if wanted.is_empty() { &all } else { wanted } {

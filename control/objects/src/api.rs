@@ -10,6 +10,7 @@ mod webhooks;
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use sealcast_proto::ids::DeviceId;
 use sealcast_proto::timing::{Timing, TimingError};
 use sealcast_proto::wire::link::Mode;
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::Text;
 use crate::time::Timestamp;
 pub use approvals::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedOperator,
+    NamedTransfer,
 };
 pub use catalogue::{
     Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,
@@ -35,16 +37,14 @@ pub use ledger::{
     TransferPage,
 };
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
-pub use usage::{
-    UsageFilter, UsagePage, UsagePlace, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals,
-};
+pub use usage::{UsageFilter, UsagePage, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals};
 pub use webhooks::{
     ChangeWebhook, Delivery, DeliveryPage, DeliveryState, Disabled, NewWebhook, Replayed, Trial,
     Webhook, WebhookSecret,
 };
 
 /// Who a certificate speaks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// An operator.
@@ -80,10 +80,11 @@ impl Role {
 }
 
 /// `POST /v1/enrol`: a one-time code and a key made by whoever enrols.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
     /// The code's secret.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub secret: Vec<u8>,
     /// Certificate signing request (PKCS #10, PEM): proves possession of the key.
@@ -91,7 +92,7 @@ pub struct EnrolRequest {
 }
 
 /// A certificate, new or renewed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Enrolled {
     /// Whose it is: a server number, a device id, an operator's name.
     pub subject: String,
@@ -104,12 +105,13 @@ pub struct Enrolled {
     /// The certificate counts until then.
     pub until: Timestamp,
     /// The authority key.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub authority: Vec<u8>,
 }
 
 /// `POST /v1/renew`, with the certificate that is to be renewed: a signing request by the same key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewRequest {
     /// Certificate signing request, PEM.
@@ -117,7 +119,7 @@ pub struct RenewRequest {
 }
 
 /// `POST /v1/session`, with a device's certificate.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionRequest {
     /// Channels that the device wants; empty: all that it may have.
@@ -126,9 +128,10 @@ pub struct SessionRequest {
 }
 
 /// A session with the key doors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionReply {
     /// [`sealcast_proto::door::SessionGrant`] as its bytes.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub grant: Vec<u8>,
     /// Channels that the session may have.
@@ -138,9 +141,11 @@ pub struct SessionReply {
     /// Where the key doors are (UDP).
     pub doors: Vec<SocketAddr>,
     /// The authority key.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub authority: Vec<u8>,
     /// The key that will replace it.
+    #[schemars(with = "Option<crate::bytes::Base64Url>")]
     #[serde(default, with = "option")]
     pub successor: Option<Vec<u8>>,
     /// The session should be renewed after this, milliseconds.
@@ -155,7 +160,7 @@ pub struct SessionReply {
 }
 
 /// A channel that is refused, and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     /// Which.
     pub channel: u16,
@@ -188,7 +193,7 @@ mod option {
 }
 
 /// Where keys are generated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyMode {
     /// Mode B: at the authority.
@@ -208,7 +213,7 @@ impl From<KeyMode> for Mode {
 }
 
 /// A channel's key times, milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Times {
     /// Life of a key.
@@ -261,7 +266,7 @@ pub fn check_times(times: Times) -> Result<(), TimingError> {
 }
 
 /// A channel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     /// Its number.
@@ -272,11 +277,12 @@ pub struct Channel {
     #[serde(default)]
     pub mode: KeyMode,
     /// Its key times.
+    #[serde(deserialize_with = "crate::object::deserialize")]
     pub times: Times,
 }
 
 /// Whether somebody may act.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// A code was made, nobody has enrolled with it.
@@ -311,7 +317,7 @@ impl Standing {
 }
 
 /// `PATCH` of a node, device or right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetStanding {
     /// The standing it gets: `active`, `suspended` or `revoked`.
@@ -319,7 +325,7 @@ pub struct SetStanding {
 }
 
 /// A delivery server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// Its number.
     pub server: u32,
@@ -332,7 +338,7 @@ pub struct Node {
 }
 
 /// `POST /v1/nodes`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewNode {
     /// Its number.
@@ -346,7 +352,7 @@ pub struct NewNode {
 }
 
 /// A slave key server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Slave {
     /// Its number.
     pub slave: u32,
@@ -359,7 +365,7 @@ pub struct Slave {
 }
 
 /// `POST /v1/slaves`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSlave {
     /// Its number, from 1 on.
@@ -372,7 +378,7 @@ pub struct NewSlave {
 }
 
 /// A new enrolment code; shown once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NewCode {
     /// Who enrols with it: a server number, a device id.
     pub subject: String,
@@ -382,8 +388,20 @@ pub struct NewCode {
     pub until: Timestamp,
 }
 
+/// Where the next page of a list begins: `after` of the request for it. Opaque; counts for this list only.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Cursor(pub String);
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A right of a device to a channel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Right {
     /// Whose.
     pub device: Text<DeviceId>,
@@ -399,8 +417,18 @@ pub struct Right {
     pub rights_version: u64,
 }
 
+/// `GET /v1/rights`: a page, in the order of devices and channels.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RightPage {
+    /// The rights.
+    pub rights: Vec<Right>,
+    /// `after` of the next page; nothing after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
 /// `PUT /v1/rights`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRight {
     /// Whose.
@@ -416,7 +444,7 @@ pub struct NewRight {
 }
 
 /// Where a channel's keys stand: who holds what.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EpochStatus {
     /// The channel.
     pub channel: u16,
@@ -440,7 +468,7 @@ pub struct EpochStatus {
 }
 
 /// What one slave holds of a channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SlaveHeld {
     /// Which.
     pub slave: u32,
@@ -449,7 +477,7 @@ pub struct SlaveHeld {
 }
 
 /// Where a slave stands.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SlaveStatus {
     /// Which.
     pub slave: u32,
@@ -464,7 +492,7 @@ pub struct SlaveStatus {
 }
 
 /// What one delivery server holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerStatus {
     /// Which.
     pub server: u32,
@@ -481,7 +509,7 @@ pub struct ServerStatus {
 }
 
 /// Where the key server stands.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Whether it leads, and under which term.
     pub lead: Lead,
@@ -497,7 +525,7 @@ pub struct Status {
 }
 
 /// Whether a master leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Lead {
     /// It collects reports and hands out nothing.
@@ -512,9 +540,10 @@ pub enum Lead {
 }
 
 /// A key of the authority.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorityKey {
     /// The verifying key.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub key: Vec<u8>,
     /// Where it is in its life.
@@ -524,7 +553,7 @@ pub struct AuthorityKey {
 }
 
 /// Stages of an authority key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyStage {
     /// Named to everybody, signs nothing yet.

@@ -4,6 +4,7 @@
 //! before it.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::signed::Signed;
@@ -15,7 +16,7 @@ pub const GENESIS: [u8; 32] = [0; 32];
 const DOMAIN: &[u8] = b"sealcast audit 1";
 
 /// One entry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// From 1, without gaps.
     pub number: u64,
@@ -30,6 +31,7 @@ pub struct AuditEntry {
     /// What else is worth knowing, as `name=value` words; never a secret.
     pub detail: String,
     /// Covers all this and the hash before it.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub hash: Vec<u8>,
 }
@@ -80,25 +82,28 @@ impl Signed for HeadStatement {
 }
 
 /// `GET /v1/audit/head`: to be kept where the server's owner cannot change it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SignedHead {
     /// Number of the last entry; 0 of an empty log.
     pub number: u64,
     /// Its hash.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub hash: Vec<u8>,
     /// When this was said.
     pub at: Timestamp,
     /// The key that signed it (Ed25519).
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub key: Vec<u8>,
     /// The same, signed: a COSE_Sign1 of [`HeadStatement`].
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub signed: Vec<u8>,
 }
 
 /// `GET /v1/audit`: a page of entries.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPage {
     /// In order.
     pub entries: Vec<AuditEntry>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditEntry;
@@ -20,7 +21,7 @@ const FILTER_MAX: usize = 50;
 const NAME_MAX: usize = 60;
 
 /// One event: the body of a webhook, the data of a server-sent event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The act: `right.give`.
     #[serde(rename = "type")]
@@ -32,7 +33,7 @@ pub struct Event {
 }
 
 /// What was done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventData {
     /// Of the entry in the audit log: from 1, without gaps; 0 of a trial.
     pub number: u64,
@@ -45,7 +46,7 @@ pub struct EventData {
 }
 
 /// The detail of an entry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Detail {
     /// By name; values are text always.

@@ -1,11 +1,13 @@
 //! Ids as people and JSON see them: a prefix that says what it is, and a UUIDv7 in hexadecimal (sorted by time of making).
 //! An id is a label, never a proof (SEC-02).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
 use rand_core::CryptoRng;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use sealcast_proto::ids::{AccountId, DeviceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Builder;
@@ -135,6 +137,20 @@ impl<'de, I: Id> Deserialize<'de> for Text<I> {
         String::deserialize(from)?
             .parse()
             .map_err(|error: NoId<I>| serde::de::Error::custom(error.to_string()))
+    }
+}
+
+impl<I: Id> JsonSchema for Text<I> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_id", I::PREFIX).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": format!("^{}_[0-9a-f]{{32}}$", I::PREFIX)})
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use rand_core::CryptoRng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::code::sha256;
@@ -21,7 +22,7 @@ pub const PERIOD_SECONDS_MAX: u32 = 7 * 24 * 3600;
 pub const CONTENT_ID_MAX: usize = 64;
 
 /// What a piece of content is called by those who package it: 1 to 64 bytes of their choice, in hexadecimal.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentId(Vec<u8>);
 
@@ -80,7 +81,9 @@ impl From<ContentId> for String {
 }
 
 /// What a key is for, as Widevine's common encryption API and CPIX name it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Track {
     /// Video up to standard definition.
@@ -219,7 +222,7 @@ pub fn token_hash(token: &str) -> [u8; 32] {
 }
 
 /// `POST /v1/packagers`: lets a packager in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPackager {
     /// What it is called.
@@ -232,7 +235,7 @@ pub struct NewPackager {
 }
 
 /// What a packager is given, shown once.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PackagerSecrets {
     /// What it is called.
     pub name: String,
@@ -244,7 +247,7 @@ pub struct PackagerSecrets {
 }
 
 /// What signs requests to the JSON key server.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SignerSecrets {
     /// The signer's name.
     pub name: String,
@@ -267,7 +270,7 @@ impl fmt::Debug for SignerSecrets {
 }
 
 /// A packager that is let in by token.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Packager {
     /// What it is called.
     pub name: String,
@@ -280,7 +283,7 @@ pub struct Packager {
 }
 
 /// `POST /v1/interop/cpix/{channel}`: which keys a CPIX document is to hold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpixRequest {
     /// The packager's name of the content, hexadecimal.
@@ -293,7 +296,7 @@ pub struct CpixRequest {
 }
 
 /// Crypto periods of a [`CpixRequest`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpixPeriods {
     /// The first.

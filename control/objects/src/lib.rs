@@ -11,6 +11,7 @@
 //! | [`audit`] | the audit log: entries, their chain, the signed head |
 //! | [`events`] | the audit log as webhooks and readers of events get it |
 //! | [`interop`] | what packagers of other software ask for |
+//! | [`object`] | objects that are objects |
 //! | [`problem`] | errors of the HTTP API (RFC 9457) |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -23,6 +24,7 @@ pub mod content;
 pub mod events;
 pub mod id;
 pub mod interop;
+pub mod object;
 pub mod problem;
 pub mod signed;
 pub mod time;

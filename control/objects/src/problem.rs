@@ -1,6 +1,7 @@
 //! Errors of the HTTP API: RFC 9457 problem details. `type` is stable and for programs, `detail` says what happened, why, and
 //! what to do.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Media type of a problem.
@@ -17,7 +18,7 @@ pub const REASON: &str = "sealcast-reason";
 pub const CASE: &str = "sealcast-case";
 
 /// A problem.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("{detail}")]
 pub struct Problem {
     /// Stable name of the kind of problem.
@@ -30,7 +31,7 @@ pub struct Problem {
 }
 
 /// Kinds of problem. Programs act on these.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The request cannot be: a field is missing, wrong or out of range.

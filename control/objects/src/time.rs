@@ -1,9 +1,11 @@
 //! Instants of the wall clock: for people, certificates and periods of rights. Keys never depend on them (SEC-12).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01 UTC. Travels as RFC 3339 text.
@@ -81,6 +83,20 @@ impl<'de> Deserialize<'de> for Timestamp {
                 "{text:?} is no time ({error}): write 2026-12-31T20:00:00Z"
             ))
         })
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

@@ -129,9 +129,10 @@ async fn accept(
             (tcp, source, ticket) = next(&listener, &register) => {
                 connections.spawn(welcome.clone().serve(tcp, source, ticket));
             }
-            Some(_) = connections.join_next() => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
+        // Not while the next one is waited for: it may have come, and wait for a place.
+        while connections.try_join_next().is_some() {}
     }
     drop(listener);
     let end = async { while connections.join_next().await.is_some() {} };
@@ -176,7 +177,8 @@ impl Welcome {
         let register = Arc::clone(ticket.register());
         let watch = ticket.watch();
         let handshake = async {
-            tcp.readable().await?;
+            // Not when it is said to be readable: that may be wrong.
+            tcp.peek(&mut [0]).await?;
             // It says something: until now it was there for nothing.
             watch.begin_request();
             self.tls.accept(tcp).await

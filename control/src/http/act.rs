@@ -36,7 +36,7 @@ use crate::ca::Peer;
 use crate::vault::Vault;
 
 /// Longest Idempotency-Key.
-const KEY_MAX: usize = 128;
+pub(super) const KEY_MAX: usize = 128;
 
 /// Who acts, as the audit log names him.
 pub(crate) fn actor(role: Role, name: impl Display) -> String {
@@ -294,33 +294,31 @@ fn path(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// What a request made, or had made before.
+/// What a request made, or had made before; with this status.
 #[derive(Debug)]
-pub(super) struct Answered<T> {
+pub(super) struct Answered<T, const STATUS: u16 = 201> {
     body: T,
-    status: StatusCode,
     replayed: bool,
 }
 
 impl<T> Answered<T> {
     fn new(body: T, replayed: bool) -> Self {
-        Self {
-            body,
-            status: StatusCode::CREATED,
-            replayed,
-        }
+        Self { body, replayed }
     }
 
-    /// With another status than 201.
-    pub(super) fn status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
+    /// With another status than 201: of what makes nothing.
+    pub(super) fn status<const STATUS: u16>(self) -> Answered<T, STATUS> {
+        let Self { body, replayed } = self;
+        Answered { body, replayed }
     }
 }
 
-impl<T: Serialize> IntoResponse for Answered<T> {
+impl<T: Serialize, const STATUS: u16> IntoResponse for Answered<T, STATUS> {
     fn into_response(self) -> Response {
+        let status = const { StatusCode::from_u16(STATUS) };
+        let status = status.unwrap_or(StatusCode::OK);
         let replayed = self.replayed.then_some([(REPLAYED, "true")]);
-        (self.status, replayed, Json(self.body)).into_response()
+        (status, replayed, Json(self.body)).into_response()
     }
 }
 

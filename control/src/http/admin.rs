@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::response::NoContent;
 use data_encoding::BASE64URL_NOPAD;
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Read, channels, keys, nodes};
 use sealcast_objects::api::{
@@ -22,25 +21,51 @@ use serde::Deserialize;
 use super::act::{Answered, Once, Operator, listed};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
+use super::openapi::Routes;
 use super::permits::{ReadPlant, Rule, RunPlant};
 use super::receivers::Immediate;
 use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
 use crate::authority::Haste;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/channels", get(list_channels).post(add_channel))
-        .route(
-            "/v1/channels/{id}",
-            axum::routing::put(change_channel).delete(remove_channel),
+pub(super) fn routes() -> Routes {
+    Routes::of("Plant")
+        .get(
+            "/v1/status",
+            status,
+            "Who leads, and which server holds which keys",
         )
-        .route("/v1/channels/{id}/end-epoch", post(end_epoch))
-        .route("/v1/nodes", get(list_nodes).post(put_node))
-        .route("/v1/nodes/{server}", axum::routing::patch(set_node))
-        .route("/v1/authority-keys", get(list_keys).post(prepare_key))
-        .route("/v1/authority-keys/promote", post(promote_key))
+        .get("/v1/channels", list_channels, "All channels")
+        .post("/v1/channels", add_channel, "Adds a channel")
+        .put("/v1/channels/{id}", change_channel, "Changes a channel")
+        .delete("/v1/channels/{id}", remove_channel, "Removes a channel")
+        .post(
+            "/v1/channels/{id}/end-epoch",
+            end_epoch,
+            "Ends the epoch in use before its time",
+        )
+        .get("/v1/nodes", list_nodes, "All delivery servers")
+        .post(
+            "/v1/nodes",
+            put_node,
+            "A delivery server, new or with another code",
+        )
+        .patch(
+            "/v1/nodes/{server}",
+            set_node,
+            "A delivery server's standing",
+        )
+        .get("/v1/authority-keys", list_keys, "Keys of the authority")
+        .post(
+            "/v1/authority-keys",
+            prepare_key,
+            "Names the key that replaces the authority's",
+        )
+        .post(
+            "/v1/authority-keys/promote",
+            promote_key,
+            "That key signs from here on",
+        )
 }
 
 async fn list_channels(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<Channel>> {
@@ -97,14 +122,14 @@ async fn remove_channel(
     operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let removed = operator.act(&app, move |tx| {
         channels::remove(tx, id)?;
         Ok(((), Act::on("channel.remove", id)))
     });
     removed.await?;
     app.channels_changed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// What is asked again does not end another epoch.
@@ -113,9 +138,9 @@ async fn end_epoch(
     State(app): State<App>,
     Path(id): Path<u16>,
     Query(Immediate { immediate }): Query<Immediate>,
-) -> Result<Answered<()>, ApiError> {
+) -> Result<Answered<(), 202>, ApiError> {
     if let Some(ended) = once.before(&app, &()).await? {
-        return Ok(ended.status(StatusCode::ACCEPTED));
+        return Ok(ended.status());
     }
     let haste = if immediate {
         Haste::Immediate
@@ -130,7 +155,7 @@ async fn end_epoch(
         let act = Act::on("epoch.end", id).with("immediate", immediate);
         Ok(((), act))
     });
-    Ok(ended.await?.status(StatusCode::ACCEPTED))
+    Ok(ended.await?.status())
 }
 
 async fn list_nodes(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<Node>> {
@@ -204,7 +229,7 @@ async fn prepare_key(
     Ok(prepared)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Promote {
     #[serde(default)]
@@ -215,7 +240,7 @@ async fn promote_key(
     once: Once<Rule>,
     State(app): State<App>,
     Query(Promote { force }): Query<Promote>,
-) -> Result<Answered<Vec<AuthorityKey>>, ApiError> {
+) -> Result<Answered<Vec<AuthorityKey>, 200>, ApiError> {
     let now = now();
     let promoted = once.act(&app, &(), move |tx| {
         let named = keys::authority_keys(tx)?;
@@ -230,7 +255,7 @@ async fn promote_key(
     });
     let promoted = promoted.await?;
     app.keys_changed().await?;
-    Ok(promoted.status(StatusCode::OK))
+    Ok(promoted.status())
 }
 
 /// Devices hear of a successor with every answer of a key door, at least once in the life of a key.

@@ -1,12 +1,11 @@
 //! The audit log: pages, the signed head, exports.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use rand_core::CryptoRng;
+use schemars::JsonSchema;
 use sealcast_crypto::SigningKey;
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::keys;
@@ -20,8 +19,10 @@ use zeroize::Zeroizing;
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Query, Reply};
+use super::openapi::{Routes, about};
+use super::pages::Limit;
 use super::permits::ReadAudit;
-use super::{App, internal, now, page};
+use super::{App, internal, now};
 use crate::server::StartError;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -31,11 +32,25 @@ const PIECE: u32 = 1000;
 /// What the key that signs heads is sealed as.
 const KEY: &str = "audit key";
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/audit", get(list))
-        .route("/v1/audit/head", get(head))
-        .route("/v1/audit/export", get(export))
+pub(super) fn routes() -> Routes {
+    Routes::of("Audit")
+        .get(
+            "/v1/audit",
+            list,
+            "Entries of the audit log, by their numbers",
+        )
+        .get("/v1/audit/head", head, "The log's last hash, signed")
+        .get(
+            "/v1/audit/export",
+            export,
+            about("The whole log")
+                .answers_with(
+                    200,
+                    Some("application/jsonl"),
+                    "A line for each entry, as JSON or CSV.",
+                )
+                .or_as("text/csv"),
+        )
 }
 
 /// The key that signs heads; made at the first start.
@@ -58,13 +73,16 @@ pub(crate) fn audit_key(
     Ok(SigningKey::from_seed(&seed))
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which page: the log is read by the numbers of its entries, which everybody may know.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Page {
+    /// Entries after this number.
     #[serde(default)]
     after: u64,
+    /// How many, at most.
     #[serde(default)]
-    limit: Option<u32>,
+    limit: Limit,
 }
 
 async fn list(
@@ -72,11 +90,11 @@ async fn list(
     State(app): State<App>,
     Query(Page { after, limit }): Query<Page>,
 ) -> Reply<AuditPage> {
-    let most = page::size(limit);
     let entries = app
-        .read(move |store| audit::page(store, after, most))
+        .read(move |store| audit::page(store, after, limit.0))
         .await?;
-    let next = page::next(&entries, most, |last| last.number);
+    let full = entries.len() == limit.0 as usize;
+    let next = entries.last().filter(|_| full).map(|last| last.number);
     Ok(Json(AuditPage { entries, next }))
 }
 
@@ -93,7 +111,7 @@ async fn head(_: Operator<ReadAudit>, State(app): State<App>) -> Reply<SignedHea
     }))
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     #[default]
@@ -101,9 +119,10 @@ enum Format {
     Csv,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Export {
+    /// `jsonl`, or `csv`.
     #[serde(default)]
     format: Format,
 }

@@ -1,10 +1,8 @@
 //! The catalogue: providers, contents and their versions, which device downloaded what. Files are in `contents.rs`.
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::response::NoContent;
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{contents, downloads, providers, versions};
 use sealcast_objects::api::{
@@ -17,23 +15,43 @@ use serde::Deserialize;
 
 use super::act::{Answered, Log, Once, Operator};
 use super::contents::Asker;
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Reply};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{Curate, ReadCatalogue, ReadCustomers};
-use super::revision::{expected, revised};
-use super::{App, now, page};
+use super::revision::{IfMatch, Revised};
+use super::{App, now};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/providers", get(list_providers).post(add_provider))
-        .route("/v1/providers/{id}", get(provider).patch(change_provider))
-        .route("/v1/contents", get(list_contents).post(add_content))
-        .route("/v1/contents/{id}", get(content).patch(change_content))
-        .route(
-            "/v1/contents/{id}/versions",
-            post(add_version).get(list_versions),
+pub(super) fn routes() -> Routes {
+    Routes::of("Catalogue")
+        .get("/v1/providers", list_providers, "All providers")
+        .post("/v1/providers", add_provider, "Adds a provider")
+        .get("/v1/providers/{id}", provider, "A provider")
+        .patch("/v1/providers/{id}", change_provider, "Changes a provider")
+        .get("/v1/contents", list_contents, "Contents")
+        .post(
+            "/v1/contents",
+            add_content,
+            "Adds a content, whose file is to come",
         )
-        .route("/v1/contents/{id}/versions/{n}", delete(remove_version))
-        .route("/v1/downloads", get(list_downloads))
+        .get("/v1/contents/{id}", content, "A content")
+        .patch("/v1/contents/{id}", change_content, "Changes a content")
+        .get("/v1/contents/{id}/versions", list_versions, "Its versions")
+        .post(
+            "/v1/contents/{id}/versions",
+            add_version,
+            "Adds a version, whose file is to come",
+        )
+        .delete(
+            "/v1/contents/{id}/versions/{n}",
+            remove_version,
+            "Removes a version that has no file",
+        )
+        .get(
+            "/v1/downloads",
+            list_downloads,
+            "Which device downloaded what",
+        )
 }
 
 async fn list_providers(
@@ -61,20 +79,19 @@ async fn provider(
     _: Operator<ReadCatalogue>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ProviderId>>,
-) -> Result<Response, ApiError> {
+) -> Result<Revised<Provider>, ApiError> {
     let found = app.read(move |store| providers::get(store, id)).await?;
     let revision = found.revision;
-    Ok(revised(found, revision))
+    Ok(Revised(found, revision))
 }
 
 async fn change_provider(
     operator: Operator<Curate>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ProviderId>>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     Json(change): Json<ChangeProvider>,
-) -> Result<Response, ApiError> {
-    let expected = expected(&headers)?;
+) -> Result<Revised<Provider>, ApiError> {
     let changed = operator.act_if(&app, Log::Both, move |tx| {
         let was = providers::get(tx, id)?;
         let is = providers::change(tx, id, &change, expected)?;
@@ -87,20 +104,24 @@ async fn change_provider(
     });
     let changed = changed.await?;
     let revision = changed.revision;
-    Ok(revised(changed, revision))
+    Ok(Revised(changed, revision))
 }
 
 async fn list_contents(
     _: Operator<ReadCatalogue>,
     State(app): State<App>,
-    Query(filter): Query<ContentFilter>,
-) -> Reply<ContentPage> {
-    let most = page::size(filter.limit);
+    mut pages: Pages<Text<ContentId>, ContentFilter>,
+) -> Result<Paged<ContentPage>, ApiError> {
+    let filter = std::mem::take(&mut pages.filter);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
     let contents = app
-        .read(move |store| contents::page(store, &filter, most))
+        .read(move |store| contents::page(store, &filter, after, most))
         .await?;
-    let next = page::next(&contents, most, |last| last.id);
-    Ok(Json(ContentPage { contents, next }))
+    pages.answer(
+        contents,
+        |last| last.id,
+        |contents, next| ContentPage { contents, next },
+    )
 }
 
 /// What is known of a content, as the log has it.
@@ -136,20 +157,19 @@ async fn content(
     _: Asker,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ContentId>>,
-) -> Result<Response, ApiError> {
+) -> Result<Revised<Content>, ApiError> {
     let found = app.read(move |store| contents::get(store, id)).await?;
     let revision = found.revision;
-    Ok(revised(found, revision))
+    Ok(Revised(found, revision))
 }
 
 async fn change_content(
     operator: Operator<Curate>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ContentId>>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     Json(change): Json<ChangeContent>,
-) -> Result<Response, ApiError> {
-    let expected = expected(&headers)?;
+) -> Result<Revised<Content>, ApiError> {
     let changed = operator.act_if(&app, Log::Both, move |tx| {
         let was = contents::get(tx, id)?;
         let is = contents::change(tx, id, &change, expected)?;
@@ -158,7 +178,7 @@ async fn change_content(
     });
     let changed = changed.await?;
     let revision = changed.revision;
-    Ok(revised(changed, revision))
+    Ok(Revised(changed, revision))
 }
 
 async fn list_versions(
@@ -193,42 +213,41 @@ async fn remove_version(
     operator: Operator<Curate>,
     State(app): State<App>,
     Path((Text(id), version)): Path<(Text<ContentId>, u32)>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let removed = operator.act(&app, move |tx| {
         versions::remove(tx, id, version)?;
         let act = Act::on("content-version.remove", Text(id)).with("version", version);
         Ok(((), act))
     });
     removed.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Downloads {
+    /// By devices of this account.
     #[serde(default)]
     account: Option<Text<AccountId>>,
+    /// Of this content.
     #[serde(default)]
     content: Option<Text<ContentId>>,
-    #[serde(default)]
-    after: u64,
-    #[serde(default)]
-    limit: Option<u32>,
 }
 
 async fn list_downloads(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
-    Query(asked): Query<Downloads>,
-) -> Reply<DownloadPage> {
-    let most = page::size(asked.limit);
-    let of = (
-        asked.account.map(|Text(id)| id),
-        asked.content.map(|Text(id)| id),
-    );
+    pages: Pages<u64, Downloads>,
+) -> Result<Paged<DownloadPage>, ApiError> {
+    let Downloads { account, content } = &pages.filter;
+    let of = (account.map(|Text(id)| id), content.map(|Text(id)| id));
+    let (after, most) = (pages.after.unwrap_or(0), pages.size);
     let downloads = app
-        .read(move |store| downloads::page(store, of, asked.after, most))
+        .read(move |store| downloads::page(store, of, after, most))
         .await?;
-    let next = page::next(&downloads, most, |last| last.number);
-    Ok(Json(DownloadPage { downloads, next }))
+    pages.answer(
+        downloads,
+        |last| last.number,
+        |downloads, next| DownloadPage { downloads, next },
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Error, Tx, enrolment, operators};
 use sealcast_objects::api::{NewCode, OperatorRole, PutOperator, Role};
@@ -14,7 +15,7 @@ use super::act::SERVER;
 use super::{App, now};
 
 /// How long a new code counts.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodeLife {
     #[serde(default)]

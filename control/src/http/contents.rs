@@ -4,13 +4,11 @@ mod range;
 
 use std::path::Path as FsPath;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use data_encoding::HEXLOWER;
 use rand_core::Rng as _;
 use sealcast_domain::audit::Act;
@@ -24,17 +22,35 @@ use sealcast_objects::problem::{Kind, Problem};
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Path, Reply};
+use super::openapi::{Routes, about};
 use super::permits::Curate;
 use super::{Answer, App, internal, now};
 use crate::ca::Peer;
 use crate::content::{ContentsConfig, ContentsError, Storage, Stored, key_name, seal_into};
 use range::Wanted;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route(
-        "/v1/contents/{id}/versions/{n}/data",
-        get(download).put(upload),
-    )
+pub(super) fn routes() -> Routes {
+    Routes::of("Catalogue")
+        .get(
+            "/v1/contents/{id}/versions/{n}/data",
+            download,
+            about("The sealed file, or a part of it")
+                .answers_with(200, Some("application/octet-stream"), "The sealed file.")
+                .answers_with(
+                    206,
+                    Some("application/octet-stream"),
+                    "The part of it that was asked for.",
+                )
+                .answers_with(304, None, "The asker has it already.")
+                .refuses(416),
+        )
+        .put(
+            "/v1/contents/{id}/versions/{n}/data",
+            upload,
+            about("The file of a version, which is sealed on its way")
+                .takes("application/octet-stream")
+                .refuses(411),
+        )
 }
 
 /// Where files are, and how long a plaintext may be.

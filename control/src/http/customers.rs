@@ -1,10 +1,8 @@
 //! Administration: who stands behind accounts, how they log in, and the certificates that were issued.
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::response::NoContent;
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::logins::{self, LoginName};
 use sealcast_domain::{accounts, certificates, customers};
@@ -16,20 +14,41 @@ use serde::Deserialize;
 
 use super::act::{Answered, Once, Operator, failed};
 use super::codes::CodeLife;
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Query};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{Care, ReadCustomers};
-use super::revision::{expected, revised};
-use super::{App, internal, page, problem};
+use super::revision::{IfMatch, Revised};
+use super::{App, internal, problem};
 use crate::vault::Vault;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route(
+pub(super) fn routes() -> Routes {
+    Routes::of("Accounts")
+        .get(
             "/v1/accounts/{id}/customer",
-            get(customer).put(put_customer).delete(erase_customer),
+            customer,
+            "Who stands behind an account",
         )
-        .route("/v1/accounts/{id}/login", post(new_login))
-        .route("/v1/certificates", get(list_certificates))
+        .put(
+            "/v1/accounts/{id}/customer",
+            put_customer,
+            "Says who stands behind an account",
+        )
+        .delete(
+            "/v1/accounts/{id}/customer",
+            erase_customer,
+            "Erases who stands behind an account",
+        )
+        .post(
+            "/v1/accounts/{id}/login",
+            new_login,
+            "The name to log in with, and a code that sets its password",
+        )
+        .get(
+            "/v1/certificates",
+            list_certificates,
+            "Certificates that were issued",
+        )
 }
 
 /// What a customer is sealed as.
@@ -53,10 +72,10 @@ async fn customer(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<AccountId>>,
-) -> Result<Response, ApiError> {
+) -> Result<Revised<Customer>, ApiError> {
     let kept = app.read(move |store| customers::get(store, id)).await?;
     let customer = open(app.vault(), id, &kept).map_err(problem)?;
-    Ok(revised(customer, kept.revision))
+    Ok(Revised(customer, kept.revision))
 }
 
 /// Longest part of what is known of a customer, in bytes.
@@ -100,31 +119,29 @@ async fn put_customer(
     operator: Operator<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<AccountId>>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     Json(customer): Json<Customer>,
-) -> Result<Response, ApiError> {
-    let expected = expected(&headers)?;
+) -> Result<Revised<Customer>, ApiError> {
     let sealed = app.seal_customer(id, &customer)?;
     let put = operator.act(&app, move |tx| {
         let revision = customers::put(tx, id, &sealed, expected)?;
         Ok((revision, Act::on("customer.put", Text(id))))
     });
-    Ok(revised(customer, put.await?))
+    Ok(Revised(customer, put.await?))
 }
 
 async fn erase_customer(
     operator: Operator<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<AccountId>>,
-    headers: HeaderMap,
-) -> Result<StatusCode, ApiError> {
-    let expected = expected(&headers)?;
+    IfMatch(expected): IfMatch,
+) -> Result<NoContent, ApiError> {
     let erased = operator.act(&app, move |tx| {
         customers::erase(tx, id, expected)?;
         Ok(((), Act::on("customer.erase", Text(id))))
     });
     erased.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// The name with which a person logs in, and a code with which the password is set: for whoever was shown to be that person.
@@ -145,26 +162,25 @@ async fn new_login(
     Ok(given.await?)
 }
 
-/// Whose, and which page.
-#[derive(Debug, Default, Deserialize)]
+/// Whose.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Certificates {
+    /// With `subject`: whose.
     #[serde(default)]
     role: Option<Role>,
+    /// With `role`: a device's id, a server's number, an operator's name.
     #[serde(default)]
     subject: Option<String>,
-    #[serde(default)]
-    after: Option<u64>,
-    #[serde(default)]
-    limit: Option<u32>,
 }
 
 async fn list_certificates(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
-    Query(of): Query<Certificates>,
-) -> Reply<CertificatePage> {
-    let most = page::size(of.limit);
+    mut pages: Pages<u64, Certificates>,
+) -> Result<Paged<CertificatePage>, ApiError> {
+    let of = std::mem::take(&mut pages.filter);
+    let (after, most) = (pages.after.unwrap_or(0), pages.size);
     let whose = match (of.role, of.subject) {
         (Some(role), Some(subject)) => Some((role, subject)),
         (None, None) => None,
@@ -178,9 +194,12 @@ async fn list_certificates(
             let whose = whose
                 .as_ref()
                 .map(|(role, subject)| (*role, subject.as_str()));
-            certificates::page(store, whose, of.after.unwrap_or(0), most)
+            certificates::page(store, whose, after, most)
         })
         .await?;
-    let next = page::next(&certificates, most, |last| last.number);
-    Ok(Json(CertificatePage { certificates, next }))
+    pages.answer(
+        certificates,
+        |last| last.number,
+        |certificates, next| CertificatePage { certificates, next },
+    )
 }

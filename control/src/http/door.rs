@@ -2,37 +2,45 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_proto::limits::CONTROL_MAX;
 
 use super::accept::Source;
-use super::error::{ApiError, Json};
+use super::error::{ApiError, Json, Whole};
+use super::openapi::{Routes, about};
 use super::{BODY_MAX, now};
 use crate::door::HttpsDoor;
 
-pub(super) fn routes(https_door: Arc<HttpsDoor>) -> Router {
-    Router::new()
-        .route("/v1/door", post(door))
-        .route("/v1/time", get(time))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(https_door)
+pub(super) fn routes() -> Routes<Arc<HttpsDoor>> {
+    Routes::of("Devices")
+        .post(
+            "/v1/door",
+            door,
+            about("Keys, as from a key door over UDP")
+                .answers_with(
+                    200,
+                    Some("application/octet-stream"),
+                    "What the door answers.",
+                )
+                .answers_with(204, None, "The door does not answer."),
+        )
+        .get("/v1/time", time, "The server's clock")
+        .bodies_up_to(BODY_MAX)
 }
 
 /// The same bytes as over UDP, for devices behind firewalls. No answer is an empty one.
 async fn door(
     State(https_door): State<Arc<HttpsDoor>>,
     Extension(Source(source)): Extension<Source>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Result<Whole, ApiError>,
 ) -> Result<Response, ApiError> {
-    let body = body?;
-    if body.len() > CONTROL_MAX {
-        let detail = format!("a key request has at most {CONTROL_MAX} bytes");
+    let Whole(body) = body?;
+    if !(1..=CONTROL_MAX).contains(&body.len()) {
+        let detail = format!("a key request has 1 to {CONTROL_MAX} bytes");
         return Err(Problem::new(Kind::Invalid, detail).into());
     }
     let reply = https_door.answer(source, &body);

@@ -1,8 +1,7 @@
 //! Enrolment and renewal of certificates (SEC-02, SEC-04).
 
+use axum::Extension;
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Extension, Router};
 use rand::rngs::StdRng;
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::{Error, Read, Tx, certificates, enrolment, keys, slaves};
@@ -14,13 +13,26 @@ use sealcast_objects::time::Timestamp;
 
 use super::act::actor;
 use super::error::{ApiError, Json};
+use super::openapi::{Routes, Who, about};
 use super::{App, internal, now};
 use crate::ca::{CLIENT_LIFE, Peer, SigningRequest};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/enrol", post(enrol))
-        .route("/v1/renew", post(renew))
+pub(super) fn routes() -> Routes {
+    Routes::of("Enrolment")
+        .post(
+            "/v1/enrol",
+            enrol,
+            about("A certificate for a one-time code").refuses(403),
+        )
+        .post(
+            "/v1/renew",
+            renew,
+            about("Another certificate before one ends").by(&[
+                Who::Operator,
+                Who::Device,
+                Who::Server,
+            ]),
+        )
 }
 
 async fn enrol(

@@ -3,14 +3,18 @@
 use std::error::Error as StdError;
 use std::fmt::Display;
 
+use axum::body::Bytes;
 use axum::extract::rejection::{
     BytesRejection, FormRejection, JsonRejection, PathRejection, QueryRejection,
 };
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sealcast_domain::{Error, StoreError};
+use sealcast_objects::object::Body;
 use sealcast_objects::problem::{CONTENT_TYPE, Kind, Problem};
+
+use serde::de::DeserializeOwned;
 
 use super::connections::TooSlow;
 
@@ -79,9 +83,16 @@ from_rejection!(
 );
 
 /// A JSON body or answer; errors are problems.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
 pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let axum::Json(Body(read)) = axum::Json::from_request(request, state).await?;
+        Ok(Self(read))
+    }
+}
 
 impl<T: serde::Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -97,6 +108,22 @@ pub(super) type Reply<T> = Result<Json<T>, ApiError>;
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub(super) struct Path<T>(pub(super) T);
+
+/// A body, whatever it is; errors are problems.
+pub(super) struct Whole(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
+
+/// A body as forms of the web send it; errors are problems.
+#[derive(FromRequest)]
+#[from_request(via(axum::extract::Form), rejection(ApiError))]
+pub(super) struct Form<T>(pub(super) T);
 
 /// The query; errors are problems.
 #[derive(FromRequestParts)]

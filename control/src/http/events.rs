@@ -7,12 +7,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use axum::{Extension, Router};
+use schemars::JsonSchema;
 use sealcast_domain::audit;
 use sealcast_objects::audit::AuditEntry;
 use sealcast_objects::events::{Event, check_filter, matches};
@@ -25,6 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::accept::Cut;
 use super::act::Operator;
 use super::error::{ApiError, Query};
+use super::openapi::{Routes, about};
 use super::permits::ReadAudit;
 use super::{Answer, App};
 use crate::ca::Peer;
@@ -45,8 +46,14 @@ const CHECK: Duration = Duration::from_secs(1);
 /// The last event that a reader had.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/events", get(follow))
+pub(super) fn routes() -> Routes {
+    Routes::of("Events").get(
+        "/v1/events",
+        follow,
+        about("The audit log as it grows")
+            .answers_with(200, Some("text/event-stream"), "Server-sent events.")
+            .refuses(409),
+    )
 }
 
 /// What readers share.
@@ -77,9 +84,10 @@ impl Events {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    /// Entries after this number; nothing: those that come.
     #[serde(default)]
     after: Option<u64>,
     /// Names of acts or beginnings of them, with commas between.

@@ -1,8 +1,7 @@
 //! Devices as they left the factory: registers of makers, claims, and enrolment by the key that was put into a device.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::post;
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Error, accounts, devices, factory};
 use sealcast_objects::DeviceId;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Answered, Once, actor};
 use super::enrol::{Issue, enrolled};
 use super::error::{ApiError, Json};
+use super::openapi::{Routes, about};
 use super::permits::{Care, RunPlant};
 use super::{App, now};
 use crate::ca::SigningRequest;
@@ -22,15 +22,27 @@ use crate::ca::SigningRequest;
 /// Devices of one request.
 const MOST: usize = 256;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/factory-devices", post(register))
-        .route("/v1/factory-devices/claim", post(claim))
-        .route("/v1/factory-devices/enrol", post(enrol))
+pub(super) fn routes() -> Routes {
+    Routes::of("Devices")
+        .post(
+            "/v1/factory-devices",
+            register,
+            "Devices as they left a factory",
+        )
+        .post(
+            "/v1/factory-devices/claim",
+            claim,
+            "A device of a factory's gets an account",
+        )
+        .post(
+            "/v1/factory-devices/enrol",
+            enrol,
+            about("A certificate for the key that a factory registered").refuses(403),
+        )
 }
 
 /// What became of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Registered {
     /// How many are new; the others were known, word for word.
     registered: usize,

@@ -1,40 +1,57 @@
 //! What is given: at once, or when a second person has approved it (SEC-19).
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::sync::mpsc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use sealcast_domain::accounts::Floor;
 use sealcast_domain::approvals::{self, Decision};
 use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::{self, Done, NewTransfer};
 use sealcast_domain::{Error, Read, Tx, operators, rights};
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, NewRight,
-    Operator as OperatorRow, Right, Transfer,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, NamedOperator,
+    NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{ApprovalId, DeviceId};
-use serde::Deserialize;
 
 use super::act::{Answered, Log, Once, Operator, failed, operator_of};
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Reply};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{Any, Needed, ReadPlant, Rule};
-use super::{Answer, App, now, page};
+use super::{Answer, App, now};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/approvals", get(list))
-        .route("/v1/approvals/{id}", get(one))
-        .route("/v1/approvals/{id}/approve", post(approve))
-        .route("/v1/approvals/{id}/refuse", post(refuse))
-        .route("/v1/approval-rules", get(rules).put(set_rules))
+pub(super) fn routes() -> Routes {
+    Routes::of("Approvals")
+        .get(
+            "/v1/approvals",
+            list,
+            "What waits, or waited, for a second person",
+        )
+        .get("/v1/approvals/{id}", one, "One of these")
+        .post(
+            "/v1/approvals/{id}/approve",
+            approve,
+            "Approves it, and does it",
+        )
+        .post(
+            "/v1/approvals/{id}/refuse",
+            refuse,
+            "Refuses it, or takes it back",
+        )
+        .get("/v1/approval-rules", rules, "What needs a second person")
+        .put(
+            "/v1/approval-rules",
+            set_rules,
+            "Says what needs a second person",
+        )
 }
 
 /// What came of a grant that was carried out.
@@ -46,53 +63,66 @@ pub(super) enum Outcome {
     Rules(ApprovalRules),
 }
 
-/// The answer to a request that gives something.
+/// The answer to a request that gives a `T`.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(super) struct Given<T>(Became, PhantomData<T>);
+
+#[derive(Debug)]
+enum Became {
     Done(Outcome),
     Waits(Box<Approval>),
 }
 
-impl IntoResponse for Given {
+impl<T> Given<T> {
+    fn done(outcome: Outcome) -> Self {
+        Self(Became::Done(outcome), PhantomData)
+    }
+
+    fn waits(approval: Approval) -> Self {
+        Self(Became::Waits(Box::new(approval)), PhantomData)
+    }
+}
+
+impl<T> IntoResponse for Given<T> {
     fn into_response(self) -> Response {
-        match self {
-            Self::Waits(approval) => (StatusCode::ACCEPTED, Json(approval)).into_response(),
-            Self::Done(Outcome::Right(right, _)) => Json(right).into_response(),
-            Self::Done(Outcome::Transfer(made, done)) => {
+        match self.0 {
+            Became::Waits(approval) => (StatusCode::ACCEPTED, Json(approval)).into_response(),
+            Became::Done(Outcome::Right(right, _)) => Json(right).into_response(),
+            Became::Done(Outcome::Transfer(made, done)) => {
                 let status = match done {
                     Done::Now => StatusCode::CREATED,
                     Done::Before => StatusCode::OK,
                 };
                 (status, Json(made)).into_response()
             }
-            Self::Done(Outcome::Operator(operator)) => Json(operator).into_response(),
-            Self::Done(Outcome::Rules(rules)) => Json(rules).into_response(),
+            Became::Done(Outcome::Operator(operator)) => Json(operator).into_response(),
+            Became::Done(Outcome::Rules(rules)) => Json(rules).into_response(),
         }
     }
 }
 
 impl<P: Needed> Operator<P> {
     /// Gives this, or asks for a second person where the rules want one.
-    pub(super) async fn give(&self, app: &App, grant: Grant) -> Answer<Given> {
+    pub(super) async fn give<T>(&self, app: &App, grant: Grant) -> Answer<Given<T>> {
         let (now, limited) = (now(), self.limited());
         if app.needs_second(grant.kind()) && !self.is_machine() {
-            return self.ask(app, now, grant).await;
+            return Ok(Given::waits(self.ask(app, now, grant).await?));
         }
         let name = self.name().to_owned();
         let log = match grant {
             // These come in thousands.
-            Grant::Transfer { .. } => Log::Audit,
-            Grant::Right(_) | Grant::Operator { .. } | Grant::Rules(_) => Log::Both,
+            Grant::Transfer(_) => Log::Audit,
+            Grant::Right(_) | Grant::Operator(_) | Grant::Rules(_) => Log::Both,
         };
         let carried = self.act_if(app, log, move |tx| {
             carry_out(tx, now, &grant, limited.then_some(&name))
         });
         let outcome = carried.await?;
         app.tell_given(&outcome).await?;
-        Ok(Given::Done(outcome))
+        Ok(Given::done(outcome))
     }
 
-    async fn ask(&self, app: &App, now: Timestamp, grant: Grant) -> Answer<Given> {
+    async fn ask(&self, app: &App, now: Timestamp, grant: Grant) -> Answer<Approval> {
         let (asked, mut rng) = (self.asked(&grant)?, app.fork_rng());
         let asking = self.act_if(app, Log::Both, move |tx| {
             let (approval, new) = approvals::ask(tx, now, &asked, &mut rng)?;
@@ -101,7 +131,7 @@ impl<P: Needed> Operator<P> {
             });
             Ok((shown(approval, now)?, act))
         });
-        Ok(Given::Waits(Box::new(asking.await?)))
+        asking.await
     }
 }
 
@@ -114,7 +144,7 @@ fn carry_out(
 ) -> Result<(Outcome, Option<Act>), Error> {
     let (outcome, act) = match grant {
         Grant::Right(new) => give_right(tx, now, new)?,
-        Grant::Transfer { id, command } => {
+        Grant::Transfer(NamedTransfer { id, command }) => {
             let (done, made) = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
             if done == Done::Before {
                 return Ok((Outcome::Transfer(Box::new(made), done), None));
@@ -122,7 +152,7 @@ fn carry_out(
             let act = ledger::act(&made);
             (Outcome::Transfer(Box::new(made), done), act)
         }
-        Grant::Operator { name, put } => {
+        Grant::Operator(NamedOperator { name, put }) => {
             let operator = operators::put(tx, name, put)?;
             let mut act = Act::on("operator.put", name).with("role", put.role.name());
             if let Some(most) = put.grants_per_day {
@@ -144,7 +174,7 @@ fn carry_out(
 fn give_right(tx: &mut dyn Tx, now: Timestamp, new: &NewRight) -> Result<(Outcome, Act), Error> {
     let (device, channel) = (new.device.0, new.channel);
     // A period that ended is told before the right begins anew.
-    let had = rights::list(tx, Some(device))?
+    let had = rights::of_device(tx, device)?
         .iter()
         .any(|right| right.channel == channel);
     let floor = rights::put(tx, now, new)?;
@@ -165,7 +195,7 @@ pub(super) fn find_right(
     device: DeviceId,
     channel: u16,
 ) -> sealcast_domain::Result<Right> {
-    let found = rights::list(store, Some(device))?
+    let found = rights::of_device(store, device)?
         .into_iter()
         .find(|right| right.channel == channel);
     found.ok_or_else(|| {
@@ -229,30 +259,24 @@ fn shown(approval: approvals::Approval, now: Timestamp) -> Result<Approval, Erro
     })
 }
 
-/// Which page.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pages {
-    #[serde(default)]
-    after: Option<Text<ApprovalId>>,
-    #[serde(default)]
-    limit: Option<u32>,
-}
-
 async fn list(
     _: Operator<ReadPlant>,
     State(app): State<App>,
-    Query(Pages { after, limit }): Query<Pages>,
-) -> Reply<ApprovalPage> {
-    let (now, most) = (now(), page::size(limit));
+    pages: Pages<Text<ApprovalId>>,
+) -> Result<Paged<ApprovalPage>, ApiError> {
+    let now = now();
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
     let approvals: Vec<Approval> = app
         .read(move |store| {
-            let found = approvals::page(store, after.map(|Text(id)| id), most)?;
+            let found = approvals::page(store, after, most)?;
             found.into_iter().map(|found| shown(found, now)).collect()
         })
         .await?;
-    let next = page::next(&approvals, most, |last| last.id);
-    Ok(Json(ApprovalPage { approvals, next }))
+    pages.answer(
+        approvals,
+        |last| last.id,
+        |approvals, next| ApprovalPage { approvals, next },
+    )
 }
 
 async fn one(
@@ -271,7 +295,7 @@ async fn approve(
     once: Once<Any>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ApprovalId>>,
-) -> Result<Answered<Approval>, ApiError> {
+) -> Result<Answered<Approval, 200>, ApiError> {
     let (by, role, now) = (once.actor(), once.role(), now());
     let (outcome_in, outcome) = mpsc::channel();
     let name = once.name().to_owned();
@@ -297,14 +321,14 @@ async fn approve(
     if let Ok(outcome) = outcome.try_recv() {
         app.tell_given(&outcome).await?;
     }
-    Ok(approved.status(StatusCode::OK))
+    Ok(approved.status())
 }
 
 async fn refuse(
     once: Once<Any>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<ApprovalId>>,
-) -> Result<Answered<Approval>, ApiError> {
+) -> Result<Answered<Approval, 200>, ApiError> {
     let (by, role, now) = (once.actor(), once.role(), now());
     let name = once.name().to_owned();
     let refused = once.act(&app, &(), move |tx| {
@@ -315,7 +339,7 @@ async fn refuse(
         let act = Act::on("approval.refuse", approval.id).with("asked_by", &approval.asked_by);
         Ok((approval, act))
     });
-    Ok(refused.await?.status(StatusCode::OK))
+    Ok(refused.await?.status())
 }
 
 async fn rules(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<ApprovalRules> {
@@ -329,6 +353,6 @@ async fn set_rules(
     operator: Operator<Rule>,
     State(app): State<App>,
     Json(rules): Json<ApprovalRules>,
-) -> Result<Given, ApiError> {
+) -> Result<Given<ApprovalRules>, ApiError> {
     Ok(operator.give(&app, Grant::Rules(rules)).await?)
 }

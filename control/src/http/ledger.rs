@@ -1,53 +1,69 @@
 //! The ledger: books, transfers, closed periods. Whoever opens a book or commands a transfer names it, and the same again changes nothing:
 //! that is why these are PUT, and need no Idempotency-Key.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, put};
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::{self, BookId, Done, TransferId};
 use sealcast_objects::api::{
-    Book, BookPage, ClosePeriod, Grant, NewBook, Transfer, TransferCommand, TransferPage,
+    Book, BookPage, ClosePeriod, Grant, NamedTransfer, NewBook, Transfer, TransferCommand,
+    TransferPage,
 };
 use sealcast_objects::id::Text;
 use serde::Deserialize;
 
 use super::act::{Log, Operator};
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Reply};
 use super::grants::Given;
+use super::openapi::{Routes, about};
+use super::pages::{Paged, Pages};
 use super::permits::{Bookkeep, ReadLedger, Rule};
-use super::{App, now, page};
+use super::{App, now};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/books", get(list_books))
-        .route("/v1/books/{id}", get(book).put(open_book))
-        .route("/v1/transfers", get(list_transfers))
-        .route("/v1/transfers/{id}", get(transfer).put(make_transfer))
-        .route("/v1/ledger/closed", put(close))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Books {
-    #[serde(default)]
-    after: Option<Text<BookId>>,
-    #[serde(default)]
-    limit: Option<u32>,
+pub(super) fn routes() -> Routes {
+    Routes::of("Ledger")
+        .get("/v1/books", list_books, "Books")
+        .get("/v1/books/{id}", book, "A book and its balance")
+        .put(
+            "/v1/books/{id}",
+            open_book,
+            about("Opens a book")
+                .answers::<Book>(200)
+                .answers::<Book>(201),
+        )
+        .get(
+            "/v1/transfers",
+            list_transfers,
+            "Transfers, in the order in which they were made",
+        )
+        .get("/v1/transfers/{id}", transfer, "A transfer")
+        .put(
+            "/v1/transfers/{id}",
+            make_transfer,
+            about("Makes a transfer, once").answers::<Transfer>(201),
+        )
+        .put(
+            "/v1/ledger/closed",
+            close,
+            "Closes the time until then: nothing is booked there any more",
+        )
 }
 
 async fn list_books(
     _: Operator<ReadLedger>,
     State(app): State<App>,
-    Query(Books { after, limit }): Query<Books>,
-) -> Reply<BookPage> {
-    let (after, most) = (after.map(|Text(id)| id), page::size(limit));
+    pages: Pages<Text<BookId>>,
+) -> Result<Paged<BookPage>, ApiError> {
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
     let books = app
         .read(move |store| ledger::books(store, after, most))
         .await?;
-    let next = page::next(&books, most, |last| last.id);
-    Ok(Json(BookPage { books, next }))
+    pages.answer(
+        books,
+        |last| last.id,
+        |books, next| BookPage { books, next },
+    )
 }
 
 async fn book(
@@ -88,28 +104,29 @@ async fn open_book(
     Ok(opened.await?)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Transfers {
+    /// From or to this book.
     #[serde(default)]
     book: Option<Text<BookId>>,
-    #[serde(default)]
-    after: u64,
-    #[serde(default)]
-    limit: Option<u32>,
 }
 
 async fn list_transfers(
     _: Operator<ReadLedger>,
     State(app): State<App>,
-    Query(Transfers { book, after, limit }): Query<Transfers>,
-) -> Reply<TransferPage> {
-    let (book, most) = (book.map(|Text(id)| id), page::size(limit));
+    pages: Pages<u64, Transfers>,
+) -> Result<Paged<TransferPage>, ApiError> {
+    let book = pages.filter.book.map(|Text(id)| id);
+    let (after, most) = (pages.after.unwrap_or(0), pages.size);
     let transfers = app
         .read(move |store| ledger::transfers(store, book, after, most))
         .await?;
-    let next = page::next(&transfers, most, |last| last.number);
-    Ok(Json(TransferPage { transfers, next }))
+    pages.answer(
+        transfers,
+        |last| last.number,
+        |transfers, next| TransferPage { transfers, next },
+    )
 }
 
 async fn transfer(
@@ -125,8 +142,9 @@ async fn make_transfer(
     State(app): State<App>,
     Path(id): Path<Text<TransferId>>,
     Json(command): Json<TransferCommand>,
-) -> Result<Given, ApiError> {
-    Ok(operator.give(&app, Grant::Transfer { id, command }).await?)
+) -> Result<Given<Transfer>, ApiError> {
+    let grant = Grant::Transfer(NamedTransfer { id, command });
+    Ok(operator.give(&app, grant).await?)
 }
 
 async fn close(

@@ -1,9 +1,7 @@
 //! Persons log in and out.
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
+use axum::response::NoContent;
 use sealcast_domain::audit::Act;
 use sealcast_domain::logins::{self, LoginName};
 use sealcast_objects::api::{LogIn, SetPassword, Token};
@@ -13,13 +11,26 @@ use sealcast_objects::problem::{Kind, Problem};
 
 use super::bearer::{self, Person};
 use super::error::{ApiError, Json, Reply};
+use super::openapi::{Routes, about};
 use super::{App, now, problem};
 use crate::passwords;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/login", post(log_in).delete(log_out))
-        .route("/v1/login/password", post(set_password))
+pub(super) fn routes() -> Routes {
+    Routes::of("Persons")
+        .post(
+            "/v1/login",
+            log_in,
+            about("A person logs in")
+                .refuses(401)
+                .refuses(403)
+                .refuses(429),
+        )
+        .delete("/v1/login", log_out, "Ends the token")
+        .post(
+            "/v1/login/password",
+            set_password,
+            about("Sets the password, by a one-time code").refuses(403),
+        )
 }
 
 /// One answer for every reason: nobody learns which names there are.
@@ -65,20 +76,20 @@ fn actor(account: sealcast_objects::AccountId) -> String {
     format!("account:{}", Text(account))
 }
 
-async fn log_out(person: Person, State(app): State<App>) -> Result<StatusCode, ApiError> {
+async fn log_out(person: Person, State(app): State<App>) -> Result<NoContent, ApiError> {
     let (token, account) = (person.token, person.account);
     let ended = app.act(person.actor(), move |tx| {
         logins::end(tx, token)?;
         Ok(((), Act::on("logout", Text(account))))
     });
     ended.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 async fn set_password(
     State(app): State<App>,
     Json(SetPassword { secret, password }): Json<SetPassword>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let (now, code) = (now(), sha256(&secret));
     // Who has no code gets no hash made.
     app.read(move |store| logins::check_code(store, now, code))
@@ -91,5 +102,5 @@ async fn set_password(
         sealcast_domain::audit::append(tx, now, &actor(account), &act)
     });
     set.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

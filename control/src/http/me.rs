@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use axum::routing::{get, patch, post, put};
+use axum::response::NoContent;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Tx, accounts, customers, devices, factory, logins, recovery, rights};
 use sealcast_objects::api::{
@@ -16,15 +13,16 @@ use sealcast_objects::api::{
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::{AccountId, DeviceId, RecoveryId};
-use serde::Deserialize;
 
 use super::act::{Answered, OnceBy};
 use super::bearer::Person;
 use super::codes::CodeLife;
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Reply};
 use super::factory::claimed_act;
-use super::revision::{expected, revised};
-use super::{App, customers as sealed, now, page};
+use super::openapi::{Routes, about};
+use super::pages::{Paged, Pages};
+use super::revision::{IfMatch, Revised};
+use super::{App, customers as sealed, now};
 use crate::passwords;
 
 /// Devices that a person may add to an account; an operator may add more.
@@ -32,18 +30,39 @@ const DEVICES_MAX: usize = 50;
 /// Devices of an account that a person may have added, those that are revoked among them.
 const ADDED_MAX: u32 = 500;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/me", get(me))
-        .route("/v1/me/customer", put(put_customer))
-        .route("/v1/me/password", post(change_password))
-        .route("/v1/me/devices", get(list_devices).post(add_device))
-        .route("/v1/me/devices/claim", post(claim_device))
-        .route("/v1/me/devices/{id}", patch(set_device))
-        .route("/v1/me/devices/{id}/replace", post(replace_device))
-        .route("/v1/me/rights", get(list_rights))
-        .route("/v1/me/recoveries", get(list_recoveries))
-        .route("/v1/me/recoveries/{id}/object", post(object))
+pub(super) fn routes() -> Routes {
+    Routes::of("Persons")
+        .get("/v1/me", me, "The account of whoever logged in")
+        .put("/v1/me/customer", put_customer, "Says who stands behind it")
+        .post(
+            "/v1/me/password",
+            change_password,
+            about("Another password").refuses(429),
+        )
+        .get("/v1/me/devices", list_devices, "Its devices")
+        .post(
+            "/v1/me/devices",
+            add_device,
+            about("Adds a device").refuses(429),
+        )
+        .post(
+            "/v1/me/devices/claim",
+            claim_device,
+            about("Adds a device by its maker and serial number").refuses(429),
+        )
+        .patch("/v1/me/devices/{id}", set_device, "Revokes a device")
+        .post(
+            "/v1/me/devices/{id}/replace",
+            replace_device,
+            "Another one takes the place of a device",
+        )
+        .get("/v1/me/rights", list_rights, "Its rights")
+        .get(
+            "/v1/me/recoveries",
+            list_recoveries,
+            "Who wants to take a device's place",
+        )
+        .post("/v1/me/recoveries/{id}/object", object, "Objects to that")
 }
 
 async fn me(person: Person, State(app): State<App>) -> Reply<Me> {
@@ -63,16 +82,16 @@ async fn me(person: Person, State(app): State<App>) -> Reply<Me> {
 async fn put_customer(
     person: Person,
     State(app): State<App>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     Json(customer): Json<Customer>,
-) -> Result<Response, ApiError> {
-    let (id, expected) = (person.account, expected(&headers)?);
+) -> Result<Revised<Customer>, ApiError> {
+    let id = person.account;
     let sealed = app.seal_customer(id, &customer)?;
     let put = app.act(person.actor(), move |tx| {
         let revision = customers::put(tx, id, &sealed, expected)?;
         Ok((revision, Act::on("customer.put", Text(id))))
     });
-    Ok(revised(customer, put.await?))
+    Ok(Revised(customer, put.await?))
 }
 
 /// Every other token of the account ends.
@@ -80,7 +99,7 @@ async fn change_password(
     person: Person,
     State(app): State<App>,
     Json(ChangePassword { old, new }): Json<ChangePassword>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let (id, now) = (person.account, now());
     let key = Text(id).to_string();
     if app.throttle().wait(now, &key).is_some() {
@@ -102,31 +121,24 @@ async fn change_password(
         Ok(((), Act::on("login.password", Text(id))))
     });
     changed.await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Which page.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pages {
-    #[serde(default)]
-    after: Option<Text<DeviceId>>,
-    #[serde(default)]
-    limit: Option<u32>,
+    Ok(NoContent)
 }
 
 async fn list_devices(
     person: Person,
     State(app): State<App>,
-    Query(Pages { after, limit }): Query<Pages>,
-) -> Reply<DevicePage> {
-    let most = page::size(limit);
-    let (account, after) = (Some(person.account), after.map(|Text(id)| id));
+    pages: Pages<Text<DeviceId>>,
+) -> Result<Paged<DevicePage>, ApiError> {
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let account = Some(person.account);
     let devices = app
         .read(move |store| devices::page(store, account, after, most))
         .await?;
-    let next = page::next(&devices, most, |last| last.id);
-    Ok(Json(DevicePage { devices, next }))
+    pages.answer(
+        devices,
+        |last| last.id,
+        |devices, next| DevicePage { devices, next },
+    )
 }
 
 /// One more is not too many, and nobody names another account.

@@ -22,8 +22,9 @@ mod interop;
 mod ledger;
 mod logins;
 mod me;
+mod openapi;
 mod operators;
-mod page;
+mod pages;
 mod permits;
 mod receivers;
 mod recovery;
@@ -39,8 +40,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use aide::axum::ApiRouter;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
 use rand::rngs::StdRng;
 use rand_core::Rng as _;
 use sealcast_crypto::SigningKey;
@@ -69,6 +72,7 @@ pub use connections::{HttpStats, Limits};
 pub use contents::Contents;
 pub(crate) use error::{internal, problem};
 pub use interop::InteropConfig;
+pub use openapi::document as openapi;
 pub(crate) use session::{Holder, new_session};
 pub(crate) use slaves::roster;
 
@@ -221,32 +225,14 @@ impl App {
     pub fn router(&self) -> Router {
         let link = pb::node_link_server::NodeLinkServer::new(Service(self.clone()))
             .max_decoding_message_size(BODY_MAX);
-        Router::new()
-            .merge(enrol::routes())
-            .merge(session::routes())
-            .merge(admin::routes())
-            .merge(operators::routes())
-            .merge(grants::routes())
-            .merge(audit::routes())
-            .merge(receivers::routes())
-            .merge(customers::routes())
-            .merge(factory::routes())
-            .merge(recovery::routes())
-            .merge(logins::routes())
-            .merge(tokens::routes())
-            .merge(me::routes())
-            .merge(slaves::routes())
-            .merge(ledger::routes())
-            .merge(catalogue::routes())
-            .merge(webhooks::routes())
-            .merge(events::routes())
-            .merge(interop::routes())
-            .layer(DefaultBodyLimit::max(BODY_MAX))
-            .merge(usage::routes())
+        let door: Router<_> = door::routes().into();
+        let contents: Router<_> = contents::routes().into();
+        Router::from(api())
             .with_state(self.clone())
-            .merge(door::routes(Arc::clone(&self.0.https_door)))
+            .merge(door.with_state(Arc::clone(&self.0.https_door)))
             .layer(connections::paced(self.limits()))
-            .merge(contents::routes().with_state(self.clone()))
+            .merge(contents.with_state(self.clone()))
+            .route("/openapi.json", get(openapi::served))
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
             .route_service("/sealcast.node.v1.NodeLink/{method}", link)
@@ -499,6 +485,32 @@ impl Staff {
     }
 }
 
+/// What all paths under `/v1` have in common with each other, but files and the door.
+fn api() -> ApiRouter<App> {
+    ApiRouter::new()
+        .merge(enrol::routes())
+        .merge(session::routes())
+        .merge(admin::routes())
+        .merge(operators::routes())
+        .merge(grants::routes())
+        .merge(audit::routes())
+        .merge(receivers::routes())
+        .merge(customers::routes())
+        .merge(factory::routes())
+        .merge(recovery::routes())
+        .merge(logins::routes())
+        .merge(tokens::routes())
+        .merge(me::routes())
+        .merge(slaves::routes())
+        .merge(ledger::routes())
+        .merge(catalogue::routes())
+        .merge(webhooks::routes())
+        .merge(events::routes())
+        .merge(interop::routes())
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .merge(usage::routes())
+}
+
 /// What a slave serves: the key door behind HTTPS, the clock, and the feed.
 pub(crate) fn slave_router(
     https_door: Arc<HttpsDoor>,
@@ -506,8 +518,9 @@ pub(crate) fn slave_router(
     spool: Spool,
     limits: &Limits,
 ) -> Router {
+    let door: Router<_> = door::routes().into();
     Router::new()
-        .merge(door::routes(https_door))
+        .merge(door.with_state(https_door))
         .merge(usage::relay(slave.clone(), spool))
         .layer(connections::paced(limits))
         .fallback(error::not_found)

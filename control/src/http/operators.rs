@@ -1,24 +1,34 @@
 //! Administration: operators.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post, put};
 use sealcast_domain::audit::Act;
 use sealcast_domain::operators;
-use sealcast_objects::api::{Grant, NewCode, Operator as OperatorRow, PutOperator, SetStanding};
+use sealcast_objects::api::{
+    Grant, NamedOperator, NewCode, Operator as OperatorRow, PutOperator, SetStanding,
+};
 
 use super::App;
 use super::act::{Answered, Once, Operator};
 use super::codes::{CodeLife, check_name};
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::grants::Given;
+use super::openapi::Routes;
 use super::permits::{ReadPlant, Rule};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/operators", get(list))
-        .route("/v1/operators/{name}", put(put_operator).patch(set))
-        .route("/v1/operators/{name}/code", post(code))
+pub(super) fn routes() -> Routes {
+    Routes::of("Operators")
+        .get("/v1/operators", list, "All operators")
+        .put(
+            "/v1/operators/{name}",
+            put_operator,
+            "An operator and his role",
+        )
+        .patch("/v1/operators/{name}", set, "An operator's standing")
+        .post(
+            "/v1/operators/{name}/code",
+            code,
+            "A code with which he enrols",
+        )
 }
 
 async fn list(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<Vec<OperatorRow>> {
@@ -30,9 +40,10 @@ async fn put_operator(
     State(app): State<App>,
     Path(name): Path<String>,
     Json(put): Json<PutOperator>,
-) -> Result<Given, ApiError> {
+) -> Result<Given<OperatorRow>, ApiError> {
     check_name("operator", &name)?;
-    Ok(operator.give(&app, Grant::Operator { name, put }).await?)
+    let grant = Grant::Operator(NamedOperator { name, put });
+    Ok(operator.give(&app, grant).await?)
 }
 
 async fn set(

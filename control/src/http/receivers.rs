@@ -1,13 +1,12 @@
 //! Administration: accounts, devices, rights.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, patch, post, put};
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{accounts, devices, rights};
 use sealcast_objects::api::{
     self, Account, AccountPage, Device, DevicePage, Labels, NewAccount, NewCode, NewDevice,
-    NewRight, Right, Role, SetStanding,
+    NewRight, Right, RightPage, Role, SetStanding,
 };
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Problem;
@@ -19,26 +18,46 @@ use super::act::{Answered, Once, Operator, listed};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
 use super::grants::{Given, find_right, on_right};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{Care, Grant, ReadCustomers};
-use super::{App, internal, now, page};
+use super::{App, internal, now};
 use crate::authority::Haste;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/accounts", get(list_accounts).post(add_account))
-        .route("/v1/devices", get(list_devices).post(add_device))
-        .route("/v1/accounts/{id}", get(account).patch(set_account))
-        .route("/v1/devices/{id}", get(device).patch(set_device))
-        .route("/v1/devices/{id}/labels", put(label_device))
-        .route("/v1/devices/{id}/code", post(device_code))
-        .route("/v1/rights", get(list_rights).put(put_right))
-        .route("/v1/rights/{device}/{channel}", patch(set_right))
+pub(super) fn routes() -> Routes {
+    Routes::of("Accounts")
+        .get("/v1/accounts", list_accounts, "Accounts")
+        .post("/v1/accounts", add_account, "Adds an account")
+        .get("/v1/accounts/{id}", account, "An account")
+        .patch("/v1/accounts/{id}", set_account, "An account's standing")
+        .get("/v1/devices", list_devices, "Devices")
+        .post(
+            "/v1/devices",
+            add_device,
+            "Adds a device, and a code with which it enrols",
+        )
+        .get("/v1/devices/{id}", device, "A device")
+        .patch("/v1/devices/{id}", set_device, "A device's standing")
+        .put("/v1/devices/{id}/labels", label_device, "A device's labels")
+        .post(
+            "/v1/devices/{id}/code",
+            device_code,
+            "Another code with which it enrols",
+        )
+        .get("/v1/rights", list_rights, "Rights")
+        .put("/v1/rights", put_right, "Gives a right")
+        .patch(
+            "/v1/rights/{device}/{channel}",
+            set_right,
+            "A right's standing",
+        )
 }
 
 /// Whether keys change at once, so that what was announced is of no use to whoever lost a right.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Immediate {
+    /// Keys change at once.
     #[serde(default)]
     pub(super) immediate: bool,
 }
@@ -59,27 +78,20 @@ impl App {
     }
 }
 
-/// Which page.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Accounts {
-    #[serde(default)]
-    after: Option<Text<AccountId>>,
-    #[serde(default)]
-    limit: Option<u32>,
-}
-
 async fn list_accounts(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
-    Query(Accounts { after, limit }): Query<Accounts>,
-) -> Reply<AccountPage> {
-    let most = page::size(limit);
+    pages: Pages<Text<AccountId>>,
+) -> Result<Paged<AccountPage>, ApiError> {
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
     let accounts = app
-        .read(move |store| accounts::page(store, after.map(|Text(id)| id), most))
+        .read(move |store| accounts::page(store, after, most))
         .await?;
-    let next = page::next(&accounts, most, |last| last.id);
-    Ok(Json(AccountPage { accounts, next }))
+    pages.answer(
+        accounts,
+        |last| last.id,
+        |accounts, next| AccountPage { accounts, next },
+    )
 }
 
 async fn account(
@@ -122,30 +134,30 @@ async fn add_account(
     Ok(added.await?)
 }
 
-/// Whose, and which page.
-#[derive(Debug, Default, Deserialize)]
+/// Whose.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Devices {
+    /// Of this account.
     #[serde(default)]
     account: Option<Text<AccountId>>,
-    #[serde(default)]
-    after: Option<Text<DeviceId>>,
-    #[serde(default)]
-    limit: Option<u32>,
 }
 
 async fn list_devices(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
-    Query(of): Query<Devices>,
-) -> Reply<DevicePage> {
-    let most = page::size(of.limit);
-    let (account, after) = (of.account.map(|Text(id)| id), of.after.map(|Text(id)| id));
+    pages: Pages<Text<DeviceId>, Devices>,
+) -> Result<Paged<DevicePage>, ApiError> {
+    let account = pages.filter.account.map(|Text(id)| id);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
     let devices = app
         .read(move |store| devices::page(store, account, after, most))
         .await?;
-    let next = page::next(&devices, most, |last| last.id);
-    Ok(Json(DevicePage { devices, next }))
+    pages.answer(
+        devices,
+        |last| last.id,
+        |devices, next| DevicePage { devices, next },
+    )
 }
 
 async fn device(
@@ -215,7 +227,7 @@ async fn set_device(
     let now = now();
     let set = operator.act(&app, move |tx| {
         let floor = devices::set_standing(tx, now, id, standing)?;
-        let rights = rights::list(tx, Some(id))?;
+        let rights = rights::of_device(tx, id)?;
         let channels: Vec<_> = rights.iter().map(|right| right.channel).collect();
         let act = Act::on("device.set", Text(id))
             .with("standing", standing.name())
@@ -230,9 +242,10 @@ async fn set_device(
     Ok(Json(device))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OfDevice {
+    /// Of this device.
     #[serde(default)]
     device: Option<Text<DeviceId>>,
 }
@@ -240,19 +253,26 @@ struct OfDevice {
 async fn list_rights(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
-    Query(of): Query<OfDevice>,
-) -> Reply<Vec<Right>> {
-    let device = of.device.map(|Text(device)| device);
-    Ok(Json(
-        app.read(move |store| rights::list(store, device)).await?,
-    ))
+    pages: Pages<(Text<DeviceId>, u16), OfDevice>,
+) -> Result<Paged<RightPage>, ApiError> {
+    let device = pages.filter.device.map(|Text(id)| id);
+    let after = pages.after.map(|(Text(device), channel)| (device, channel));
+    let most = pages.size;
+    let rights = app
+        .read(move |store| rights::page(store, device, after, most))
+        .await?;
+    pages.answer(
+        rights,
+        |last| (last.device, last.channel),
+        |rights, next| RightPage { rights, next },
+    )
 }
 
 async fn put_right(
     operator: Operator<Grant>,
     State(app): State<App>,
     Json(new): Json<NewRight>,
-) -> Result<Given, ApiError> {
+) -> Result<Given<Right>, ApiError> {
     Ok(operator.give(&app, api::Grant::Right(new)).await?)
 }
 

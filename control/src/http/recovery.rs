@@ -1,8 +1,7 @@
 //! Another device takes the place of a lost one (SEC-03).
 
+use axum::Extension;
 use axum::extract::State;
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use sealcast_domain::audit::{self, Act};
 use sealcast_domain::{accounts, devices, recovery};
 use sealcast_objects::api::{Device, NewCode, Recovery, Role, UseRecovery};
@@ -14,18 +13,43 @@ use sealcast_objects::{AccountId, DeviceId, RecoveryId};
 use super::act::{Answered, Once, Operator, actor};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query, Reply};
+use super::openapi::{Routes, Who, about};
 use super::permits::{Care, ReadCustomers};
 use super::{App, now};
 use crate::ca::Peer;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/devices/{id}/replace", post(replace))
-        .route("/v1/devices/{id}/recovery", post(make))
-        .route("/v1/accounts/{id}/recoveries", get(list))
-        .route("/v1/recoveries/use", post(use_code))
-        .route("/v1/recoveries/{id}/refuse", post(refuse))
-        .route("/v1/recoveries/{id}/object", post(object))
+pub(super) fn routes() -> Routes {
+    Routes::of("Devices")
+        .post(
+            "/v1/devices/{id}/replace",
+            replace,
+            "Another device takes the place of a lost one, at once",
+        )
+        .post(
+            "/v1/devices/{id}/recovery",
+            make,
+            "A code with which another device can take its place, after a delay",
+        )
+        .get(
+            "/v1/accounts/{id}/recoveries",
+            list,
+            "Who wants to take a device's place",
+        )
+        .post(
+            "/v1/recoveries/use",
+            use_code,
+            about("Uses such a code").refuses(403),
+        )
+        .post(
+            "/v1/recoveries/{id}/refuse",
+            refuse,
+            "Refuses that it takes the place",
+        )
+        .post(
+            "/v1/recoveries/{id}/object",
+            object,
+            about("Another device of the account objects").by(&[Who::Device]),
+        )
 }
 
 /// At once, for whoever was shown to be the person of the account: a new device with a code of its own.

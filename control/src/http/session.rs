@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Extension, Router};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand_core::Rng as _;
@@ -17,11 +16,16 @@ use sealcast_proto::limits::COOKIES_MAX;
 use sealcast_proto::wire::Wire as _;
 
 use super::error::{ApiError, Json};
+use super::openapi::{Routes, Who, about};
 use super::{App, now};
 use crate::ca::Peer;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/session", post(session))
+pub(super) fn routes() -> Routes {
+    Routes::of("Devices").post(
+        "/v1/session",
+        session,
+        about("A session with the key doors").by(&[Who::Device]),
+    )
 }
 
 /// INT-01: a session is for what the device may have now, or is refused with the reasons.

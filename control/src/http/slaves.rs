@@ -1,8 +1,6 @@
 //! Slaves: administration, where they stand, and the master as their parent.
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, patch};
 use sealcast_domain::audit::Act;
 use sealcast_domain::slaves;
 use sealcast_objects::api::{NewCode, NewSlave, Role, SetStanding, Slave, SlaveHeld, SlaveStatus};
@@ -18,15 +16,17 @@ use tokio::sync::mpsc;
 use super::act::{Answered, Once, Operator, listed};
 use super::codes::CodeLife;
 use super::error::{ApiError, Json, Path, Query};
+use super::openapi::Routes;
 use super::permits::{ReadPlant, RunPlant};
 use super::{App, internal, problem};
 use crate::ca::Peer;
 use crate::feed::{Parent, key_of};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/slaves", get(list).post(put))
-        .route("/v1/slaves/{slave}", patch(set))
+pub(super) fn routes() -> Routes {
+    Routes::of("Plant")
+        .get("/v1/slaves", list, "All slaves")
+        .post("/v1/slaves", put, "A slave, new or with another code")
+        .patch("/v1/slaves/{slave}", set, "A slave's standing")
 }
 
 async fn list(

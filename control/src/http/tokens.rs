@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Form, Router};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use schemars::JsonSchema;
 use sealcast_domain::operators::Acting;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -19,7 +18,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::bearer::MACHINES;
-use super::error::{Json, Reply};
+use super::error::{Form, Json, Reply};
+use super::openapi::{Routes, about};
 use super::{App, internal, now};
 
 /// How long a token counts.
@@ -33,8 +33,14 @@ const REMEMBERED: usize = 10_000;
 /// What a token is sealed as.
 const SEALED_AS: &str = "token of an operator";
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/token", post(token))
+pub(super) fn routes() -> Routes {
+    Routes::of("Enrolment").post(
+        "/v1/token",
+        token,
+        about("A token for a machine, by a signed assertion (RFC 7523)")
+            .refuses(401)
+            .refuses(403),
+    )
 }
 
 /// Assertions that were used, with the moment after which they count no more.
@@ -63,7 +69,7 @@ impl Used {
 }
 
 /// RFC 6749 4.4.2, RFC 7523 2.2.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct TokenRequest {
     grant_type: String,
     client_assertion_type: String,
@@ -71,7 +77,7 @@ struct TokenRequest {
 }
 
 /// RFC 6749 5.1.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TokenAnswer {
     access_token: String,
     token_type: &'static str,

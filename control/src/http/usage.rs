@@ -1,45 +1,56 @@
 //! Usage: files that are taken in, totals, rows for bills (MD-33, MD-34, INT-03).
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
 use sealcast_domain::metering;
 use sealcast_objects::api::{
     Role, UsageFilter, UsagePage, UsageRun, UsageSource, UsageTaken, UsageTotals,
 };
+use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::{AccountId, DeviceId};
 
 use super::act::Operator;
-use super::error::{ApiError, Json, Query};
+use super::error::{ApiError, Json, Query, Whole};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{ReadPlant, RunPlant};
 use super::{App, internal, now};
 use crate::ca::Peer;
 use crate::feed::{SlaveHandle, key_of};
 use crate::usage::{Carrier, Counted, FILE_MAX, Spool, Undelivered, of_key_server};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route(
-            "/v1/usage",
-            get(rows).post(take).layer(DefaultBodyLimit::max(FILE_MAX)),
-        )
-        .route("/v1/usage/totals", get(totals))
-        .route("/v1/usage/runs", get(runs))
+pub(super) fn routes() -> Routes {
+    Routes::of("Usage")
+        .get("/v1/usage", rows, "Rows for bills")
+        .post("/v1/usage", take, "Takes in a file of what was counted")
+        .get("/v1/usage/totals", totals, "Totals")
+        .get("/v1/usage/runs", runs, "Runs of programs that count")
+        .bodies_up_to(FILE_MAX)
 }
 
 async fn rows(
     _: Operator<ReadPlant>,
     State(app): State<App>,
-    Query(filter): Query<UsageFilter>,
-) -> Result<Json<UsagePage>, ApiError> {
-    Ok(Json(
-        app.read(move |store| metering::rows(store, &filter))
-            .await?,
-    ))
+    pages: Pages<Place, UsageFilter>,
+) -> Result<Paged<UsagePage>, ApiError> {
+    let (filter, most) = (pages.filter, pages.size);
+    let after = pages
+        .after
+        .map(|(Text(account), Text(device), channel, epoch)| (account, device, channel, epoch));
+    let rows = app
+        .read(move |store| metering::rows(store, &filter, after, most))
+        .await?;
+    pages.answer(
+        rows,
+        |last| (last.account, last.device, last.channel, last.first_epoch),
+        |rows, next| UsagePage { rows, next },
+    )
 }
+
+/// Of the last row of a page: account, device, channel, first epoch.
+type Place = (Text<AccountId>, Text<DeviceId>, u16, u64);
 
 async fn totals(
     _: Operator<ReadPlant>,
@@ -63,9 +74,9 @@ async fn runs(
 async fn take(
     bringer: Bringer,
     State(app): State<App>,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, ApiError>,
 ) -> Result<Json<UsageTaken>, ApiError> {
-    let body = body?;
+    let Whole(body) = body?;
     let counted = tokio::task::spawn_blocking(move || Counted::read(&body, now())).await;
     let counted = counted.map_err(internal)??;
     bringer.may_bring(&counted)?;
@@ -73,7 +84,7 @@ async fn take(
 }
 
 /// Who brings a file. Nobody's body is read before it is known.
-enum Bringer {
+pub(super) enum Bringer {
     Operator,
     Slave,
     DeliveryServer(u32),
@@ -154,7 +165,7 @@ pub(super) fn relay(slave: SlaveHandle, spool: Spool) -> Router {
     Router::new()
         .route(
             "/v1/usage",
-            post(keep).layer(DefaultBodyLimit::max(FILE_MAX)),
+            axum::routing::post(keep).layer(DefaultBodyLimit::max(FILE_MAX)),
         )
         .with_state((slave, spool))
 }
@@ -182,9 +193,9 @@ impl FromRequestParts<Relay> for Behind {
 async fn keep(
     _: Behind,
     State((_, spool)): State<Relay>,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, ApiError>,
 ) -> Result<Json<UsageTaken>, ApiError> {
-    let body = body?;
+    let Whole(body) = body?;
     let kept = move || {
         let (name, records) = of_key_server(&body)?;
         let kept = spool.put(&name, &body).map(|()| records);

@@ -1,10 +1,8 @@
 //! Webhooks: where events are sent to, and what became of each. Whoever rules says where the audit log goes.
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::response::NoContent;
+use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::webhooks::{self, deliveries};
 use sealcast_objects::WebhookId;
@@ -16,21 +14,42 @@ use sealcast_objects::id::{Id as _, Text};
 use serde::Deserialize;
 
 use super::act::{Answered, Log, Once, Operator, listed};
-use super::error::{ApiError, Json, Path, Query, Reply};
+use super::error::{ApiError, Json, Path, Reply};
+use super::openapi::Routes;
+use super::pages::{Paged, Pages};
 use super::permits::{ReadAudit, Rule};
-use super::revision::{expected, revised};
-use super::{App, now, page};
+use super::revision::{IfMatch, Revised};
+use super::{App, now};
 use crate::webhooks::Keys;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/webhooks", get(list).post(add))
-        .route("/v1/webhooks/{id}", get(one).patch(change).delete(remove))
-        .route("/v1/webhooks/{id}/secret", post(renew))
-        .route("/v1/webhooks/{id}/test", post(try_it))
-        .route("/v1/webhooks/{id}/deliveries", get(list_deliveries))
-        .route("/v1/webhooks/{id}/deliveries/{number}/replay", post(replay))
-        .route("/v1/webhooks/{id}/replay", post(replay_dead))
+pub(super) fn routes() -> Routes {
+    Routes::of("Events")
+        .get("/v1/webhooks", list, "All webhooks")
+        .post(
+            "/v1/webhooks",
+            add,
+            "Adds a webhook; its secret is shown now only",
+        )
+        .get("/v1/webhooks/{id}", one, "A webhook")
+        .patch("/v1/webhooks/{id}", change, "Changes a webhook")
+        .delete("/v1/webhooks/{id}", remove, "Removes a webhook")
+        .post("/v1/webhooks/{id}/secret", renew, "Another secret")
+        .post("/v1/webhooks/{id}/test", try_it, "Sends a trial")
+        .get(
+            "/v1/webhooks/{id}/deliveries",
+            list_deliveries,
+            "What became of events",
+        )
+        .post(
+            "/v1/webhooks/{id}/deliveries/{number}/replay",
+            replay,
+            "Sends an event again",
+        )
+        .post(
+            "/v1/webhooks/{id}/replay",
+            replay_dead,
+            "Sends again what was given up",
+        )
 }
 
 async fn list(_: Operator<ReadAudit>, State(app): State<App>) -> Reply<Vec<Webhook>> {
@@ -71,20 +90,19 @@ async fn one(
     _: Operator<ReadAudit>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-) -> Result<Response, ApiError> {
+) -> Result<Revised<Webhook>, ApiError> {
     let found = app.read(move |store| webhooks::get(store, id)).await?;
     let revision = found.revision;
-    Ok(revised(found, revision))
+    Ok(Revised(found, revision))
 }
 
 async fn change(
     operator: Operator<Rule>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-    headers: HeaderMap,
+    IfMatch(expected): IfMatch,
     Json(change): Json<ChangeWebhook>,
-) -> Result<Response, ApiError> {
-    let expected = expected(&headers)?;
+) -> Result<Revised<Webhook>, ApiError> {
     if let Some(url) = &change.url {
         app.webhooks().check_url(url)?;
     }
@@ -97,22 +115,21 @@ async fn change(
     });
     let changed = changed.await?;
     let revision = changed.revision;
-    Ok(revised(changed, revision))
+    Ok(Revised(changed, revision))
 }
 
 async fn remove(
     operator: Operator<Rule>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-    headers: HeaderMap,
-) -> Result<StatusCode, ApiError> {
-    let expected = expected(&headers)?;
+    IfMatch(expected): IfMatch,
+) -> Result<NoContent, ApiError> {
     let removed = operator.act(&app, move |tx| {
         let was = webhooks::remove(tx, id, expected)?;
         Ok(((), on_webhook("webhook.remove", &was)))
     });
     removed.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// Another secret; the one before it signs, too, for a day.
@@ -120,9 +137,8 @@ async fn renew(
     once: Once<Rule>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-    headers: HeaderMap,
-) -> Result<Answered<WebhookSecret>, ApiError> {
-    let expected = expected(&headers)?;
+    IfMatch(expected): IfMatch,
+) -> Result<Answered<WebhookSecret, 200>, ApiError> {
     let (now, mut rng) = (now(), app.fork_rng());
     let keys = Keys::new(&mut rng);
     let sealed = keys.seal(id, app.vault(), &mut rng);
@@ -132,7 +148,7 @@ async fn renew(
         let secret = keys.secret();
         Ok((WebhookSecret { webhook, secret }, act))
     });
-    Ok(renewed.await?.status(StatusCode::OK))
+    Ok(renewed.await?.status())
 }
 
 /// Sends an event that tells of nothing, whatever the webhook wants and whether it is enabled or not.
@@ -140,9 +156,9 @@ async fn try_it(
     once: Once<Rule>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-) -> Result<Answered<Trial>, ApiError> {
+) -> Result<Answered<Trial, 200>, ApiError> {
     if let Some(before) = once.before(&app, &()).await? {
-        return Ok(before.status(StatusCode::OK));
+        return Ok(before.status());
     }
     let trial = app.try_webhook(id, once.actor()).await?;
     let tried = once.act(&app, &(), move |_| {
@@ -150,58 +166,59 @@ async fn try_it(
             Act::on("webhook.try", Text(id)).with("answer", format_args!("{:?}", trial.answer));
         Ok((trial, act))
     });
-    Ok(tried.await?.status(StatusCode::OK))
+    Ok(tried.await?.status())
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Deliveries {
+    /// Those that are so.
     #[serde(default)]
     state: Option<DeliveryState>,
-    #[serde(default)]
-    after: u64,
-    #[serde(default)]
-    limit: Option<u32>,
 }
 
 async fn list_deliveries(
     _: Operator<ReadAudit>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-    Query(asked): Query<Deliveries>,
-) -> Reply<DeliveryPage> {
-    let most = page::size(asked.limit);
+    pages: Pages<u64, Deliveries>,
+) -> Result<Paged<DeliveryPage>, ApiError> {
+    let state = pages.filter.state;
+    let (after, most) = (pages.after.unwrap_or(0), pages.size);
     let deliveries = app
-        .read(move |store| deliveries::page(store, id, asked.state, asked.after, most))
+        .read(move |store| deliveries::page(store, id, state, after, most))
         .await?;
-    let next = page::next(&deliveries, most, |last| last.number);
-    Ok(Json(DeliveryPage { deliveries, next }))
+    pages.answer(
+        deliveries,
+        |last| last.number,
+        |deliveries, next| DeliveryPage { deliveries, next },
+    )
 }
 
 async fn replay(
     once: Once<Rule>,
     State(app): State<App>,
     Path((Text(id), number)): Path<(Text<WebhookId>, u64)>,
-) -> Result<Answered<Delivery>, ApiError> {
+) -> Result<Answered<Delivery, 200>, ApiError> {
     let now = now();
     let replayed = once.act(&app, &(), move |tx| {
         let delivery = deliveries::replay(tx, now, id, number)?;
         let act = Act::on("webhook.replay", Text(id)).with("number", number);
         Ok((delivery, act))
     });
-    Ok(replayed.await?.status(StatusCode::OK))
+    Ok(replayed.await?.status())
 }
 
 async fn replay_dead(
     once: Once<Rule>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<WebhookId>>,
-) -> Result<Answered<Replayed>, ApiError> {
+) -> Result<Answered<Replayed, 200>, ApiError> {
     let now = now();
     let replayed = once.act(&app, &(), move |tx| {
         let replayed = deliveries::replay_dead(tx, now, id)?;
         let act = Act::on("webhook.replay", Text(id)).with("dead", replayed.replayed);
         Ok((replayed, act))
     });
-    Ok(replayed.await?.status(StatusCode::OK))
+    Ok(replayed.await?.status())
 }

@@ -192,7 +192,7 @@ fn a_content_has_texts_and_a_price_that_can_be() {
         ..good.clone()
     };
     refused(Kind::NotFound, try_add(&mut bench, &nobody));
-    let all = contents::page(&mut bench, &ContentFilter::default(), 100).unwrap();
+    let all = contents::page(&mut bench, &ContentFilter::default(), None, 100).unwrap();
     assert_eq!(all.len(), 2, "what was refused left nothing");
     let dearest = ChangeContent {
         price: Some(price(i64::MAX.cast_unsigned(), "JPY")),
@@ -225,12 +225,12 @@ fn pages_of_contents_have_what_the_filter_leaves_once() {
         }
     }
     let mut count = |filter: &ContentFilter| {
-        let (mut filter, mut ids) = (filter.clone(), Vec::new());
+        let (mut after, mut ids) = (None, Vec::new());
         loop {
-            let page = contents::page(&mut bench, &filter, 5).unwrap();
+            let page = contents::page(&mut bench, filter, after, 5).unwrap();
             ids.extend(page.iter().map(|content| content.id));
             match page.last() {
-                Some(last) if page.len() == 5 => filter.after = Some(last.id),
+                Some(last) if page.len() == 5 => after = Some(last.id.0),
                 _ => break,
             }
         }

@@ -137,7 +137,7 @@ fn rights_that_cannot_be_are_refused() {
         put(tx, T0, &new_right(device, 1, None, None)),
     );
     assert_eq!(tx.version(account), version);
-    assert_eq!(rights::list(tx, None).unwrap(), []);
+    assert_eq!(rights::page(tx, None, None, 10).unwrap(), []);
 }
 
 #[test]

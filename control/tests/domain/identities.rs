@@ -60,8 +60,8 @@ fn sec_03_a_recovery_goes_one_way_and_each_step_is_taken_once() {
     let successor = done.successor.unwrap().0;
     assert_eq!(standing(&mut bench, lost), Standing::Revoked);
     assert_eq!(standing(&mut bench, successor), Standing::New);
-    assert_eq!(rights::list(&mut bench, Some(successor)).unwrap().len(), 1);
-    assert!(rights::list(&mut bench, Some(lost)).unwrap().is_empty());
+    assert_eq!(rights::of_device(&mut bench, successor).unwrap().len(), 1);
+    assert!(rights::of_device(&mut bench, lost).unwrap().is_empty());
     // Again: the same, and no other device.
     assert_eq!(step(&mut bench, ready, 1).unwrap(), (done.clone(), None));
     let again = enrolment::admit(&mut bench, ready, [1; 32], b"new").unwrap();

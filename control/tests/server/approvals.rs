@@ -61,7 +61,7 @@ async fn sec_19_a_right_waits_for_a_second_person_and_is_given_once() {
         ("a gift", "case 7")
     );
     assert_eq!(
-        bench.list("rights").await,
+        bench.list("rights").await["rights"],
         json!([]),
         "nothing is given yet"
     );
@@ -76,7 +76,13 @@ async fn sec_19_a_right_waits_for_a_second_person_and_is_given_once() {
     let approved = decide(&bob, &id, "approve").await.unwrap();
     assert_eq!(approved.state, ApprovalState::Approved);
     assert_eq!(approved.decided_by.as_deref(), Some("admin:bob"));
-    assert_eq!(bench.list("rights").await.as_array().unwrap().len(), 1);
+    assert_eq!(
+        bench.list("rights").await["rights"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     let again = refused_as(Kind::Conflict, decide(&bob, &id, "approve").await);
     assert!(again.contains("approved by admin:bob"), "{again}");
     // One entry tells all of it.
@@ -113,7 +119,7 @@ async fn sec_19_what_is_refused_or_taken_back_is_not_given() {
         .map(|approval| approval.state)
         .collect();
     assert_eq!(states, [ApprovalState::Refused; 2]);
-    assert_eq!(bench.list("rights").await, json!([]));
+    assert_eq!(bench.list("rights").await["rights"], json!([]));
 }
 
 /// Rules that there are cannot be lifted by one alone, and roles that are ruled not given.
@@ -221,7 +227,7 @@ async fn sec_19_nobody_is_two_persons() {
         .unwrap();
     let why = refused_as(Kind::Conflict, decide(&bob, &asked, "approve").await);
     assert!(why.contains("carl is suspended"), "{why}");
-    assert_eq!(bench.list("rights").await, json!([]));
+    assert_eq!(bench.list("rights").await["rights"], json!([]));
     // Nothing was decided by that.
     bench
         .set("/v1/operators/carl", Standing::Active)

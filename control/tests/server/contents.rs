@@ -392,8 +392,8 @@ async fn a_content_is_changed_by_who_has_seen_it_last_and_every_act_is_in_the_lo
     };
     assert_eq!(post().await, post().await);
     let page: ContentPage = serde_json::from_value(bench.list("contents?limit=1").await).unwrap();
-    assert_eq!((page.contents.len(), page.next), (1, Some(content.id)));
-    let path = format!("contents?after={}", content.id);
+    assert_eq!(page.contents[0].id, content.id);
+    let path = format!("contents?after={}", page.next.unwrap());
     let page: ContentPage = serde_json::from_value(bench.list(&path).await).unwrap();
     assert_eq!(page.contents.len(), 1);
     let remove = format!("/v1/contents/{}/versions/1", content.id);

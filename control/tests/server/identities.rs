@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::KeyPair;
 use reqwest::{Method, StatusCode};
 use sealcast_objects::api::{
-    CertificatePage, Device, DevicePage, NewCode, OperatorRole, Recovery, RecoveryState, Right,
+    CertificatePage, Device, DevicePage, NewCode, OperatorRole, Recovery, RecoveryState, RightPage,
     Role, Standing,
 };
 use sealcast_objects::code::{Code, sha256};
@@ -69,8 +69,8 @@ async fn sec_03_a_lost_device_is_stopped_at_once_and_another_one_takes_its_place
     assert!(session(&other, &[]).await.unwrap().notices.is_empty());
     refused_as(Kind::Suspended, session(&lost, &[]).await);
     let path = format!("/v1/rights?device={}", lost.subject);
-    let rights: Vec<Right> = bench.admin.get(&path).await.unwrap();
-    assert!(rights.is_empty());
+    let page: RightPage = bench.admin.get(&path).await.unwrap();
+    assert!(page.rights.is_empty());
     // MV-15: the place in the key tree is its own.
     let page: DevicePage = bench.admin.get("/v1/devices").await.unwrap();
     let mut leaves: Vec<_> = page.devices.iter().map(|device| device.leaf).collect();

@@ -14,6 +14,8 @@ mod interop;
 mod ledger;
 mod limits;
 mod link;
+mod openapi;
+mod pages;
 mod persons;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;

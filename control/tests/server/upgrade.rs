@@ -58,7 +58,7 @@ async fn a_store_of_schema_6_is_brought_up_to_date_with_nothing_lost() {
         assert_eq!(channels[1]["mode"], "delivery-server");
         assert_eq!(list(&client, "nodes").await[0]["channels"], json!([1]));
         assert_eq!(list(&client, "slaves").await[0]["slave"], 4);
-        let right = &list(&client, "rights").await[0];
+        let right = &list(&client, "rights").await["rights"][0];
         assert_eq!(right["until"], "2036-01-01T00:00:00.000Z");
         let device = &list(&client, "devices").await["devices"][0];
         assert_eq!(device["leaf"], 1);

@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 use sealcast_objects::api::{
     Availability, ChangeContent, Content, ContentFilter, MediaKind, NewContent, Price,
 };
-use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::id::{Id, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{ContentId, ProviderId};
@@ -111,12 +111,17 @@ pub fn get(store: &mut dyn Read, id: ContentId) -> Result<Content> {
     }
 }
 
-/// At most `most` contents that the filter leaves, in the order of their ids. The filter's own `limit` counts for nothing.
+/// At most `most` contents that the filter leaves, in the order of their ids, those after `after`.
 ///
 /// # Errors
 /// The store's.
-pub fn page(store: &mut dyn Read, filter: &ContentFilter, most: u32) -> Result<Vec<Content>> {
-    let after = filter.after.map_or([0; 16], |Text(id)| id.to_bytes());
+pub fn page(
+    store: &mut dyn Read,
+    filter: &ContentFilter,
+    after: Option<ContentId>,
+    most: u32,
+) -> Result<Vec<Content>> {
+    let after = after.map_or([0; 16], Id::to_bytes);
     let rows = store.query(
         contents!(
             "WHERE id > $1 AND (provider = $2 OR $2 IS NULL) AND (genre = $3 OR $3 IS NULL) AND (kind = $4 OR $4 IS NULL) \

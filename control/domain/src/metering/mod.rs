@@ -24,7 +24,7 @@ use sealcast_objects::{AccountId, DeviceId};
 
 use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 use fold::{Interval, Intervals, Numbers};
-pub use rows::{rows, totals};
+pub use rows::{Place, place, rows, totals};
 
 /// How long it is known which requests of a session were counted, after the last of them. A file that comes later may count a
 /// request again that another key server had counted.

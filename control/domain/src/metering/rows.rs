@@ -3,26 +3,36 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sealcast_objects::api::{UsageFilter, UsagePage, UsagePlace, UsageRow, UsageTotals};
+use sealcast_objects::api::{UsageFilter, UsageRow, UsageTotals};
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
-use crate::{Read, Result, Row, StoreError, Value, params};
+use crate::{Read, Result, Row, StoreError, Value, params, read_rows};
 
-/// Rows of a page, at most.
-const PAGE_MAX: usize = 1000;
 /// Rows that are read at once for totals.
-const CHUNK: usize = 10_000;
+const CHUNK: u32 = 10_000;
 
-/// Rows in order, a page of them.
+/// A row's place in the order of all: account, device, channel, first epoch.
+pub type Place = (AccountId, DeviceId, u16, u64);
+
+/// The place of this row.
+#[must_use]
+pub fn place(row: &UsageRow) -> Place {
+    (row.account.0, row.device.0, row.channel, row.first_epoch)
+}
+
+/// At most `most` rows in order, those after `after`.
 ///
 /// # Errors
 /// The store's.
-pub fn rows(store: &mut dyn Read, filter: &UsageFilter) -> Result<UsagePage> {
-    let limit = filter.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    let mut sent = Sent::default();
-    page(store, filter, filter.after, limit, &mut sent)
+pub fn rows(
+    store: &mut dyn Read,
+    filter: &UsageFilter,
+    after: Option<Place>,
+    most: u32,
+) -> Result<Vec<UsageRow>> {
+    page(store, filter, after, most, &mut Sent::default())
 }
 
 /// What rows add up to.
@@ -33,8 +43,8 @@ pub fn totals(store: &mut dyn Read, filter: &UsageFilter) -> Result<UsageTotals>
     let (mut totals, mut sent) = (UsageTotals::default(), Sent::default());
     let (mut after, mut last) = (None, None);
     loop {
-        let page = page(store, filter, after, CHUNK, &mut sent)?;
-        for row in &page.rows {
+        let rows = page(store, filter, after, CHUNK, &mut sent)?;
+        for row in &rows {
             let whose = Some((row.account, row.device, row.channel));
             totals.subscriptions += u64::from(last != whose);
             last = whose;
@@ -43,58 +53,45 @@ pub fn totals(store: &mut dyn Read, filter: &UsageFilter) -> Result<UsageTotals>
             totals.keys += row.last_epoch - row.first_epoch + 1;
             totals.bytes += row.bytes;
         }
-        if page.next.is_none() {
+        if rows.len() < CHUNK as usize {
             return Ok(totals);
         }
-        after = page.next;
+        after = rows.last().map(place);
     }
 }
 
 fn page(
     store: &mut dyn Read,
     filter: &UsageFilter,
-    after: Option<UsagePlace>,
-    limit: usize,
+    after: Option<Place>,
+    most: u32,
     sent: &mut Sent,
-) -> Result<UsagePage> {
-    let place = after.unwrap_or(UsagePlace {
-        account: [0; 16],
-        device: [0; 16],
-        channel: 0,
-        first_epoch: 0,
-    });
+) -> Result<Vec<UsageRow>> {
+    let none = (AccountId([0; 16]), DeviceId([0; 16]), 0, 0);
+    let (account, device, channel, first_epoch) = after.unwrap_or(none);
     let found = store.query(
         "SELECT account, device, channel, first_epoch, last_epoch, requests, answers, since, until FROM key_usage \
          WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND (account = $5 OR $5 IS NULL) \
          AND (device = $6 OR $6 IS NULL) AND (channel = $7 OR $7 IS NULL) AND (since >= $8 OR $8 IS NULL) \
          AND (since < $9 OR $9 IS NULL) ORDER BY account, device, channel, first_epoch LIMIT $10",
         params![
-            place.account,
-            place.device,
-            place.channel,
-            place.first_epoch,
+            account.to_bytes(),
+            device.to_bytes(),
+            channel,
+            first_epoch,
             filter.account.map(|Text(id)| id.to_bytes()),
             filter.device.map(|Text(id)| id.to_bytes()),
             filter.channel,
             filter.from.map(|Timestamp(at)| at),
             filter.until.map(|Timestamp(at)| at),
-            limit as u64 + 1
+            most
         ],
     )?;
-    let mut rows = Vec::with_capacity(found.len().min(limit));
-    for row in found.iter().take(limit) {
-        let mut row = read(row)?;
+    let mut rows = read_rows(&found, read)?;
+    for row in &mut rows {
         row.bytes = sent.between(store, row.channel, row.first_epoch, row.last_epoch)?;
-        rows.push(row);
     }
-    let more = found.len() > limit;
-    let next = rows.last().filter(|_| more).map(|row| UsagePlace {
-        account: row.account.0.to_bytes(),
-        device: row.device.0.to_bytes(),
-        channel: row.channel,
-        first_epoch: row.first_epoch,
-    });
-    Ok(UsagePage { rows, next })
+    Ok(rows)
 }
 
 fn read(row: &Row) -> std::result::Result<UsageRow, StoreError> {

@@ -1,14 +1,17 @@
 //! What needs a second person (SEC-19): it is asked for by one operator and approved by another.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NewRight, Permit, PutOperator, TransferCommand};
+use super::{Cursor, NewRight, Permit, PutOperator, TransferCommand};
 use crate::TransferId;
 use crate::id::{ApprovalId, Text};
 use crate::time::Timestamp;
 
 /// What may need a second person.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrantKind {
     /// A right.
@@ -54,27 +57,39 @@ impl GrantKind {
 }
 
 /// Something that is given.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "body", rename_all = "kebab-case")]
 pub enum Grant {
     /// As by `PUT /v1/rights`.
+    #[schemars(title = "GrantRight")]
     Right(NewRight),
     /// As by `PUT /v1/transfers/{id}`.
-    Transfer {
-        /// The transfer's id.
-        id: Text<TransferId>,
-        /// What is commanded.
-        command: TransferCommand,
-    },
+    #[schemars(title = "GrantTransfer")]
+    Transfer(NamedTransfer),
     /// As by `PUT /v1/operators/{name}`.
-    Operator {
-        /// Whose.
-        name: String,
-        /// What he is to be.
-        put: PutOperator,
-    },
+    #[schemars(title = "GrantOperator")]
+    Operator(NamedOperator),
     /// As by `PUT /v1/approval-rules`.
+    #[schemars(title = "GrantRules")]
     Rules(ApprovalRules),
+}
+
+/// A transfer that is to be made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NamedTransfer {
+    /// The transfer's id.
+    pub id: Text<TransferId>,
+    /// What is commanded.
+    pub command: TransferCommand,
+}
+
+/// What an operator is to be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NamedOperator {
+    /// Whose.
+    pub name: String,
+    /// What he is to be.
+    pub put: PutOperator,
 }
 
 impl Grant {
@@ -83,15 +98,15 @@ impl Grant {
     pub fn kind(&self) -> GrantKind {
         match self {
             Self::Right(_) => GrantKind::Right,
-            Self::Transfer { .. } => GrantKind::Transfer,
-            Self::Operator { .. } => GrantKind::Operator,
+            Self::Transfer(_) => GrantKind::Transfer,
+            Self::Operator(_) => GrantKind::Operator,
             Self::Rules(_) => GrantKind::Rules,
         }
     }
 }
 
 /// `GET` and `PUT /v1/approval-rules`: which kinds need a second person. What machines (shops, insurers) do never does.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalRules {
     /// The kinds.
@@ -99,7 +114,7 @@ pub struct ApprovalRules {
 }
 
 /// Where an approval stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ApprovalState {
     /// It waits for a second person.
@@ -113,7 +128,7 @@ pub enum ApprovalState {
 }
 
 /// Something that waits, or waited, for a second person.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Approval {
     /// Its id.
     pub id: Text<ApprovalId>,
@@ -141,17 +156,17 @@ pub struct Approval {
 }
 
 /// `GET /v1/approvals`: a page, in the order in which they were asked for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalPage {
     /// The approvals.
     pub approvals: Vec<Approval>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Text<ApprovalId>>,
+    pub next: Option<Cursor>,
 }
 
 /// The answer where something is given: done (200), or it waits for a second person (202).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Granted<T> {
     /// It waits.

@@ -1,15 +1,16 @@
 //! The catalogue in the API: providers, contents and their versions, downloads. Texts have no control characters; their lengths are in
 //! characters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Standing;
+use super::{Cursor, Standing};
 use crate::id::{ContentId, ProviderId, Text};
 use crate::time::Timestamp;
 use crate::{AccountId, DeviceId};
 
 /// `POST /v1/providers`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProvider {
     /// For people: 1 to 200 characters.
@@ -17,7 +18,7 @@ pub struct NewProvider {
 }
 
 /// `PATCH /v1/providers/{id}`: what is to be another.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeProvider {
     /// Its name.
@@ -29,7 +30,7 @@ pub struct ChangeProvider {
 }
 
 /// Who supplies contents.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// Its id.
     pub id: Text<ProviderId>,
@@ -44,7 +45,7 @@ pub struct Provider {
 }
 
 /// What a price is in.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// In minor units: 499 with EUR is 4.99 EUR.
@@ -54,7 +55,7 @@ pub struct Price {
 }
 
 /// What a content is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaKind {
     /// Pictures that move, with or without sound.
@@ -68,7 +69,7 @@ pub enum MediaKind {
 }
 
 /// Whether a content is to be had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Availability {
     /// Whoever wants it may have it.
@@ -78,7 +79,7 @@ pub enum Availability {
 }
 
 /// Whether a version's file is there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VersionState {
     /// It waits for its file, a day at most.
@@ -115,7 +116,7 @@ names!(Availability { Offered "offered", Withdrawn "withdrawn" });
 names!(VersionState { Uploading "uploading", Ready "ready" });
 
 /// `POST /v1/contents`: a content and its first version, which waits for its file then.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewContent {
     /// Whose it is.
@@ -130,12 +131,16 @@ pub struct NewContent {
     /// How the file of the first version is made, `mpegts`: 1 to 60 characters.
     pub format: String,
     /// Nothing: it has none yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::option"
+    )]
     pub price: Option<Price>,
 }
 
 /// `PATCH /v1/contents/{id}`: what is to be another. With `If-Match` only if the content is still as its `ETag` says.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeContent {
     /// Its title.
@@ -145,7 +150,11 @@ pub struct ChangeContent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genre: Option<String>,
     /// Its price.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::option"
+    )]
     pub price: Option<Price>,
     /// Whether it is to be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +162,7 @@ pub struct ChangeContent {
 }
 
 /// A content.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Content {
     /// Its id, the same for all versions.
     pub id: Text<ContentId>,
@@ -166,7 +175,11 @@ pub struct Content {
     /// What it is.
     pub kind: MediaKind,
     /// What it costs, as listed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::option"
+    )]
     pub price: Option<Price>,
     /// Whether it is to be had.
     pub availability: Availability,
@@ -180,7 +193,7 @@ pub struct Content {
 }
 
 /// The query of `GET /v1/contents`; what is missing leaves nothing out.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContentFilter {
     /// Of this provider.
@@ -195,26 +208,20 @@ pub struct ContentFilter {
     /// To be had, or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability: Option<Availability>,
-    /// After this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Text<ContentId>>,
-    /// At most so many.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
 }
 
 /// `GET /v1/contents`: a page, in the order of their ids, which is that of their making.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ContentPage {
     /// The contents.
     pub contents: Vec<Content>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Text<ContentId>>,
+    pub next: Option<Cursor>,
 }
 
 /// `POST /v1/contents/{id}/versions`: the next version, which waits for its file then.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewVersion {
     /// How its file is made, `mpegts`: 1 to 60 characters.
@@ -222,7 +229,7 @@ pub struct NewVersion {
 }
 
 /// A version of a content. Its file never changes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ContentVersion {
     /// Of which content.
     pub content: Text<ContentId>,
@@ -242,6 +249,7 @@ pub struct ContentVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_length: Option<u64>,
     /// SHA-256 of the sealed file.
+    #[schemars(with = "Option<crate::bytes::Base64Url>")]
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -256,7 +264,7 @@ pub struct ContentVersion {
 }
 
 /// A version of a content was given to a device (MV-19).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Download {
     /// From 1, in the order in which they began.
     pub number: u64,
@@ -273,11 +281,11 @@ pub struct Download {
 }
 
 /// `GET /v1/downloads`: a page, in the order in which they began.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DownloadPage {
     /// The downloads.
     pub downloads: Vec<Download>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u64>,
+    pub next: Option<Cursor>,
 }

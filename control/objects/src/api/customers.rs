@@ -2,16 +2,17 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Role, Standing};
+use super::{Cursor, Role, Standing};
 use crate::id::{RecoveryId, Text};
 use crate::time::Timestamp;
 use crate::{AccountId, DeviceId};
 
 /// An account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// Its id.
     pub id: Text<AccountId>,
@@ -24,17 +25,17 @@ pub struct Account {
 }
 
 /// `GET /v1/accounts`: a page.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AccountPage {
     /// The accounts, in the order in which they were added.
     pub accounts: Vec<Account>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Text<AccountId>>,
+    pub next: Option<Cursor>,
 }
 
 /// `POST /v1/accounts`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     /// For people.
@@ -42,7 +43,7 @@ pub struct NewAccount {
 }
 
 /// `GET` and `PUT /v1/accounts/{id}/customer`: who stands behind an account (MV-02, MV-03). Sealed in the store; `DELETE` erases it.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Customer {
     /// The person or company.
@@ -71,7 +72,7 @@ impl fmt::Debug for Customer {
 }
 
 /// Ids that parts of a device bear: for people and for binding, never a proof (SEC-02).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
     /// Of the player software.
@@ -109,7 +110,7 @@ impl Labels {
 }
 
 /// A device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Its id.
     pub id: Text<DeviceId>,
@@ -122,7 +123,7 @@ pub struct Device {
     /// Its place in the key tree: its own for ever (MV-15).
     pub leaf: u32,
     /// What its parts bear.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::deserialize")]
     pub labels: Labels,
     /// The device whose place it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,17 +131,17 @@ pub struct Device {
 }
 
 /// `GET /v1/devices`: a page.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DevicePage {
     /// The devices, in the order in which they were added.
     pub devices: Vec<Device>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Text<DeviceId>>,
+    pub next: Option<Cursor>,
 }
 
 /// `POST /v1/devices`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDevice {
     /// Whose; missing: a new account of the same name.
@@ -149,12 +150,12 @@ pub struct NewDevice {
     /// For people.
     pub name: String,
     /// What its parts bear.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::deserialize")]
     pub labels: Labels,
 }
 
 /// A certificate that was issued (MV-16, MV-21).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// Counted from 1.
     pub number: u64,
@@ -171,17 +172,17 @@ pub struct Certificate {
 }
 
 /// `GET /v1/certificates`: a page, oldest first.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CertificatePage {
     /// The certificates.
     pub certificates: Vec<Certificate>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u64>,
+    pub next: Option<Cursor>,
 }
 
 /// One line of a factory's register: a device, and the key that was put into it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FactoryDevice {
     /// Who made it.
@@ -189,12 +190,13 @@ pub struct FactoryDevice {
     /// What stands on its case.
     pub serial: String,
     /// SHA-256 of the public key's SubjectPublicKeyInfo, 32 bytes.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub key_hash: Vec<u8>,
 }
 
 /// `POST /v1/factory-devices/claim`: a device of a register becomes an account's.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimDevice {
     /// Who made it.
@@ -209,7 +211,7 @@ pub struct ClaimDevice {
 }
 
 /// Where a recovery stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecoveryState {
     /// Its code was not used yet.
@@ -253,7 +255,7 @@ impl RecoveryState {
 }
 
 /// Another device takes the place of a lost one (SEC-03).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
     /// Its id.
     pub id: Text<RecoveryId>,
@@ -276,16 +278,17 @@ pub struct Recovery {
 }
 
 /// `POST /v1/recoveries/use`: what the holder of a code says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UseRecovery {
     /// The code's secret.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub secret: Vec<u8>,
 }
 
 /// A password. Never shown, and wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Password(pub String);
 
@@ -296,7 +299,7 @@ impl fmt::Debug for Password {
 }
 
 /// `POST /v1/accounts/{id}/login`: the name with which a person logs in; the answer is a code with which the password is set.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLogin {
     /// An e-mail address or whatever else names the person; compared without regard to case.
@@ -304,10 +307,11 @@ pub struct NewLogin {
 }
 
 /// `POST /v1/login/password`: sets the password, once, by a code.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
     /// The code's secret.
+    #[schemars(with = "crate::bytes::Base64Url")]
     #[serde(with = "crate::bytes")]
     pub secret: Vec<u8>,
     /// The new password.
@@ -315,7 +319,7 @@ pub struct SetPassword {
 }
 
 /// `POST /v1/login`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The name.
@@ -325,7 +329,7 @@ pub struct LogIn {
 }
 
 /// `POST /v1/me/password`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The one that there is.
@@ -335,7 +339,7 @@ pub struct ChangePassword {
 }
 
 /// A token: `Authorization: Bearer`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// Whoever has it acts for the account, or the operator.
     pub token: String,
@@ -350,7 +354,7 @@ impl fmt::Debug for Token {
 }
 
 /// `GET /v1/me`: the account that a token acts for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Me {
     /// The account.
     pub account: Account,

@@ -1,12 +1,14 @@
 //! The ledger in the API. Amounts are whole numbers of the book's unit; durations are milliseconds.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Cursor;
 use crate::id::{BookId, Text, TransferId};
 use crate::time::Timestamp;
 
 /// What a book may never do. Reservations count as if they were posted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BookBound {
     /// Anything is allowed.
@@ -19,7 +21,7 @@ pub enum BookBound {
 }
 
 /// `PUT /v1/books/{id}`. The id is chosen by whoever opens the book.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBook {
     /// What it counts, `EUR/cent` or `grant`: 1 to 40 characters. Transfers are between books of one unit.
@@ -30,7 +32,7 @@ pub struct NewBook {
 }
 
 /// A book and its sums.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Book {
     /// Its id.
     pub id: Text<BookId>,
@@ -49,21 +51,22 @@ pub struct Book {
 }
 
 /// `GET /v1/books`: a page, in the order of their ids.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BookPage {
     /// The books.
     pub books: Vec<Book>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Text<BookId>>,
+    pub next: Option<Cursor>,
 }
 
 /// `PUT /v1/transfers/{id}`. The id is chosen by whoever commands, once for what is meant: the same command under the same id is done once,
 /// for ever.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TransferCommand {
     /// Debits one book and credits another.
+    #[schemars(title = "TransferMove")]
     Move {
         /// The book that is debited.
         debit: Text<BookId>,
@@ -76,6 +79,7 @@ pub enum TransferCommand {
         note: String,
     },
     /// Reserves that: bounds count it as done.
+    #[schemars(title = "TransferReserve")]
     Reserve {
         /// The book that will be debited.
         debit: Text<BookId>,
@@ -91,6 +95,7 @@ pub enum TransferCommand {
         note: String,
     },
     /// Does what was reserved, or a part of it; the rest is void.
+    #[schemars(title = "TransferPost")]
     Post {
         /// Which.
         reservation: Text<TransferId>,
@@ -102,6 +107,7 @@ pub enum TransferCommand {
         note: String,
     },
     /// Undoes a reservation.
+    #[schemars(title = "TransferVoid")]
     Void {
         /// Which.
         reservation: Text<TransferId>,
@@ -112,7 +118,7 @@ pub enum TransferCommand {
 }
 
 /// What a transfer is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TransferKind {
     /// At once.
@@ -142,7 +148,7 @@ impl TransferKind {
 }
 
 /// A transfer that was made. It never changes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     /// Its id.
     pub id: Text<TransferId>,
@@ -169,17 +175,17 @@ pub struct Transfer {
 }
 
 /// `GET /v1/transfers`: a page, in the order in which they were made.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TransferPage {
     /// The transfers.
     pub transfers: Vec<Transfer>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u64>,
+    pub next: Option<Cursor>,
 }
 
 /// `PUT /v1/ledger/closed`: nothing is booked before `until` any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClosePeriod {
     /// Up to when; not in the future.

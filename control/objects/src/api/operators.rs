@@ -1,11 +1,14 @@
 //! Operators: people and machines that work with the API, and what each may do (SEC-19).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Standing;
 
 /// What an operator is there for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorRole {
     /// Everything, and who else may do what.
@@ -137,7 +140,7 @@ impl OperatorRole {
 }
 
 /// `GET /v1/operators`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Operator {
     /// The name; in the audit log, too.
     pub name: String,
@@ -151,7 +154,7 @@ pub struct Operator {
 }
 
 /// `PUT /v1/operators/{name}`: adds one, or says anew what he may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutOperator {
     /// What he is there for.

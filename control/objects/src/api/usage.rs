@@ -1,13 +1,15 @@
 //! What was counted: usage files taken in, rows for bills, totals (MD-33, MD-34, INT-03).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Cursor;
 use crate::id::Text;
 use crate::time::Timestamp;
 use crate::{AccountId, DeviceId};
 
 /// Whose usage files a key server takes in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UsageSource {
     /// What it sent.
@@ -31,7 +33,7 @@ impl UsageSource {
 }
 
 /// Answer of `POST /v1/usage`, whose body is a usage file: it counts, once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UsageTaken {
     /// Its records.
     pub records: u64,
@@ -40,7 +42,7 @@ pub struct UsageTaken {
 }
 
 /// `GET /v1/usage/runs`: files of one run of a program that counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UsageRun {
     /// Who counted.
     pub source: UsageSource,
@@ -48,6 +50,7 @@ pub struct UsageRun {
     pub number: u32,
     /// The run: random, 128 bits.
     #[serde(with = "hex")]
+    #[schemars(with = "String", regex(pattern = "^[0-9a-f]{32}$"))]
     pub run: u128,
     /// Files that were taken in.
     pub files: u64,
@@ -75,7 +78,7 @@ mod hex {
 
 /// What `GET /v1/usage` and `GET /v1/usage/totals` look at; what is left out is not asked for. A row belongs to the instant at
 /// which its first key was given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsageFilter {
     /// Of this account.
@@ -93,72 +96,20 @@ pub struct UsageFilter {
     /// Before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Rows after this one: [`UsagePage::next`] of the page before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<UsagePlace>,
-    /// Rows of a page, at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-}
-
-/// A row's place in the order of all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct UsagePlace {
-    /// Whose.
-    pub account: [u8; 16],
-    /// The device.
-    pub device: [u8; 16],
-    /// The channel.
-    pub channel: u16,
-    /// The first epoch.
-    pub first_epoch: u64,
-}
-
-impl UsagePlace {
-    const LEN: usize = 16 + 16 + 2 + 8;
-}
-
-impl Serialize for UsagePlace {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::with_capacity(Self::LEN);
-        bytes.extend(self.account);
-        bytes.extend(self.device);
-        bytes.extend(self.channel.to_be_bytes());
-        bytes.extend(self.first_epoch.to_be_bytes());
-        crate::bytes::serialize(&bytes, to)
-    }
-}
-
-impl<'de> Deserialize<'de> for UsagePlace {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes: Vec<u8> = crate::bytes::deserialize(from)?;
-        let none = || {
-            serde::de::Error::custom("no place in a list of usage: take `next` of the page before")
-        };
-        let (account, rest) = bytes.split_first_chunk().ok_or_else(none)?;
-        let (device, rest) = rest.split_first_chunk().ok_or_else(none)?;
-        let (channel, rest) = rest.split_first_chunk().ok_or_else(none)?;
-        let first_epoch = rest.try_into().map_err(|_| none())?;
-        Ok(Self {
-            account: *account,
-            device: *device,
-            channel: u16::from_be_bytes(*channel),
-            first_epoch: u64::from_be_bytes(first_epoch),
-        })
-    }
 }
 
 /// Answer of `GET /v1/usage`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UsagePage {
     /// In the order of account, device, channel, epoch.
     pub rows: Vec<UsageRow>,
-    /// There are more: asked for with `after`.
-    pub next: Option<UsagePlace>,
+    /// `after` of the next page; nothing after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
 }
 
 /// Keys of epochs in a row that a device got on one day (UTC): what a bill is made of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UsageRow {
     /// Whose device.
     pub account: Text<AccountId>,
@@ -184,7 +135,7 @@ pub struct UsageRow {
 }
 
 /// Answer of `GET /v1/usage/totals`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct UsageTotals {
     /// Devices and channels with keys: a device counts once for each channel.
     pub subscriptions: u64,

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Cursor;
 use crate::id::{Text, WebhookId};
 use crate::time::Timestamp;
 
 /// `POST /v1/webhooks`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
     /// Where events are sent to.
@@ -25,7 +27,7 @@ pub struct NewWebhook {
 }
 
 /// `PATCH /v1/webhooks/{id}`: what is to be another.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeWebhook {
     /// Where events are sent to.
@@ -43,7 +45,7 @@ pub struct ChangeWebhook {
 }
 
 /// Why nothing is sent.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Disabled {
     /// Who disabled it: a role, a colon, a name; or `server`.
     pub by: String,
@@ -54,7 +56,7 @@ pub struct Disabled {
 }
 
 /// Where events are sent to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Webhook {
     /// Its id.
     pub id: Text<WebhookId>,
@@ -84,7 +86,7 @@ pub struct Webhook {
 }
 
 /// A webhook whose secret was just made: it is shown only now.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookSecret {
     /// The webhook.
     #[serde(flatten)]
@@ -100,7 +102,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 /// What became of an event for a webhook.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryState {
     /// It is to be sent, for the first time or again.
@@ -133,7 +135,7 @@ impl DeliveryState {
 }
 
 /// An event on its way to a webhook.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Of the entry in the audit log.
     pub number: u64,
@@ -157,17 +159,17 @@ pub struct Delivery {
 }
 
 /// `GET /v1/webhooks/{id}/deliveries`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryPage {
     /// In the order of their numbers.
     pub deliveries: Vec<Delivery>,
     /// `after` of the next page; nothing after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u64>,
+    pub next: Option<Cursor>,
 }
 
 /// `POST /v1/webhooks/{id}/test`: what came of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// Whether it was acknowledged: a status from 200 to 299.
     pub good: bool,
@@ -178,7 +180,7 @@ pub struct Trial {
 }
 
 /// `POST /v1/webhooks/{id}/replay`: dead events that are sent again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
     /// So many are pending now.
     pub replayed: u64,

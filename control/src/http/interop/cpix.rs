@@ -2,24 +2,31 @@
 
 use std::fmt::Write as _;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
-use axum::{Extension, Router};
 use data_encoding::{BASE64, HEXLOWER};
 use sealcast_domain::cenc::KID_LEN;
 use sealcast_objects::interop::{ContentId, CpixRequest, Periods, Question, Track};
 use sealcast_objects::problem::Problem;
 
 use super::super::error::{ApiError, Json, Path};
+use super::super::openapi::{Routes, Who, about};
 use super::asker::Asker;
 use super::give::Given;
 use super::{App, check_open, pssh};
 use crate::ca::Peer;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/interop/cpix/{channel}", post(document))
+pub(super) fn routes() -> Routes {
+    Routes::of("Packagers").post(
+        "/v1/interop/cpix/{channel}",
+        document,
+        about("Keys for a packager, as CPIX")
+            .answers_with(200, Some("application/xml"), "A CPIX document.")
+            .by(&[Who::Packager, Who::Operator])
+            .refuses(429),
+    )
 }
 
 async fn document(

@@ -6,28 +6,33 @@
 
 use std::collections::BTreeSet;
 
-use axum::body::Bytes;
+use axum::Extension;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
-use axum::routing::post;
-use axum::{Extension, Router};
 use data_encoding::{BASE64, HEXLOWER};
+use schemars::JsonSchema;
 use sealcast_crypto::{RequestSigner, SIGNER_IV_LEN};
 use sealcast_objects::interop::{ContentId, Periods, Question, Track};
 use sealcast_objects::problem::{Kind, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::super::error::{ApiError, Json, Path};
+use super::super::error::{ApiError, Json, Path, Whole};
 use super::super::internal;
+use super::super::openapi::{Routes, Who, about};
 use super::asker::Asker;
 use super::give::Given;
 use super::packagers::signer_name;
 use super::{App, check_open, pssh};
 use crate::ca::Peer;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/interop/keys/{channel}", post(keys))
+pub(super) fn routes() -> Routes {
+    Routes::of("Packagers").post(
+        "/v1/interop/keys/{channel}",
+        keys,
+        about("Keys for a packager, as the common encryption API has them")
+            .takes_json::<SignedRequest>()
+            .by(&[Who::Packager, Who::Operator]),
+    )
 }
 
 async fn keys(
@@ -35,11 +40,11 @@ async fn keys(
     Extension(peer): Extension<Option<Peer>>,
     Path(channel): Path<u16>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, ApiError>,
 ) -> Result<Json<Signed>, ApiError> {
     check_open(app.0.interop.config.key_server, "key_server")?;
     let asker = Asker::of(&app, &headers, peer.as_ref()).await?;
-    let body = body?;
+    let Whole(body) = body?;
     let answer = match app.0.interop.admit(&asker.name) {
         Ok(()) => answer(&app, &asker, channel, &body)
             .await
@@ -98,7 +103,7 @@ impl From<Problem> for Refusal {
 }
 
 /// `SignedModularDrmRequest`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct SignedRequest {
     request: String,
     #[serde(default)]
@@ -259,7 +264,7 @@ fn check_signature(
 }
 
 /// `SignedModularDrmResponse`, and a word for people: packagers show it when they fail.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Signed {
     response: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -21,7 +21,7 @@ mod pssh;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
+use aide::axum::ApiRouter;
 use sealcast_domain::cenc::Bounds;
 use sealcast_net::clock;
 use sealcast_objects::problem::{Kind, Problem};
@@ -110,8 +110,8 @@ fn check_open(open: bool, setting: &str) -> Result<(), Problem> {
     Err(Problem::new(Kind::NotFound, detail))
 }
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
+pub(super) fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
         .merge(key_server::routes())
         .merge(cpix::routes())
         .merge(packagers::routes())

@@ -1,9 +1,7 @@
 //! Letting packagers in: tokens, shown once and kept as a hash, and what signs requests.
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{delete, get};
+use axum::response::NoContent;
 use data_encoding::HEXLOWER;
 use rand_core::Rng as _;
 use sealcast_crypto::SIGNER_IV_LEN;
@@ -16,16 +14,22 @@ use super::super::act::{Answered, Once, Operator, listed};
 use super::super::codes::check_name;
 use super::super::error::{ApiError, Json, Path};
 use super::super::now;
+use super::super::openapi::Routes;
 use super::super::permits::{ReadPlant, RunPlant};
 use super::App;
 
 /// Bytes of a new signing key: AES-256.
 const SIGNING_KEY_LEN: usize = 32;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/packagers", get(list).post(add))
-        .route("/v1/packagers/{name}", delete(remove))
+pub(super) fn routes() -> Routes {
+    Routes::of("Packagers")
+        .get("/v1/packagers", list, "All packagers")
+        .post(
+            "/v1/packagers",
+            add,
+            "Lets a packager in; its token is shown now only",
+        )
+        .delete("/v1/packagers/{name}", remove, "Lets a packager in no more")
 }
 
 /// What a packager's signer is sealed as: its initialisation vector and key.
@@ -83,11 +87,11 @@ async fn remove(
     operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(name): Path<String>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<NoContent, ApiError> {
     let removed = operator.act(&app, move |tx| {
         packagers::remove(tx, &name)?;
         Ok(((), Act::on("packager.remove", name)))
     });
     removed.await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
