@@ -3,6 +3,7 @@
 
 mod contents;
 mod interop;
+mod oidc;
 mod postgres;
 mod settings;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use contents::{ContentsFile, ContentsPlan};
 pub use interop::{InteropFile, InteropPlan};
+pub use oidc::{OidcArgs, OidcFile, OidcPlan};
 pub use postgres::{PostgresArgs, PostgresFile, StorePlan};
 use settings::opt_as_text;
 pub use settings::{

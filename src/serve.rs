@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::config::{
-    ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan,
-    PostgresArgs, PostgresFile, StorePlan, as_text, opt_duration, read,
+    ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, OidcArgs,
+    OidcFile, OidcPlan, PostgresArgs, PostgresFile, StorePlan, as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -96,6 +96,8 @@ pub struct ServeArgs {
         value_name = "NETWORK"
     )]
     webhook_networks: Vec<IpNet>,
+    #[command(flatten)]
+    oidc: OidcArgs,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -162,6 +164,8 @@ struct File {
     #[serde(default, deserialize_with = "opt_duration")]
     canary: Option<Duration>,
     #[serde(default)]
+    oidc: OidcFile,
+    #[serde(default)]
     interop: InteropFile,
     #[serde(default)]
     contents: ContentsFile,
@@ -200,6 +204,8 @@ pub struct ServePlan {
     webhook_networks: Vec<IpNet>,
     #[serde(rename = "postgres", skip_serializing_if = "StorePlan::is_folder")]
     store: StorePlan,
+    #[serde(skip_serializing_if = "OidcPlan::is_none")]
+    oidc: OidcPlan,
     interop: InteropPlan,
     contents: ContentsPlan,
 }
@@ -263,6 +269,7 @@ impl ServePlan {
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
             webhook_networks: first(&args.webhook_networks, file.webhook_networks, Vec::new),
+            oidc: args.oidc.resolve(file.oidc)?,
             interop: file.interop.resolve()?,
             contents: file.contents.resolve()?,
         })
@@ -294,6 +301,7 @@ impl ServePlan {
             recovery_delay: self.recovery_delay,
             slaves_needed: self.slaves_needed,
             canary: self.canary,
+            oidc: self.oidc.config(),
             interop: self.interop.into(),
             contents: self.contents.0.clone(),
             usage_interval: self.usage_interval,

@@ -15,6 +15,7 @@
 //! | [`slave`] | a slave, everything together |
 //! | [`content`] | files of contents: in a folder or a bucket, sealed on their way there |
 //! | [`usage`] | what key doors gave, on its way into the master's store |
+//! | [`oidc`] | the identity provider that persons may log in with |
 //! | [`webhooks`] | the audit log goes out to whoever operators name |
 //! | [`offline`] | what load generators need of a store, read beside a server |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod feed;
 pub mod http;
 pub mod node;
 pub mod offline;
+pub mod oidc;
 mod passwords;
 pub mod server;
 pub mod slave;

@@ -35,6 +35,7 @@ use crate::http::{
     Acceptor, App, Contents, HttpStats, InteropConfig, KeysError, Limits, Parts, Register, Staff,
     audit_key, authority_keys, configs, new_authority_key, now, roster, serve,
 };
+use crate::oidc::{Oidc, OidcConfig};
 use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
@@ -74,6 +75,8 @@ pub struct ServerConfig {
     pub slaves_needed: Option<usize>,
     /// How often the canary measures; zero: never.
     pub canary: Duration,
+    /// The identity provider of persons, if there is one.
+    pub oidc: Option<OidcConfig>,
     /// Doors for packagers of other software.
     pub interop: InteropConfig,
     /// How often what key doors gave is written and counted.
@@ -104,6 +107,7 @@ impl ServerConfig {
             recovery_delay: sealcast_domain::recovery::DELAY,
             slaves_needed: None,
             canary: CANARY,
+            oidc: None,
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
             contents: ContentsConfig::default(),
@@ -273,6 +277,7 @@ impl KeyServer {
             ticket_period: config.ticket_period,
             recovery_delay: config.recovery_delay,
             slaves_needed: config.slaves_needed,
+            oidc: config.oidc.map(Oidc::new),
             interop: config.interop,
             contents,
             webhooks: Webhooks::new(&config.events.networks),

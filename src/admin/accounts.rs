@@ -5,7 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use sealcast_objects::AccountId;
 use sealcast_objects::api::{
-    Account, AccountPage, Customer, NewAccount, NewCode, NewLogin, Recovery, SetStanding, Standing,
+    Account, AccountPage, Customer, Login, NewAccount, NewCode, NewLogin, Recovery, SetStanding,
+    Standing,
 };
 use sealcast_objects::id::Text;
 
@@ -29,7 +30,7 @@ pub(super) enum AccountCommand {
     Resume(OfAccount),
     /// Closes one for ever
     Close(OfAccount),
-    /// Gives a person a name to log in with, and shows a code with which the password is set
+    /// Gives a person a name to log in with, and shows a code with which the password is set, or an identity at a provider linked
     Login {
         #[command(flatten)]
         of: OfAccount,
@@ -38,6 +39,14 @@ pub(super) enum AccountCommand {
         /// How long the code counts [default: 24h]
         #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
         valid: Option<Duration>,
+    },
+    /// Shows how the person of one logs in: name, password, identity at a provider; with --unlink: the identity counts no more
+    Identity {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Removes the link, and logs the person out
+        #[arg(long)]
+        unlink: bool,
     },
     /// Shows who stands behind one; with --name: says it anew; with --erase: erases it
     Customer {
@@ -122,6 +131,7 @@ pub(super) fn run(api: &Api, command: &AccountCommand) -> Done {
         AccountCommand::Resume(of) => set(of, Standing::Active),
         AccountCommand::Close(of) => set(of, Standing::Revoked),
         AccountCommand::Login { of, name, valid } => login(api, of, name, *valid),
+        AccountCommand::Identity { of, unlink } => identity(api, of, *unlink),
         AccountCommand::Customer {
             of,
             customer,
@@ -157,9 +167,30 @@ fn login(api: &Api, of: &OfAccount, name: &str, valid: Option<Duration>) -> Done
     let code: NewCode = api.call(Method::POST, &path, Some(&new))?;
     api.show(&code, |code| {
         format!(
-            "{} logs in to {}\nThis code sets the password, once, until {}, and is shown only now:\n\n{}",
+            "{} logs in to {}\nThis code sets the password, or links an identity, once, until {}, and is shown only now:\n\n{}",
             code.subject, of.account, code.until, code.code
         )
+    });
+    Ok(())
+}
+
+fn identity(api: &Api, of: &OfAccount, unlink: bool) -> Done {
+    let path = format!("/v1/accounts/{}/login", of.account);
+    if unlink {
+        return api.call(Method::DELETE, &format!("{path}/oidc"), None::<&()>);
+    }
+    let login: Login = api.get(&path)?;
+    api.show(&login, |login| {
+        let password = if login.password { "set" } else { "none" };
+        let mut lines = vec![
+            format!("name     {}", login.name),
+            format!("password {password}"),
+        ];
+        lines.extend(login.identities.iter().map(|one| {
+            let (subject, issuer, since) = (&one.subject, &one.issuer, one.since);
+            format!("identity {subject} at {issuer}, since {since}")
+        }));
+        lines.join("\n")
     });
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
 //! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
-//! | [`customers`], [`logins`] | who stands behind an account, and how that person logs in |
+//! | [`customers`], [`logins`], [`identities`] | who stands behind an account, and how that person logs in |
 //! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
 //! | [`recovery`] | another device takes the place of a lost one |
 //! | [`keys`] | sealed secrets, authority keys, ticket keys |
@@ -40,6 +40,7 @@ pub mod enrolment;
 pub mod epochs;
 pub mod factory;
 pub mod idempotency;
+pub mod identities;
 pub mod keys;
 pub mod ledger;
 pub mod logins;

@@ -107,7 +107,7 @@ pub fn password(store: &mut dyn Read, name: &LoginName) -> Result<Option<(Accoun
     Ok(known.transpose()?)
 }
 
-/// The account whose password this code sets.
+/// The account that this code is of: it sets the password, or links an identity.
 ///
 /// # Errors
 /// The code is not known, used or over; the store's.
@@ -120,7 +120,7 @@ pub fn check_code(store: &mut dyn Read, now: Timestamp, code_hash: [u8; 32]) -> 
         Some(row) => Ok(AccountId::from_bytes(row.get(0)?)),
         None => refuse(
             Kind::CodeRefused,
-            "this code sets no password: it was used, replaced by a newer one, or is over; ask for a new one",
+            "this code counts no more: it was used, replaced by a newer one, or is over; ask for a new one",
         ),
     }
 }
@@ -135,10 +135,20 @@ pub fn set_password(
     code_hash: [u8; 32],
     password: &str,
 ) -> Result<AccountId> {
+    let account = use_code(tx, now, code_hash)?;
+    tx.execute(
+        "UPDATE login SET password = $1 WHERE account = $2",
+        params![password, account.to_bytes()],
+    )?;
+    Ok(account)
+}
+
+/// A code is used. It counts no more, nor does any token of its account.
+pub(crate) fn use_code(tx: &mut dyn Tx, now: Timestamp, code_hash: [u8; 32]) -> Result<AccountId> {
     let account = check_code(tx, now, code_hash)?;
     tx.execute(
-        "UPDATE login SET password = $1, code_hash = NULL, code_until = NULL WHERE account = $2",
-        params![password, account.to_bytes()],
+        "UPDATE login SET code_hash = NULL, code_until = NULL WHERE account = $1",
+        params![account.to_bytes()],
     )?;
     log_out(tx, account)?;
     Ok(account)
@@ -170,6 +180,11 @@ pub fn change_password(
         "UPDATE login SET password = $1 WHERE account = $2",
         params![password, account.to_bytes()],
     )?;
+    log_out_others(tx, account, keep)
+}
+
+/// Every token of an account but `keep` ends.
+pub(crate) fn log_out_others(tx: &mut dyn Tx, account: AccountId, keep: [u8; 32]) -> Result<()> {
     tx.execute(
         "DELETE FROM token WHERE account = $1 AND hash <> $2",
         params![account.to_bytes(), keep],

@@ -52,4 +52,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V10__webhooks",
         sql: include_str!("../migrations/V10__webhooks.sql"),
     },
+    Migration {
+        name: "V11__oidc",
+        sql: include_str!("../migrations/V11__oidc.sql"),
+    },
 ];

@@ -4,6 +4,7 @@ mod approvals;
 mod catalogue;
 mod customers;
 mod ledger;
+mod oidc;
 mod operators;
 mod usage;
 mod webhooks;
@@ -36,6 +37,7 @@ pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
     TransferPage,
 };
+pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use usage::{UsageFilter, UsagePage, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals};
 pub use webhooks::{

@@ -5,16 +5,16 @@ use axum::response::NoContent;
 use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::logins::{self, LoginName};
-use sealcast_domain::{accounts, certificates, customers};
+use sealcast_domain::{accounts, certificates, customers, identities};
 use sealcast_objects::AccountId;
-use sealcast_objects::api::{CertificatePage, Customer, NewCode, NewLogin, Role};
+use sealcast_objects::api::{CertificatePage, Customer, Login, NewCode, NewLogin, Role};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use serde::Deserialize;
 
-use super::act::{Answered, Once, Operator, failed};
+use super::act::{Answered, Log, Once, Operator, failed};
 use super::codes::CodeLife;
-use super::error::{ApiError, Json, Path, Query};
+use super::error::{ApiError, Json, Path, Query, Reply};
 use super::openapi::Routes;
 use super::pages::{Paged, Pages};
 use super::permits::{Care, ReadCustomers};
@@ -43,6 +43,16 @@ pub(super) fn routes() -> Routes {
             "/v1/accounts/{id}/login",
             new_login,
             "The name to log in with, and a code that sets its password",
+        )
+        .get(
+            "/v1/accounts/{id}/login",
+            login,
+            "How the person of an account logs in",
+        )
+        .delete(
+            "/v1/accounts/{id}/login/oidc",
+            unlink,
+            "What an identity provider says of the person counts no more",
         )
         .get(
             "/v1/certificates",
@@ -160,6 +170,37 @@ async fn new_login(
         Ok((code, Act::on("login.code", accounts::get(tx, id)?.id)))
     });
     Ok(given.await?)
+}
+
+async fn login(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<AccountId>>,
+) -> Reply<Login> {
+    let login = app.read(move |store| {
+        accounts::get(store, id)?;
+        Ok(Login {
+            name: logins::name(store, id)?,
+            password: logins::hash(store, id)?.is_some(),
+            identities: identities::of_account(store, id)?,
+        })
+    });
+    Ok(Json(login.await?))
+}
+
+/// What the person's provider says counts no more, for whoever was shown to be that person; who is logged in is logged out.
+async fn unlink(
+    operator: Operator<Care>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<AccountId>>,
+) -> Result<NoContent, ApiError> {
+    let removed = operator.act_if(&app, Log::Both, move |tx| {
+        let account = accounts::get(tx, id)?.id;
+        let removed = identities::unlink(tx, id, None)?;
+        Ok(((), removed.then(|| Act::on("login.unlink", account))))
+    });
+    removed.await?;
+    Ok(NoContent)
 }
 
 /// Whose.

@@ -72,7 +72,8 @@ async fn log_in(
     Ok(Json(Token { token, until }))
 }
 
-fn actor(account: sealcast_objects::AccountId) -> String {
+/// The person of an account, as the audit log names him.
+pub(super) fn actor(account: sealcast_objects::AccountId) -> String {
     format!("account:{}", Text(account))
 }
 

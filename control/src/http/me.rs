@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::NoContent;
 use sealcast_domain::audit::Act;
-use sealcast_domain::{Tx, accounts, customers, devices, factory, logins, recovery, rights};
+use sealcast_domain::{
+    Tx, accounts, customers, devices, factory, identities, logins, recovery, rights,
+};
 use sealcast_objects::api::{
     ChangePassword, ClaimDevice, Customer, Device, DevicePage, Me, NewCode, NewDevice, Recovery,
     Right, Role, SetStanding, Standing,
@@ -73,6 +75,7 @@ async fn me(person: Person, State(app): State<App>) -> Reply<Me> {
         Ok(Me {
             account: accounts::get(store, id)?,
             login: logins::name(store, id)?,
+            identities: identities::of_account(store, id)?,
             customer: customer.transpose()?,
         })
     });

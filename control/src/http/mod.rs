@@ -22,6 +22,7 @@ mod interop;
 mod ledger;
 mod logins;
 mod me;
+mod oidc;
 mod openapi;
 mod operators;
 mod pages;
@@ -34,6 +35,7 @@ mod slaves;
 mod throttle;
 mod tokens;
 mod usage;
+mod used;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -77,13 +79,14 @@ pub(crate) use session::{Holder, new_session};
 pub(crate) use slaves::roster;
 
 use throttle::Throttle;
-use tokens::Used;
+use used::Used;
 
 use crate::authority::Handle;
 use crate::ca::{Ca, Peer};
 use crate::door::{DoorCounters, HttpsDoor};
 use crate::feed::{self, Publisher, SlaveHandle};
 use crate::node::{Service, pb};
+use crate::oidc::Oidc;
 use crate::passwords::Passwords;
 use crate::store::Store;
 use crate::usage::Spool;
@@ -122,6 +125,8 @@ struct Inner {
     passwords: Passwords,
     throttle: Mutex<Throttle>,
     used_assertions: Mutex<Used>,
+    oidc: Option<Oidc>,
+    used_logins: Mutex<Used>,
     slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
     interop: interop::Interop,
@@ -164,6 +169,8 @@ pub struct Parts {
     pub recovery_delay: Duration,
     /// How many slaves must hold a key before it is announced; `None`: more than half.
     pub slaves_needed: Option<usize>,
+    /// The identity provider of persons.
+    pub oidc: Option<Oidc>,
     /// The doors for packagers of other software.
     pub interop: InteropConfig,
     /// Files of contents.
@@ -210,6 +217,8 @@ impl App {
             passwords: Passwords::new(&mut parts.rng),
             throttle: Mutex::new(Throttle::new(key)),
             used_assertions: Mutex::default(),
+            oidc: parts.oidc,
+            used_logins: Mutex::default(),
             slaves_needed: parts.slaves_needed,
             interop: interop::Interop::new(parts.interop),
             contents: parts.contents,
@@ -317,6 +326,11 @@ impl App {
 
     fn used_assertions(&self) -> MutexGuard<'_, Used> {
         let used = self.0.used_assertions.lock();
+        used.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used_logins(&self) -> MutexGuard<'_, Used> {
+        let used = self.0.used_logins.lock();
         used.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -499,6 +513,7 @@ fn api() -> ApiRouter<App> {
         .merge(factory::routes())
         .merge(recovery::routes())
         .merge(logins::routes())
+        .merge(oidc::routes())
         .merge(tokens::routes())
         .merge(me::routes())
         .merge(slaves::routes())

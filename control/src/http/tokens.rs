@@ -2,7 +2,6 @@
 //! (RFC 6749 4.4, RFC 7523 2.2; `private_key_jwt`), signed with the key that the operator enrolled. Nothing is kept: a token is sealed by
 //! the vault, and counts as long as the operator may act with that key.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -28,8 +27,6 @@ const LIFE: Duration = Duration::from_secs(600);
 const ASSERTION_LIFE: Duration = Duration::from_secs(300);
 /// How far the clocks may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// Assertions that are remembered, so that none is used twice.
-const REMEMBERED: usize = 10_000;
 /// What a token is sealed as.
 const SEALED_AS: &str = "token of an operator";
 
@@ -41,31 +38,6 @@ pub(super) fn routes() -> Routes {
             .refuses(401)
             .refuses(403),
     )
-}
-
-/// Assertions that were used, with the moment after which they count no more.
-#[derive(Debug, Default)]
-pub(super) struct Used(HashMap<String, Timestamp>);
-
-impl Used {
-    /// Notes one.
-    fn note(&mut self, now: Timestamp, id: String, until: Timestamp) -> Result<(), Problem> {
-        if self.0.len() >= REMEMBERED {
-            self.0.retain(|_, until| *until > now);
-        }
-        if self.0.len() >= REMEMBERED {
-            return Err(Problem::new(
-                Kind::Unavailable,
-                "too many tokens are asked for: try again",
-            ));
-        }
-        match self.0.insert(id, until) {
-            Some(former) if former > now => {
-                Err(refused("it was used before: each has a jti of its own"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// RFC 6749 4.4.2, RFC 7523 2.2.
@@ -176,7 +148,9 @@ impl App {
             return Err(refused("its jti has 1 to 128 bytes"));
         }
         let used = format!("{} {}", claims.sub, claims.jti);
-        self.used_assertions().note(now, used, until)?;
+        if !self.used_assertions().note(now, used, until)? {
+            return Err(refused("it was used before: each has a jti of its own"));
+        }
         let sealed = Sealed {
             name: claims.sub,
             key,
@@ -217,25 +191,5 @@ impl App {
         }
         let acting = self.operator_acting(&said.name, &said.key)?;
         Ok((said.name, acting))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_assertion_is_used_once_and_forgotten_when_it_is_over() {
-        let mut used = Used::default();
-        let (now, until) = (Timestamp(1000), Timestamp(2000));
-        used.note(now, "a".to_owned(), until).unwrap();
-        assert!(used.note(now, "a".to_owned(), until).is_err());
-        for number in 1..REMEMBERED {
-            used.note(now, format!("b {number}"), until).unwrap();
-        }
-        let full = used.note(now, "c".to_owned(), until).unwrap_err();
-        assert_eq!(full.kind, Kind::Unavailable);
-        used.note(until, "c".to_owned(), Timestamp(3000)).unwrap();
-        used.note(until, "a".to_owned(), Timestamp(3000)).unwrap();
     }
 }

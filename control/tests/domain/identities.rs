@@ -1,5 +1,8 @@
-//! Accounts that are stopped, leaves, recoveries over months, tokens.
+//! Accounts that are stopped, leaves, recoveries over months, tokens, identities at providers.
 
+use std::collections::BTreeSet;
+
+use sealcast_domain::identities::{self, Identity};
 use sealcast_domain::logins::{self, LoginName, TOKEN_LIFE, TOKENS_MAX};
 use sealcast_domain::recovery::{self, CODE_LIFE, DELAY, MOST, WINDOW};
 use sealcast_objects::api::{Recovery, RecoveryState, Standing};
@@ -206,4 +209,113 @@ fn tokens_end_in_time_and_the_oldest_first() {
         refused(Kind::Invalid, LoginName::parse(wrong));
     }
     assert_eq!(LoginName::parse(" Ada ").unwrap().as_str(), "ada");
+}
+
+/// An account that has a login with this code.
+fn login(bench: &mut Bench, name: &str, code: u8) -> AccountId {
+    let device = bench.device(None);
+    let account = bench.account_of(device);
+    let name = LoginName::parse(name).unwrap();
+    logins::put(bench, account, &name, [code; 32], after(10)).unwrap();
+    account
+}
+
+fn identity(issuer: &str, subject: &str) -> Identity {
+    Identity {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    }
+}
+
+fn link(bench: &mut Bench, account: AccountId, identity: &Identity) -> Result<bool> {
+    bench.command(|tx| identities::link(tx, T0, account, identity))
+}
+
+#[test]
+fn sec_03_an_identity_is_one_logins_and_a_login_has_one_of_each_provider() {
+    let mut bench = Bench::new(7);
+    let (eve, bob) = (login(&mut bench, "eve", 1), login(&mut bench, "bob", 2));
+    let (here, there) = ("https://id.example", "https://ID.example");
+    let one = identity(here, "1");
+    assert!(link(&mut bench, eve, &one).unwrap());
+    assert!(!link(&mut bench, eve, &one).unwrap(), "it is linked");
+    refused(Kind::Conflict, link(&mut bench, bob, &one));
+    refused(Kind::Conflict, link(&mut bench, eve, &identity(here, "2")));
+    // Letter for letter, of the provider and of the person; another provider's is another.
+    assert!(link(&mut bench, bob, &identity(here, "1 ")).unwrap());
+    assert!(link(&mut bench, eve, &identity(there, "1")).unwrap());
+    let of = |bench: &mut Bench, account| -> Vec<String> {
+        let found = identities::of_account(bench, account).unwrap();
+        let names = found.into_iter().map(|one| one.issuer + " " + &one.subject);
+        // Databases order letters each in its own way.
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    assert_eq!(
+        of(&mut bench, eve),
+        ["https://ID.example 1", "https://id.example 1"]
+    );
+    assert_eq!(identities::find(&mut bench, &one).unwrap(), Some(eve));
+    for other in [identity(here, "01"), identity(here, ""), identity("", "1")] {
+        assert_eq!(identities::find(&mut bench, &other).unwrap(), None);
+    }
+    // Who has no login has none of these.
+    let device = bench.device(None);
+    let nobody = bench.account_of(device);
+    refused(
+        Kind::NotFound,
+        link(&mut bench, nobody, &identity(here, "3")),
+    );
+    assert!(identities::unlink(&mut bench, eve, None).unwrap());
+    assert!(!identities::unlink(&mut bench, eve, None).unwrap());
+    assert!(of(&mut bench, eve).is_empty());
+    assert_eq!(of(&mut bench, bob), ["https://id.example 1 "]);
+    refused(Kind::Conflict, link(&mut bench, bob, &one));
+    assert!(identities::unlink(&mut bench, bob, None).unwrap());
+    assert!(link(&mut bench, bob, &one).unwrap());
+}
+
+#[test]
+fn sec_03_a_code_links_an_identity_once_and_nobody_locks_himself_out() {
+    let mut bench = Bench::new(8);
+    let eve = login(&mut bench, "eve", 1);
+    let one = identity("https://id.example", "1");
+    let by_code = |bench: &mut Bench, ms, code: u8, identity: &Identity| {
+        bench.command(|tx| identities::link_by_code(tx, after(ms), [code; 32], identity))
+    };
+    logins::issue(&mut bench, T0, eve, [1; 32]).unwrap();
+    refused(Kind::CodeRefused, by_code(&mut bench, 0, 9, &one));
+    refused(Kind::CodeRefused, by_code(&mut bench, 10, 1, &one));
+    assert_eq!(by_code(&mut bench, 9, 1, &one).unwrap(), (eve, true));
+    refused(Kind::CodeRefused, by_code(&mut bench, 9, 1, &one));
+    let set = bench.command(|tx| logins::set_password(tx, after(9), [1; 32], "hash"));
+    refused(Kind::CodeRefused, set);
+    let over = logins::holder(&mut bench, T0, [1; 32]);
+    refused(Kind::Unauthenticated, over);
+    // A code that links nothing is not used up by it.
+    let bob = login(&mut bench, "bob", 2);
+    refused(Kind::Conflict, by_code(&mut bench, 0, 2, &one));
+    bench
+        .command(|tx| logins::set_password(tx, T0, [2; 32], "hash"))
+        .unwrap();
+    let two = identity("https://id.example", "2");
+    link(&mut bench, bob, &two).unwrap();
+    for (number, account) in [(1, eve), (2, bob)] {
+        logins::issue(&mut bench, T0, account, [number; 32]).unwrap();
+        logins::issue(&mut bench, T0, account, [number + 10; 32]).unwrap();
+    }
+    let mine = |bench: &mut Bench, account, keep: u8| {
+        bench.command(|tx| identities::unlink_mine(tx, account, [keep; 32]))
+    };
+    refused(Kind::Conflict, mine(&mut bench, eve, 1));
+    logins::holder(&mut bench, T0, [11; 32]).unwrap();
+    assert!(mine(&mut bench, bob, 2).unwrap());
+    logins::holder(&mut bench, T0, [2; 32]).unwrap();
+    let other = logins::holder(&mut bench, T0, [12; 32]);
+    refused(Kind::Unauthenticated, other);
+    // Support removes it all the same, and all tokens end.
+    assert!(identities::unlink(&mut bench, eve, None).unwrap());
+    for token in [1, 11] {
+        let over = logins::holder(&mut bench, T0, [token; 32]);
+        refused(Kind::Unauthenticated, over);
+    }
 }

@@ -14,6 +14,7 @@ mod interop;
 mod ledger;
 mod limits;
 mod link;
+mod oidc;
 mod openapi;
 mod pages;
 mod persons;

@@ -11,24 +11,24 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, problem, raw, refused_as};
 use crate::routes::{described, fits};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A person with an account, as the API sees one: no certificate.
 pub(crate) struct Person {
     client: reqwest::Client,
     url: String,
-    account: String,
+    pub(crate) account: String,
     pub(crate) token: String,
 }
 
-async fn account(bench: &Bench, name: &str) -> String {
+pub(crate) async fn account(bench: &Bench, name: &str) -> String {
     let new = json!({ "name": name });
     let account: Account = bench.admin.post("/v1/accounts", &new).await.unwrap();
     account.id.to_string()
 }
 
 /// The secret of the code with which the password is set.
-async fn code(bench: &Bench, account: &str, name: &str) -> String {
+pub(crate) async fn code(bench: &Bench, account: &str, name: &str) -> String {
     let path = format!("/v1/accounts/{account}/login");
     let code: NewCode = bench
         .admin
@@ -48,13 +48,7 @@ impl Person {
     pub(crate) async fn new(bench: &Bench, name: &str) -> Self {
         let account = account(bench, name).await;
         let secret = code(bench, &account, name).await;
-        let client = raw(&bench.ada, None);
-        let mut person = Self {
-            client,
-            url: bench.url.clone(),
-            account,
-            token: String::new(),
-        };
+        let mut person = Self::of(bench, &account, "");
         let set = json!({"secret": secret, "password": PASSWORD});
         let done = person.post("/v1/login/password", &set).await;
         assert_eq!(done.status(), StatusCode::NO_CONTENT);
@@ -62,7 +56,27 @@ impl Person {
         person
     }
 
-    async fn log_in(&self, name: &str, password: &str) -> Token {
+    /// Whoever bears this token.
+    pub(crate) fn of(bench: &Bench, account: &str, token: &str) -> Self {
+        Self {
+            client: raw(&bench.ada, None),
+            url: bench.url.clone(),
+            account: account.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
+    /// The same person, logged in otherwise.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            client: self.client.clone(),
+            url: self.url.clone(),
+            account: self.account.clone(),
+            token: token.to_owned(),
+        }
+    }
+
+    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Token {
         let answer = self.attempt(name, password).await;
         assert_eq!(answer.status(), StatusCode::OK);
         answer.json().await.unwrap()
@@ -73,7 +87,7 @@ impl Person {
         post(&self.client, &format!("{}/v1/login", self.url), &body).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> Response {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> Response {
         let sent = self
             .client
             .request(method, format!("{}{path}", self.url))
@@ -82,17 +96,17 @@ impl Person {
         sent.json(body).send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         self.ask(Method::POST, path, body).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.ask(Method::GET, path, &json!(null)).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.json().await.unwrap()
     }
 
-    async fn refused(&self, method: Method, path: &str, body: &Value) -> Kind {
+    pub(crate) async fn refused(&self, method: Method, path: &str, body: &Value) -> Kind {
         problem(self.ask(method, path, body).await).await.kind
     }
 }
@@ -177,12 +191,7 @@ async fn sec_03_whoever_guesses_is_slowed_down() {
 async fn a_person_changes_the_password_and_logs_out() {
     let bench = Bench::start().await;
     let eve = Person::new(&bench, "eve").await;
-    let second = Person {
-        token: eve.log_in("eve", PASSWORD).await.token,
-        client: eve.client.clone(),
-        url: eve.url.clone(),
-        account: eve.account.clone(),
-    };
+    let second = eve.with_token(&eve.log_in("eve", PASSWORD).await.token);
     let path = "/v1/me/password";
     let wrong = json!({"old": "wrong", "new": "a better password"});
     assert_eq!(

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Cursor, Role, Standing};
+use super::{Cursor, LinkedIdentity, Role, Standing};
 use crate::id::{RecoveryId, Text};
 use crate::time::Timestamp;
 use crate::{AccountId, DeviceId};
@@ -360,6 +360,9 @@ pub struct Me {
     pub account: Account,
     /// With what its person logs in.
     pub login: String,
+    /// Identities at providers with which he does, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<LinkedIdentity>,
     /// Who stands behind it, as it was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<Customer>,
