@@ -41,7 +41,7 @@ mod table;
 mod upstream;
 mod usage;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -169,10 +169,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn print_openapi() -> Result<(), Failure> {
-    print!("{}", sealcast_control::http::openapi());
-    Ok(())
+    let text = sealcast_control::http::openapi().as_bytes();
+    match io::stdout().write_all(text) {
+        // Whoever reads may have read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::CannotOpen(error.into()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -212,10 +217,10 @@ pub(crate) fn rng() -> StdRng {
 fn start_logging(json: bool, default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEALCAST_LOG")
         .unwrap_or_else(|_| default.into());
-    let colour = std::io::stderr().is_terminal();
+    let colour = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(colour);
     if json {

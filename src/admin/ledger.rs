@@ -1,5 +1,6 @@
 //! The ledger, as an operator keeps it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -11,11 +12,16 @@ use sealcast_objects::time::Timestamp;
 use sealcast_objects::{BookId, TransferId};
 
 use super::devices::parse_id;
-use super::{Api, Done};
+use super::{Api, Done, batch};
 use crate::table::{self, Page, or_dash, table};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LedgerCommand {
+    /// Makes the transfers of a file, each once: the same file again makes what was not made
+    Batch {
+        /// A line for each: {"id": "trf_...", "command": {"kind": "move", ...}}; -: standard input
+        file: PathBuf,
+    },
     /// Lists books and their sums
     Books(Page),
     /// Opens a book
@@ -166,6 +172,7 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
                 format!("the books are closed up to {}", closed.until)
             });
         }
+        LedgerCommand::Batch { file } => return batch::run(api, file),
         LedgerCommand::Move { between, named } => {
             let Between {
                 debit,

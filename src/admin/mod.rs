@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod batch;
 mod channels;
 pub(crate) mod devices;
 mod events;

@@ -106,7 +106,10 @@ fn rights_end_and_come_back_while_the_authority_key_changes() {
         &back[back.len() - back.len() / 1316 / 4 * 1316..],
     );
     assert_eq!(
-        server.admin(&["right", "list"]).as_array().unwrap().len(),
+        server.admin(&["right", "list"])["rights"]
+            .as_array()
+            .unwrap()
+            .len(),
         4
     );
     // 12 lives of a key after the promotion nothing that the former key signed is in use.

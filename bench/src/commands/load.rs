@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use sealcast_objects::api::TransferCommand;
+use sealcast_objects::api::{NamedTransfer, TransferCommand, TransferList};
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{BookId, TransferId};
@@ -19,7 +19,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// Longest answer.
-const ANSWER_MAX: usize = 16 << 10;
+const ANSWER_MAX: usize = 256 << 10;
+/// What the answer to a list says of each that is made.
+const MADE: &[u8] = b"\"outcome\":\"made\"";
 /// The longest latency that is told apart.
 const LATENCY_MAX: u64 = 60_000_000_000;
 
@@ -51,12 +53,69 @@ pub(super) fn draw(rng: &mut StdRng, books: u32) -> (TransferId, TransferCommand
     (TransferId::new(now(), rng), command)
 }
 
-/// Commands transfers over `connections` until `time` is over.
-pub(super) async fn command(
+/// What connections ask for.
+#[derive(Clone, Copy)]
+pub(super) enum Ask {
+    /// The time: what HTTPS itself takes.
+    Time,
+    /// So many transfers in one request, each to one of `books`.
+    Transfers { each: u16, books: u32 },
+}
+
+impl Ask {
+    /// The next request: method and path, body, how the answer begins, and what stands in it how often.
+    fn next(self, rng: &mut StdRng) -> Result<Asked> {
+        Ok(match self {
+            Self::Time => Asked {
+                what: "GET /v1/time".to_owned(),
+                body: String::new(),
+                status: "HTTP/1.1 200",
+                commands: 0,
+            },
+            Self::Transfers { each: 1, books } => {
+                let (id, command) = draw(rng, books);
+                Asked {
+                    what: format!("PUT /v1/transfers/{}", Text(id)),
+                    body: serde_json::to_string(&command)?,
+                    status: "HTTP/1.1 201",
+                    commands: 0,
+                }
+            }
+            Self::Transfers { each, books } => {
+                let named = |(id, command)| NamedTransfer {
+                    id: Text(id),
+                    command,
+                };
+                let drawn = (0..each).map(|_| named(draw(rng, books)));
+                let list = TransferList {
+                    transfers: drawn.collect(),
+                };
+                Asked {
+                    what: "PUT /v1/transfers".to_owned(),
+                    body: serde_json::to_string(&list)?,
+                    status: "HTTP/1.1 200",
+                    commands: usize::from(each),
+                }
+            }
+        })
+    }
+}
+
+/// One request.
+struct Asked {
+    what: String,
+    body: String,
+    status: &'static str,
+    /// Commands of a list, each of which the answer says to be made.
+    commands: usize,
+}
+
+/// Asks over `connections` until `time` is over.
+pub(super) async fn ask(
     server: &str,
     mut tls: ClientConfig,
     connections: u16,
-    books: u32,
+    ask: Ask,
     (time, seed): (Duration, u64),
 ) -> Result<Got> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -71,29 +130,32 @@ pub(super) async fn command(
         .zip(0_u64..)
         .map(|(connection, number)| {
             let rng = StdRng::seed_from_u64(seed << 16 | number);
-            tokio::spawn(work(connection, rng, books, start + time))
+            tokio::spawn(work(connection, rng, ask, start + time))
         })
         .collect();
     let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
     for one in working {
         latency.add(one.await??)?;
     }
-    let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+    let each = match ask {
+        Ask::Time => 1,
+        Ask::Transfers { each, .. } => each,
+    };
+    let commands = latency.len() as f64 * f64::from(each);
+    let rate = commands / start.elapsed().as_secs_f64();
     Ok(Got { rate, latency })
 }
 
 async fn work(
     mut connection: Connection,
     mut rng: StdRng,
-    books: u32,
+    ask: Ask,
     end: Instant,
 ) -> Result<Histogram<u64>> {
     let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
     let mut now = Instant::now();
     while now < end {
-        let (id, command) = draw(&mut rng, books);
-        let body = serde_json::to_string(&command)?;
-        connection.put(id, &body).await?;
+        connection.ask(&ask.next(&mut rng)?).await?;
         let answered = Instant::now();
         let took = u64::try_from((answered - now).as_nanos())?;
         latency.saturating_record(took);
@@ -123,11 +185,11 @@ impl Connection {
         })
     }
 
-    /// Commands a transfer and waits until it is made.
-    async fn put(&mut self, id: TransferId, body: &str) -> Result<()> {
+    /// Asks, and waits until it is done.
+    async fn ask(&mut self, asked: &Asked) -> Result<()> {
+        let Asked { what, body, .. } = asked;
         let request = format!(
-            "PUT /v1/transfers/{} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            Text(id),
+            "{what} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.host,
             body.len()
         );
@@ -156,7 +218,10 @@ impl Connection {
             if held < head + 4 + length {
                 continue;
             }
-            if !text.starts_with("HTTP/1.1 201") {
+            let made = answer.windows(MADE.len()).filter(|part| *part == MADE);
+            if !text.starts_with(asked.status)
+                || asked.commands > 0 && made.count() != asked.commands
+            {
                 bail!("not made: {}", String::from_utf8_lossy(answer));
             }
             return Ok(());

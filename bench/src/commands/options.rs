@@ -17,6 +17,9 @@ pub struct Options {
     /// Connections
     #[arg(long, value_delimiter = ',', default_values_t = [64], value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub connections: Vec<u16>,
+    /// Commands in one request; 1: a request for each
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32], value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub per_request: Vec<u16>,
     /// Books that transfers are to; all are from the same
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub books: u32,

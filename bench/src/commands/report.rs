@@ -16,6 +16,8 @@ pub(super) enum Row {
         store: Kind,
         /// Connections.
         connections: u16,
+        /// Commands of one request; 0: the time is asked.
+        per_request: u16,
         /// Commands per second.
         rate: Spread,
         /// Times the baseline of the same run.
@@ -37,16 +39,19 @@ pub(super) enum Row {
 pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
     let mut kinds: Vec<_> = turns
         .iter()
-        .map(|turn| (turn.store, turn.connections))
+        .map(|turn| (turn.store, turn.connections, turn.per_request))
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
     let mut rows: Vec<_> = kinds
         .into_iter()
-        .map(|(store, connections)| {
+        .map(|(store, connections, per_request)| {
             let its: Vec<_> = turns
                 .iter()
-                .filter(|turn| (turn.store, turn.connections) == (store, connections))
+                .filter(|turn| {
+                    (turn.store, turn.connections, turn.per_request)
+                        == (store, connections, per_request)
+                })
                 .collect();
             let spread = |of: &dyn Fn(&Turn) -> f64| {
                 Spread::of(&its.iter().map(|turn| of(turn)).collect::<Vec<_>>())
@@ -57,6 +62,7 @@ pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
             Row::Https {
                 store,
                 connections,
+                per_request,
                 rate,
                 ratio: rate.median / median(plain),
                 batch: spread(&|turn| turn.batch),
@@ -77,6 +83,7 @@ pub(super) fn text(rows: &[Row]) -> String {
         &[
             "commands",
             "connections",
+            "in a request",
             "commands/s",
             "times the baseline",
             "in a transaction",
@@ -90,17 +97,21 @@ pub(super) fn text(rows: &[Row]) -> String {
             Row::Https {
                 store,
                 connections,
+                per_request,
                 rate,
                 ratio,
                 batch,
                 p50_ms,
                 p99_ms,
             } => vec![
-                match store {
-                    Kind::Embedded => "over HTTPS".to_owned(),
-                    Kind::Postgres => "over HTTPS, PostgreSQL".to_owned(),
+                match (per_request, store) {
+                    (0, Kind::Embedded) => "none: the time is asked".to_owned(),
+                    (0, Kind::Postgres) => "none: the time is asked, PostgreSQL".to_owned(),
+                    (_, Kind::Embedded) => "over HTTPS".to_owned(),
+                    (_, Kind::Postgres) => "over HTTPS, PostgreSQL".to_owned(),
                 },
                 connections.to_string(),
+                per_request.to_string(),
                 rate.words(0),
                 format!("{ratio:.1}"),
                 batch.words(0),
@@ -109,6 +120,7 @@ pub(super) fn text(rows: &[Row]) -> String {
             ],
             Row::Plain { rate } => vec![
                 "one per transaction".to_owned(),
+                none(),
                 none(),
                 rate.words(0),
                 "1.0".to_owned(),

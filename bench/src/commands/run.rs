@@ -18,7 +18,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use super::load::{self, Got, book, draw, now};
+use super::load::{self, Ask, Got, book, draw, now};
 use super::options::Options;
 use super::{postgres, report};
 use crate::host::Host;
@@ -50,6 +50,8 @@ impl Kind {
 pub(super) struct Turn {
     pub(super) store: Kind,
     pub(super) connections: u16,
+    /// Commands of one request; 0: the time is asked.
+    pub(super) per_request: u16,
     pub(super) got: Got,
     /// Commands in one transaction.
     pub(super) batch: f64,
@@ -73,16 +75,19 @@ pub fn run(options: &Options) -> Result<String> {
         Some(_) => &[Kind::Embedded, Kind::Postgres][..],
         None => &[Kind::Embedded],
     };
-    let in_round = stores.len() * options.connections.len() + 1;
+    // The time first: what HTTPS takes without any command.
+    let kinds: Vec<_> = [0].into_iter().chain(options.per_request.clone()).collect();
+    let in_round = stores.len() * options.connections.len() * kinds.len() + 1;
     let bar = progress(usize::from(options.rounds) * in_round);
     for round in 1..=options.rounds {
         for &store in stores {
-            for &connections in &options.connections {
+            let of = |&connections: &u16| kinds.iter().map(move |each| (connections, *each));
+            for (connections, each) in options.connections.iter().flat_map(of) {
                 interrupt.check()?;
                 bar.set_message(format!(
-                    "round {round}, {store:?}, {connections} connections"
+                    "round {round}, {store:?}, {connections} connections, {each} in a request"
                 ));
-                turns.push(turn(options, round, store, connections)?);
+                turns.push(turn(options, round, store, (connections, each))?);
                 bar.inc(1);
             }
         }
@@ -123,7 +128,12 @@ fn time(options: &Options) -> Duration {
     Duration::from_secs(options.seconds.into())
 }
 
-fn turn(options: &Options, round: u16, store: Kind, connections: u16) -> Result<Turn> {
+fn turn(
+    options: &Options,
+    round: u16,
+    store: Kind,
+    (connections, per_request): (u16, u16),
+) -> Result<Turn> {
     let folder = folder(options)?;
     let (data, place) = (folder.path().join("data"), store.place(options)?);
     open_books(&Store::open(&data, &place)?, options.books)?;
@@ -133,13 +143,14 @@ fn turn(options: &Options, round: u16, store: Kind, connections: u16) -> Result<
     let before = serving.block_on(monitor.health()).writes;
     let url = format!("https://{}", server.listen()[0]);
     let loading = Builder::new_current_thread().enable_all().build()?;
-    let load = load::command(
-        &url,
-        tls,
-        connections,
-        options.books,
-        (time(options), round.into()),
-    );
+    let ask = match per_request {
+        0 => Ask::Time,
+        each => Ask::Transfers {
+            each,
+            books: options.books,
+        },
+    };
+    let load = load::ask(&url, tls, connections, ask, (time(options), round.into()));
     let got = loading.block_on(load)?;
     let after = serving.block_on(monitor.health()).writes;
     drop(monitor);
@@ -153,6 +164,7 @@ fn turn(options: &Options, round: u16, store: Kind, connections: u16) -> Result<
     Ok(Turn {
         store,
         connections,
+        per_request,
         got,
         batch,
     })

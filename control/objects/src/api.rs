@@ -35,7 +35,7 @@ pub use customers::{
 };
 pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
-    TransferPage,
+    TransferList, TransferOutcome, TransferOutcomes, TransferPage,
 };
 pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};

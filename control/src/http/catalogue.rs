@@ -113,7 +113,7 @@ async fn list_contents(
     mut pages: Pages<Text<ContentId>, ContentFilter>,
 ) -> Result<Paged<ContentPage>, ApiError> {
     let filter = std::mem::take(&mut pages.filter);
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let contents = app
         .read(move |store| contents::page(store, &filter, after, most))
         .await?;
@@ -241,7 +241,7 @@ async fn list_downloads(
 ) -> Result<Paged<DownloadPage>, ApiError> {
     let Downloads { account, content } = &pages.filter;
     let of = (account.map(|Text(id)| id), content.map(|Text(id)| id));
-    let (after, most) = (pages.after.unwrap_or(0), pages.size);
+    let (after, most) = (pages.after.unwrap_or(0), pages.most);
     let downloads = app
         .read(move |store| downloads::page(store, of, after, most))
         .await?;

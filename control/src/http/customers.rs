@@ -221,7 +221,7 @@ async fn list_certificates(
     mut pages: Pages<u64, Certificates>,
 ) -> Result<Paged<CertificatePage>, ApiError> {
     let of = std::mem::take(&mut pages.filter);
-    let (after, most) = (pages.after.unwrap_or(0), pages.size);
+    let (after, most) = (pages.after.unwrap_or(0), pages.most);
     let whose = match (of.role, of.subject) {
         (Some(role), Some(subject)) => Some((role, subject)),
         (None, None) => None,

@@ -14,7 +14,7 @@ use sealcast_domain::ledger::{self, Done, NewTransfer};
 use sealcast_domain::{Error, Read, Tx, operators, rights};
 use sealcast_objects::api::{
     Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, NamedOperator,
-    NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer,
+    NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer, TransferOutcome,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
@@ -26,7 +26,7 @@ use super::error::{ApiError, Json, Path, Reply};
 use super::openapi::Routes;
 use super::pages::{Paged, Pages};
 use super::permits::{Any, Needed, ReadPlant, Rule};
-use super::{Answer, App, now};
+use super::{Answer, App, internal, now};
 
 pub(super) fn routes() -> Routes {
     Routes::of("Approvals")
@@ -80,6 +80,25 @@ impl<T> Given<T> {
 
     fn waits(approval: Approval) -> Self {
         Self(Became::Waits(Box::new(approval)), PhantomData)
+    }
+}
+
+impl Given<Transfer> {
+    /// As one of many is told.
+    pub(super) fn outcome(given: Answer<Self>) -> TransferOutcome {
+        match given.map(|Self(became, _)| became) {
+            Ok(Became::Done(Outcome::Transfer(made, Done::Now))) => {
+                TransferOutcome::Made { transfer: *made }
+            }
+            Ok(Became::Done(Outcome::Transfer(made, Done::Before))) => {
+                TransferOutcome::Before { transfer: *made }
+            }
+            Ok(Became::Waits(approval)) => TransferOutcome::Waits { approval },
+            Ok(Became::Done(other)) => TransferOutcome::Refused {
+                problem: internal(format_args!("no transfer came of a transfer: {other:?}")),
+            },
+            Err(problem) => TransferOutcome::Refused { problem },
+        }
     }
 }
 
@@ -265,7 +284,7 @@ async fn list(
     pages: Pages<Text<ApprovalId>>,
 ) -> Result<Paged<ApprovalPage>, ApiError> {
     let now = now();
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let approvals: Vec<Approval> = app
         .read(move |store| {
             let found = approvals::page(store, after, most)?;

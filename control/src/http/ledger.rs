@@ -3,14 +3,16 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::future::join_all;
 use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::{self, BookId, Done, TransferId};
 use sealcast_objects::api::{
     Book, BookPage, ClosePeriod, Grant, NamedTransfer, NewBook, Transfer, TransferCommand,
-    TransferPage,
+    TransferList, TransferOutcomes, TransferPage,
 };
 use sealcast_objects::id::Text;
+use sealcast_objects::problem::{Kind, Problem};
 use serde::Deserialize;
 
 use super::act::{Log, Operator};
@@ -20,6 +22,9 @@ use super::openapi::{Routes, about};
 use super::pages::{Paged, Pages};
 use super::permits::{Bookkeep, ReadLedger, Rule};
 use super::{App, now};
+
+/// Transfers of one request.
+const MANY: usize = 256;
 
 pub(super) fn routes() -> Routes {
     Routes::of("Ledger")
@@ -36,6 +41,11 @@ pub(super) fn routes() -> Routes {
             "/v1/transfers",
             list_transfers,
             "Transfers, in the order in which they were made",
+        )
+        .put(
+            "/v1/transfers",
+            make_transfers,
+            "Makes many transfers, each once and by itself",
         )
         .get("/v1/transfers/{id}", transfer, "A transfer")
         .put(
@@ -55,7 +65,7 @@ async fn list_books(
     State(app): State<App>,
     pages: Pages<Text<BookId>>,
 ) -> Result<Paged<BookPage>, ApiError> {
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let books = app
         .read(move |store| ledger::books(store, after, most))
         .await?;
@@ -118,7 +128,7 @@ async fn list_transfers(
     pages: Pages<u64, Transfers>,
 ) -> Result<Paged<TransferPage>, ApiError> {
     let book = pages.filter.book.map(|Text(id)| id);
-    let (after, most) = (pages.after.unwrap_or(0), pages.size);
+    let (after, most) = (pages.after.unwrap_or(0), pages.most);
     let transfers = app
         .read(move |store| ledger::transfers(store, book, after, most))
         .await?;
@@ -145,6 +155,25 @@ async fn make_transfer(
 ) -> Result<Given<Transfer>, ApiError> {
     let grant = Grant::Transfer(NamedTransfer { id, command });
     Ok(operator.give(&app, grant).await?)
+}
+
+/// They wait for the store together, so that one transaction can have all of them.
+async fn make_transfers(
+    operator: Operator<Bookkeep>,
+    State(app): State<App>,
+    Json(TransferList { transfers }): Json<TransferList>,
+) -> Reply<TransferOutcomes> {
+    if !(1..=MANY).contains(&transfers.len()) {
+        let why = format!("a list has 1 to {MANY} transfers: send more lists");
+        return Err(Problem::new(Kind::Invalid, why).into());
+    }
+    let given = transfers
+        .into_iter()
+        .map(|named| operator.give(&app, Grant::Transfer(named)));
+    let outcomes = join_all(given).await.into_iter().map(Given::outcome);
+    Ok(Json(TransferOutcomes {
+        outcomes: outcomes.collect(),
+    }))
 }
 
 async fn close(

@@ -132,7 +132,7 @@ async fn list_devices(
     State(app): State<App>,
     pages: Pages<Text<DeviceId>>,
 ) -> Result<Paged<DevicePage>, ApiError> {
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let account = Some(person.account);
     let devices = app
         .read(move |store| devices::page(store, account, after, most))

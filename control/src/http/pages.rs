@@ -25,8 +25,8 @@ const DEFAULT: u32 = 200;
 pub(super) struct Pages<K, F = All> {
     pub(super) filter: F,
     pub(super) after: Option<K>,
-    /// How many things, at most.
-    pub(super) size: u32,
+    /// How many things to read: one more than the page has tells that another one follows.
+    pub(super) most: u32,
     list: List,
 }
 
@@ -120,7 +120,7 @@ impl<K: DeserializeOwned, F: DeserializeOwned> FromRequestParts<App> for Pages<K
         Ok(Self {
             filter,
             after,
-            size,
+            most: size + 1,
             list,
         })
     }
@@ -161,19 +161,19 @@ impl List {
 }
 
 impl<K: Serialize, F> Pages<K, F> {
-    /// The page with these things. Another one may follow if it is full: after the last thing's key.
+    /// The page with these things, of which one may be too many: another page follows then, after the key of this one's last.
     pub(super) fn answer<T, B>(
         self,
-        things: Vec<T>,
+        mut things: Vec<T>,
         key: impl Fn(&T) -> K,
         body: impl FnOnce(Vec<T>, Option<Cursor>) -> B,
     ) -> Result<Paged<B>, ApiError> {
-        let full = things.len() == self.size as usize;
-        let last = things.last().filter(|_| full);
+        let size = self.most - 1;
+        let follows = things.len() > size as usize;
+        things.truncate(size as usize);
+        let last = things.last().filter(|_| follows);
         let next = last.map(|last| self.list.seal(&key(last)));
-        let link = next
-            .as_ref()
-            .and_then(|next| self.list.link(next, self.size));
+        let link = next.as_ref().and_then(|next| self.list.link(next, size));
         Ok(Paged {
             body: body(things, next),
             link,

@@ -83,7 +83,7 @@ async fn list_accounts(
     State(app): State<App>,
     pages: Pages<Text<AccountId>>,
 ) -> Result<Paged<AccountPage>, ApiError> {
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let accounts = app
         .read(move |store| accounts::page(store, after, most))
         .await?;
@@ -149,7 +149,7 @@ async fn list_devices(
     pages: Pages<Text<DeviceId>, Devices>,
 ) -> Result<Paged<DevicePage>, ApiError> {
     let account = pages.filter.account.map(|Text(id)| id);
-    let (after, most) = (pages.after.map(|Text(id)| id), pages.size);
+    let (after, most) = (pages.after.map(|Text(id)| id), pages.most);
     let devices = app
         .read(move |store| devices::page(store, account, after, most))
         .await?;
@@ -257,7 +257,7 @@ async fn list_rights(
 ) -> Result<Paged<RightPage>, ApiError> {
     let device = pages.filter.device.map(|Text(id)| id);
     let after = pages.after.map(|(Text(device), channel)| (device, channel));
-    let most = pages.size;
+    let most = pages.most;
     let rights = app
         .read(move |store| rights::page(store, device, after, most))
         .await?;

@@ -35,7 +35,7 @@ async fn rows(
     State(app): State<App>,
     pages: Pages<Place, UsageFilter>,
 ) -> Result<Paged<UsagePage>, ApiError> {
-    let (filter, most) = (pages.filter, pages.size);
+    let (filter, most) = (pages.filter, pages.most);
     let after = pages
         .after
         .map(|(Text(account), Text(device), channel, epoch)| (account, device, channel, epoch));

@@ -184,7 +184,7 @@ async fn list_deliveries(
     pages: Pages<u64, Deliveries>,
 ) -> Result<Paged<DeliveryPage>, ApiError> {
     let state = pages.filter.state;
-    let (after, most) = (pages.after.unwrap_or(0), pages.size);
+    let (after, most) = (pages.after.unwrap_or(0), pages.most);
     let deliveries = app
         .read(move |store| deliveries::page(store, id, state, after, most))
         .await?;

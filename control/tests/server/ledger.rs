@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use sealcast_objects::api::{Book, BookPage, Transfer, TransferPage};
+use sealcast_objects::api::{
+    Book, BookPage, Transfer, TransferOutcome, TransferOutcomes, TransferPage,
+};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::{BookId, TransferId};
@@ -253,4 +255,71 @@ async fn what_cannot_be_booked_is_refused_with_the_reason() {
     assert_eq!(log.matches("ledger.close").count(), 1);
     tokio::time::sleep(Duration::from_millis(1)).await;
     make(&bench, 51, &of("move", 1, 2, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_transfers_of_one_request_are_made_each_by_itself_and_once() {
+    let bench = bench().await;
+    let named_of = |number: u128, command: Value| json!({"id": named(number), "command": command});
+    let list = json!({"transfers": [
+        named_of(1, of("move", 3, 1, 1000)),
+        named_of(20, of("move", 1, 2, 600)),
+        named_of(21, of("move", 1, 2, 600)),
+        named_of(22, of("move", 1, 9, 1)),
+        named_of(23, of("move", 1, 2, 400)),
+        named_of(23, of("move", 1, 2, 400)),
+        named_of(20, of("move", 1, 2, 599)),
+        named_of(24, of("reserve", 2, 1, 5)),
+        named_of(25, json!({"kind": "post", "reservation": named(24)})),
+    ]});
+    let put = async || {
+        let put = bench.admin.call(Method::PUT, "/v1/transfers", Some(&list));
+        let TransferOutcomes { outcomes } = put.await.unwrap();
+        let shown = |outcome: &TransferOutcome| match outcome {
+            TransferOutcome::Made { transfer } => ("made", Some(transfer.id), None),
+            TransferOutcome::Before { transfer } => ("before", Some(transfer.id), None),
+            TransferOutcome::Waits { .. } => ("waits", None, None),
+            TransferOutcome::Refused { problem } => ("refused", None, Some(problem.kind)),
+        };
+        outcomes.iter().map(shown).collect::<Vec<_>>()
+    };
+    let made = |number| ("made", Some(named(number)), None);
+    let before = |number| ("before", Some(named(number)), None);
+    let refused = |kind| ("refused", None, Some(kind));
+    let rest = [
+        refused(Kind::Conflict),
+        refused(Kind::NotFound),
+        made(23),
+        before(23),
+        refused(Kind::Conflict),
+        made(24),
+        made(25),
+    ];
+    let first = [&[before(1), made(20)][..], &rest].concat();
+    assert_eq!(put().await, first);
+    assert_eq!(sums(&bench, 1).await, (1000, 1005, 0, 0));
+    // The whole request again makes nothing; what was refused may be possible now: 5 are in book 1.
+    let again = put().await;
+    assert!(
+        again.iter().all(|(outcome, ..)| *outcome != "made"),
+        "{again:?}"
+    );
+    assert_eq!(sums(&bench, 1).await, (1000, 1005, 0, 0));
+    let log = bench.list("audit?limit=1000").await.to_string();
+    assert_eq!(log.matches("\"transfer.make\"").count(), 5);
+    for wrong in [json!([]), json!([named_of(1, Value::Null)]), Value::Null] {
+        let list = json!({"transfers": wrong});
+        let put = bench
+            .admin
+            .call::<Value>(Method::PUT, "/v1/transfers", Some(&list));
+        refused_as(Kind::Invalid, put.await);
+    }
+    let many: Vec<_> = (0..257)
+        .map(|number| named_of(number, of("move", 1, 2, 1)))
+        .collect();
+    let list = json!({"transfers": many});
+    let put = bench
+        .admin
+        .call::<Value>(Method::PUT, "/v1/transfers", Some(&list));
+    refused_as(Kind::Invalid, put.await);
 }

@@ -40,6 +40,9 @@ async fn pages_have_everything_once_and_name_the_next_one() {
         pages += 1;
     }
     assert_eq!(pages, 3);
+    // Exactly all: nothing follows.
+    let page: AccountPage = bench.admin.get("/v1/accounts?limit=7").await.unwrap();
+    assert_eq!((page.accounts.len(), page.next), (7, None));
     assert_eq!(names, ["0", "1", "2", "3", "4", "5", "6"]);
 }
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Cursor;
+use super::{Approval, Cursor, NamedTransfer};
 use crate::id::{BookId, Text, TransferId};
+use crate::problem::Problem;
 use crate::time::Timestamp;
 
 /// What a book may never do. Reservations count as if they were posted.
@@ -115,6 +116,52 @@ pub enum TransferCommand {
         #[serde(default)]
         note: String,
     },
+}
+
+/// `PUT /v1/transfers`: many at once. Each is made, or not, by itself, as if it had been commanded alone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferList {
+    /// 1 to 256 of them; they are made in this order.
+    #[schemars(length(min = 1, max = 256))]
+    pub transfers: Vec<NamedTransfer>,
+}
+
+/// What became of one of many.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum TransferOutcome {
+    /// It is made.
+    #[schemars(title = "OutcomeMade")]
+    Made {
+        /// The transfer.
+        transfer: Transfer,
+    },
+    /// It had been made before.
+    #[schemars(title = "OutcomeBefore")]
+    Before {
+        /// The transfer.
+        transfer: Transfer,
+    },
+    /// It waits for a second person.
+    #[schemars(title = "OutcomeWaits")]
+    Waits {
+        /// What waits.
+        approval: Box<Approval>,
+    },
+    /// It is not made.
+    #[schemars(title = "OutcomeRefused")]
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// What became of many: of each, in the order of the request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TransferOutcomes {
+    /// One for each.
+    pub outcomes: Vec<TransferOutcome>,
 }
 
 /// What a transfer is.
