@@ -132,7 +132,7 @@ async fn ten_thousand_connections_that_say_nothing_keep_nobody_out() {
     let files = open_files();
     // Both ends are in this process, and so are other tests: some files are for the server, and some for them.
     let many = CROWD.min(usize::try_from(files / 2).unwrap());
-    let for_server = files / 10 * 3;
+    let for_server = files / 5;
     let bench = limited(|limits| *limits = Limits::for_files(for_server)).await;
     let limits = bench.config.limits.clone();
     for tls in [false, true] {

@@ -286,9 +286,10 @@ async fn sec_02_a_person_sees_and_changes_what_is_of_the_account_and_nothing_els
             json!({"old": PASSWORD, "new": "another password"}),
         ),
     ];
-    // None is left out.
-    let mine = described().into_iter();
-    for (method, template) in mine.filter(|(_, path)| path.starts_with("/v1/me")) {
+    // None is left out, but those of identity providers, whose tests have them.
+    let mine = |path: &str| path.starts_with("/v1/me") && !path.starts_with("/v1/me/oidc");
+    let described = described().into_iter();
+    for (method, template) in described.filter(|(_, path)| mine(path)) {
         let walks = |(walked, path, _): &(Method, String, Value)| {
             *walked == method && fits(&template, path)
         };

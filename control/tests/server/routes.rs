@@ -273,6 +273,8 @@ fn the_walk_over_all_paths_leaves_none_out() {
         "/v1/interop/cpix/{channel}",
         "/v1/interop/keys/{channel}",
         "/v1/login",
+        "/v1/login/oidc",
+        "/v1/login/oidc/finish",
         "/v1/login/password",
         "/v1/recoveries/use",
         "/v1/recoveries/{id}/object",
