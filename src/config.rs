@@ -5,6 +5,7 @@ mod contents;
 mod interop;
 mod oidc;
 mod postgres;
+mod rates;
 mod settings;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use contents::{ContentsFile, ContentsPlan};
 pub use interop::{InteropFile, InteropPlan};
 pub use oidc::{OidcArgs, OidcFile, OidcPlan};
 pub use postgres::{PostgresArgs, PostgresFile, StorePlan};
+pub use rates::{RatesArgs, RatesFile, RatesPlan};
 use settings::opt_as_text;
 pub use settings::{
     ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,

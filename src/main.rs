@@ -77,7 +77,7 @@ enum Command {
     /// The whole system as processes on loopback: key changes, an outage of the key server; says what it proves
     Demo(demo::DemoArgs),
     /// The key server: channels, delivery servers, devices, rights, keys
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// A delivery server: takes a TS, encrypts it, multicasts it
     Send(send::SendArgs),
     /// A receiver: joins, decrypts, delivers in order

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::config::{
     ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, OidcArgs,
-    OidcFile, OidcPlan, PostgresArgs, PostgresFile, StorePlan, as_text, opt_duration, read,
+    OidcFile, OidcPlan, PostgresArgs, PostgresFile, RatesArgs, RatesFile, RatesPlan, StorePlan,
+    as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -98,6 +99,8 @@ pub struct ServeArgs {
     webhook_networks: Vec<IpNet>,
     #[command(flatten)]
     oidc: OidcArgs,
+    #[command(flatten)]
+    rates: RatesArgs,
     /// Check flags and configuration, open nothing
     #[arg(long)]
     check: bool,
@@ -166,6 +169,8 @@ struct File {
     #[serde(default)]
     oidc: OidcFile,
     #[serde(default)]
+    rates: RatesFile,
+    #[serde(default)]
     interop: InteropFile,
     #[serde(default)]
     contents: ContentsFile,
@@ -206,6 +211,7 @@ pub struct ServePlan {
     store: StorePlan,
     #[serde(skip_serializing_if = "OidcPlan::is_none")]
     oidc: OidcPlan,
+    rates: RatesPlan,
     interop: InteropPlan,
     contents: ContentsPlan,
 }
@@ -270,6 +276,7 @@ impl ServePlan {
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
             webhook_networks: first(&args.webhook_networks, file.webhook_networks, Vec::new),
             oidc: args.oidc.resolve(file.oidc)?,
+            rates: args.rates.resolve(&file.rates),
             interop: file.interop.resolve()?,
             contents: file.contents.resolve()?,
         })
@@ -309,7 +316,7 @@ impl ServePlan {
                 networks: self.webhook_networks.clone(),
                 ..EventsConfig::default()
             },
-            limits: Limits::for_files(daemon::open_files()),
+            limits: self.rates.with(Limits::for_files(daemon::open_files())),
             ..ServerConfig::new(self.data.clone())
         }
     }

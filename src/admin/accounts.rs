@@ -19,6 +19,8 @@ use crate::table::{self, Page};
 pub(super) enum AccountCommand {
     /// Lists the accounts
     List(Page),
+    /// Shows an account
+    Show(OfAccount),
     /// Adds an account
     Add {
         /// For people
@@ -119,6 +121,11 @@ pub(super) fn run(api: &Api, command: &AccountCommand) -> Done {
             api.show(&page, |page| {
                 table::page(&show(&page.accounts), page.next.as_ref())
             });
+            Ok(())
+        }
+        AccountCommand::Show(of) => {
+            let account: Account = api.get(&format!("/v1/accounts/{}", of.account))?;
+            api.show(&account, |account| show(std::slice::from_ref(account)));
             Ok(())
         }
         AccountCommand::Add { name } => {

@@ -13,6 +13,11 @@ use crate::table::{or_dash, table};
 pub(super) enum ChannelCommand {
     /// Lists the channels
     List,
+    /// Shows a channel
+    Show {
+        /// Its number
+        id: u16,
+    },
     /// Adds a channel
     Add {
         /// Its number, 0 to 65535
@@ -128,6 +133,10 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
             let channels: Vec<Channel> = api.get("/v1/channels")?;
             api.show(&channels, |channels| show(channels));
         }
+        ChannelCommand::Show { id } => {
+            let channel: Channel = api.get(&format!("/v1/channels/{id}"))?;
+            api.show(&channel, |channel| show(std::slice::from_ref(channel)));
+        }
         ChannelCommand::Add {
             id,
             name,
@@ -144,20 +153,13 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
             api.show(&added, |added| show(std::slice::from_ref(added)));
         }
         ChannelCommand::Set { id, name, times } => {
-            let channels: Vec<Channel> = api.get("/v1/channels")?;
-            let known = channels.into_iter().find(|channel| channel.id == *id);
-            let mut channel = known.unwrap_or_else(|| Channel {
-                id: *id,
-                name: String::new(),
-                mode: KeyMode::Authority,
-                times: Timing::default().into(),
-            });
+            let path = format!("/v1/channels/{id}");
+            let (mut channel, tag) = api.get_tagged::<Channel>(&path)?;
             channel.times = times.over(channel.times);
             if let Some(name) = name {
                 channel.name.clone_from(name);
             }
-            let path = format!("/v1/channels/{id}");
-            let changed: Channel = api.call(Method::PUT, &path, Some(&channel))?;
+            let changed: Channel = api.change(Method::PUT, &path, Some(&channel), tag)?;
             api.show(&changed, |changed| show(std::slice::from_ref(changed)));
         }
         ChannelCommand::Remove { id } => {

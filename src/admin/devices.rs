@@ -50,6 +50,12 @@ pub(super) enum DeviceCommand {
         #[command(flatten)]
         page: Page,
     },
+    /// Shows a device
+    Show {
+        /// Which
+        #[arg(value_parser = parse_id::<DeviceId>)]
+        device: Text<DeviceId>,
+    },
     /// Says anew what the parts of one bear; what is left out is forgotten
     Label {
         /// Which
@@ -166,6 +172,11 @@ pub(super) fn run(api: &Api, command: &DeviceCommand) -> Done {
     };
     match command {
         DeviceCommand::List { account, page } => list(api, *account, page),
+        DeviceCommand::Show { device } => {
+            let device: Device = api.get(&format!("/v1/devices/{device}"))?;
+            api.show(&device, |device| show(std::slice::from_ref(device)));
+            Ok(())
+        }
         DeviceCommand::Label { device, labels } => {
             let path = format!("/v1/devices/{device}/labels");
             let device: Device = api.call(Method::PUT, &path, Some(&Labels::from(labels)))?;

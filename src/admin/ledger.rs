@@ -49,6 +49,12 @@ pub(super) enum LedgerCommand {
         #[command(flatten)]
         page: Page,
     },
+    /// Shows a transfer
+    Transfer {
+        /// Which
+        #[arg(value_parser = parse_id::<TransferId>)]
+        transfer: Text<TransferId>,
+    },
     /// Debits one book and credits another
     Move {
         #[command(flatten)]
@@ -164,6 +170,10 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
             api.show(&page, |page| {
                 table::page(&transfers(&page.transfers), page.next.as_ref())
             });
+        }
+        LedgerCommand::Transfer { transfer } => {
+            let made: Transfer = api.get(&format!("/v1/transfers/{transfer}"))?;
+            api.show(&made, |made| transfers(std::slice::from_ref(made)));
         }
         LedgerCommand::Close { until } => {
             let period = ClosePeriod { until: *until };

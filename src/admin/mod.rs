@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use sealcast_objects::api::{NewCode, Role};
-use sealcast_terminal::https::{Client, RequestError};
+use sealcast_terminal::https::{Client, RequestError, Tag};
 use sealcast_terminal::identity::{FileError, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -188,6 +188,26 @@ impl Api {
             json: access.json,
             idempotency_key: access.idempotency_key.clone(),
         })
+    }
+
+    /// With what [`Api::change`] needs.
+    pub(crate) fn get_tagged<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, Tag), RequestError> {
+        self.runtime.block_on(self.client.get_tagged(path))
+    }
+
+    /// Changes what still is as it was got.
+    pub(crate) fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        tag: Tag,
+    ) -> Result<T, RequestError> {
+        let change = self.client.change(method, path, body, tag);
+        self.runtime.block_on(change)
     }
 
     pub(crate) fn call<T: DeserializeOwned>(

@@ -111,6 +111,11 @@ pub(super) enum ApprovalCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Shows one of these
+    Show {
+        /// Which
+        approval: Text<ApprovalId>,
+    },
     /// Approves, as a second person: then it is done
     Approve {
         /// Which
@@ -255,6 +260,13 @@ pub(super) fn approvals(api: &Api, command: &ApprovalCommand) -> Done {
         ApprovalCommand::List { all } => {
             let found = list(api, *all)?;
             api.show(&found, |found| show_approvals(found));
+            Ok(())
+        }
+        ApprovalCommand::Show { approval } => {
+            let approval: Approval = api.get(&format!("/v1/approvals/{approval}"))?;
+            api.show(&approval, |approval| {
+                show_approvals(std::slice::from_ref(approval))
+            });
             Ok(())
         }
         ApprovalCommand::Approve { approval } => decide(approval, "approve"),

@@ -13,6 +13,12 @@ use crate::table::table;
 pub(super) enum ProviderCommand {
     /// Lists the providers
     List,
+    /// Shows a provider
+    Show {
+        /// Which
+        #[arg(value_parser = parse_id::<ProviderId>)]
+        provider: Text<ProviderId>,
+    },
     /// Adds a provider
     Add {
         /// For people
@@ -56,6 +62,11 @@ pub(super) fn run(api: &Api, command: &ProviderCommand) -> Done {
         ProviderCommand::List => {
             let providers: Vec<Provider> = api.get("/v1/providers")?;
             api.show(&providers, |providers| show(providers));
+            Ok(())
+        }
+        ProviderCommand::Show { provider } => {
+            let provider: Provider = api.get(&format!("/v1/providers/{provider}"))?;
+            api.show(&provider, one);
             Ok(())
         }
         ProviderCommand::Add { name } => {

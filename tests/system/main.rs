@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 #![expect(clippy::print_stdout, reason = "says why a test is passed over")]
 
+mod administration;
 mod bad_input;
 mod contents;
 mod devices;
@@ -42,4 +43,5 @@ mod standby;
 mod streams;
 mod traces;
 mod usage;
+mod webhooks;
 mod zero_copy;

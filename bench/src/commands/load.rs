@@ -8,11 +8,13 @@ use hdrhistogram::Histogram;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use sealcast_objects::api::{NamedTransfer, TransferCommand, TransferList};
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{BookId, TransferId};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -54,17 +56,20 @@ pub(super) fn draw(rng: &mut StdRng, books: u32) -> (TransferId, TransferCommand
 }
 
 /// What connections ask for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(tag = "asked", rename_all = "kebab-case")]
 pub(super) enum Ask {
     /// The time: what HTTPS itself takes.
     Time,
-    /// So many transfers in one request, each to one of `books`.
-    Transfers { each: u16, books: u32 },
+    /// So many transfers in one request.
+    Transfers { each: u16 },
+    /// A transfer, over a connection of its own: the client proves anew who it is.
+    Proved,
 }
 
 impl Ask {
     /// The next request: method and path, body, how the answer begins, and what stands in it how often.
-    fn next(self, rng: &mut StdRng) -> Result<Asked> {
+    fn next(self, rng: &mut StdRng, books: u32) -> Result<Asked> {
         Ok(match self {
             Self::Time => Asked {
                 what: "GET /v1/time".to_owned(),
@@ -72,7 +77,7 @@ impl Ask {
                 status: "HTTP/1.1 200",
                 commands: 0,
             },
-            Self::Transfers { each: 1, books } => {
+            Self::Transfers { each: 1 } | Self::Proved => {
                 let (id, command) = draw(rng, books);
                 Asked {
                     what: format!("PUT /v1/transfers/{}", Text(id)),
@@ -81,7 +86,7 @@ impl Ask {
                     commands: 0,
                 }
             }
-            Self::Transfers { each, books } => {
+            Self::Transfers { each } => {
                 let named = |(id, command)| NamedTransfer {
                     id: Text(id),
                     command,
@@ -110,15 +115,16 @@ struct Asked {
     commands: usize,
 }
 
-/// Asks over `connections` until `time` is over.
+/// Asks over `connections` until `time` is over; transfers are to one of `books`.
 pub(super) async fn ask(
     server: &str,
     mut tls: ClientConfig,
-    connections: u16,
-    ask: Ask,
+    (ask, connections): (Ask, u16),
+    books: u32,
     (time, seed): (Duration, u64),
 ) -> Result<Got> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls.resumption = Resumption::disabled();
     let tls = TlsConnector::from(Arc::new(tls));
     let mut open = Vec::new();
     for _ in 0..connections {
@@ -130,7 +136,7 @@ pub(super) async fn ask(
         .zip(0_u64..)
         .map(|(connection, number)| {
             let rng = StdRng::seed_from_u64(seed << 16 | number);
-            tokio::spawn(work(connection, rng, ask, start + time))
+            tokio::spawn(work(connection, rng, (ask, books), start + time))
         })
         .collect();
     let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
@@ -138,8 +144,8 @@ pub(super) async fn ask(
         latency.add(one.await??)?;
     }
     let each = match ask {
-        Ask::Time => 1,
-        Ask::Transfers { each, .. } => each,
+        Ask::Time | Ask::Proved => 1,
+        Ask::Transfers { each } => each,
     };
     let commands = latency.len() as f64 * f64::from(each);
     let rate = commands / start.elapsed().as_secs_f64();
@@ -149,13 +155,16 @@ pub(super) async fn ask(
 async fn work(
     mut connection: Connection,
     mut rng: StdRng,
-    ask: Ask,
+    (ask, books): (Ask, u32),
     end: Instant,
 ) -> Result<Histogram<u64>> {
     let mut latency = Histogram::new_with_max(LATENCY_MAX, 3)?;
     let mut now = Instant::now();
     while now < end {
-        connection.ask(&ask.next(&mut rng)?).await?;
+        if ask == Ask::Proved {
+            connection.renew().await?;
+        }
+        connection.ask(&ask.next(&mut rng, books)?).await?;
         let answered = Instant::now();
         let took = u64::try_from((answered - now).as_nanos())?;
         latency.saturating_record(took);
@@ -164,25 +173,37 @@ async fn work(
     Ok(latency)
 }
 
+async fn connect(host: &str, tls: &TlsConnector) -> Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(host).await?;
+    tcp.set_nodelay(true)?;
+    // Closed at once: thousands that wait for their end would use up the ports.
+    tcp.set_zero_linger()?;
+    let name = host.split(':').next().unwrap_or_default().to_owned();
+    Ok(tls.connect(ServerName::try_from(name)?, tcp).await?)
+}
+
 struct Connection {
     stream: TlsStream<TcpStream>,
     host: String,
+    tls: TlsConnector,
     answer: Vec<u8>,
 }
 
 impl Connection {
     async fn open(server: &str, tls: &TlsConnector) -> Result<Self> {
         let host = server.trim_start_matches("https://").to_owned();
-        let tcp = TcpStream::connect(&host).await?;
-        tcp.set_nodelay(true)?;
-        let name = host.split(':').next().unwrap_or_default().to_owned();
-        let name = ServerName::try_from(name)?;
-        let stream = tls.connect(name, tcp).await?;
         Ok(Self {
-            stream,
+            stream: connect(&host, tls).await?,
             host,
+            tls: tls.clone(),
             answer: vec![0; ANSWER_MAX],
         })
+    }
+
+    /// Another one in its place.
+    async fn renew(&mut self) -> Result<()> {
+        self.stream = connect(&self.host, &self.tls).await?;
+        Ok(())
     }
 
     /// Asks, and waits until it is done.

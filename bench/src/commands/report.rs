@@ -1,7 +1,10 @@
 //! What a run came to: rows, and a table of them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use super::load::Ask;
 use super::run::{Kind, Turn};
 use crate::stats::{Spread, median};
 use crate::table::Table;
@@ -14,10 +17,11 @@ pub(super) enum Row {
     Https {
         /// Which database.
         store: Kind,
+        /// What is asked for.
+        #[serde(flatten)]
+        ask: Ask,
         /// Connections.
         connections: u16,
-        /// Commands of one request; 0: the time is asked.
-        per_request: u16,
         /// Commands per second.
         rate: Spread,
         /// Times the baseline of the same run.
@@ -29,28 +33,37 @@ pub(super) enum Row {
         /// The same.
         p99_ms: Spread,
     },
-    /// One command per transaction, without HTTP.
-    Plain {
+    /// Without HTTP, so many at a time: of the first all others are multiples.
+    Store {
+        /// Commands that are under way together.
+        batch: u16,
         /// Commands per second.
         rate: Spread,
+        /// Times the baseline.
+        ratio: f64,
     },
 }
 
-pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
+pub(super) fn rows(turns: &[Turn], plain: &[(u16, f64)]) -> Vec<Row> {
+    let batches: BTreeSet<_> = plain.iter().map(|(batch, _)| *batch).collect();
+    let of = |batch: u16| {
+        let its = plain.iter().filter(|(its, _)| *its == batch);
+        its.map(|(_, rate)| *rate).collect::<Vec<_>>()
+    };
+    let baseline = median(&of(1));
     let mut kinds: Vec<_> = turns
         .iter()
-        .map(|turn| (turn.store, turn.connections, turn.per_request))
+        .map(|turn| (turn.store, turn.connections, turn.ask))
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
     let mut rows: Vec<_> = kinds
         .into_iter()
-        .map(|(store, connections, per_request)| {
+        .map(|(store, connections, ask)| {
             let its: Vec<_> = turns
                 .iter()
                 .filter(|turn| {
-                    (turn.store, turn.connections, turn.per_request)
-                        == (store, connections, per_request)
+                    (turn.store, turn.connections, turn.ask) == (store, connections, ask)
                 })
                 .collect();
             let spread = |of: &dyn Fn(&Turn) -> f64| {
@@ -61,20 +74,37 @@ pub(super) fn rows(turns: &[Turn], plain: &[f64]) -> Vec<Row> {
             let rate = spread(&|turn| turn.got.rate);
             Row::Https {
                 store,
+                ask,
                 connections,
-                per_request,
                 rate,
-                ratio: rate.median / median(plain),
+                ratio: rate.median / baseline,
                 batch: spread(&|turn| turn.batch),
                 p50_ms: quantile(0.5),
                 p99_ms: quantile(0.99),
             }
         })
         .collect();
-    rows.push(Row::Plain {
-        rate: Spread::of(plain),
-    });
+    rows.extend(batches.into_iter().map(|batch| {
+        let rate = Spread::of(&of(batch));
+        Row::Store {
+            batch,
+            ratio: rate.median / baseline,
+            rate,
+        }
+    }));
     rows
+}
+
+fn what(store: Kind, ask: Ask) -> String {
+    let what = match ask {
+        Ask::Time => "none: the time is asked",
+        Ask::Transfers { .. } => "over HTTPS",
+        Ask::Proved => "over HTTPS, proved each time",
+    };
+    match store {
+        Kind::Embedded => what.to_owned(),
+        Kind::Postgres => format!("{what}, PostgreSQL"),
+    }
 }
 
 pub(super) fn text(rows: &[Row]) -> String {
@@ -96,35 +126,34 @@ pub(super) fn text(rows: &[Row]) -> String {
         table.row(match row {
             Row::Https {
                 store,
+                ask,
                 connections,
-                per_request,
                 rate,
                 ratio,
                 batch,
                 p50_ms,
                 p99_ms,
             } => vec![
-                match (per_request, store) {
-                    (0, Kind::Embedded) => "none: the time is asked".to_owned(),
-                    (0, Kind::Postgres) => "none: the time is asked, PostgreSQL".to_owned(),
-                    (_, Kind::Embedded) => "over HTTPS".to_owned(),
-                    (_, Kind::Postgres) => "over HTTPS, PostgreSQL".to_owned(),
-                },
+                what(*store, *ask),
                 connections.to_string(),
-                per_request.to_string(),
+                match ask {
+                    Ask::Time => none(),
+                    Ask::Transfers { each } => each.to_string(),
+                    Ask::Proved => "1".to_owned(),
+                },
                 rate.words(0),
                 format!("{ratio:.1}"),
                 batch.words(0),
                 p50_ms.words(2),
                 p99_ms.words(2),
             ],
-            Row::Plain { rate } => vec![
-                "one per transaction".to_owned(),
+            Row::Store { batch, rate, ratio } => vec![
+                "without HTTP".to_owned(),
                 none(),
                 none(),
                 rate.words(0),
-                "1.0".to_owned(),
-                "1".to_owned(),
+                format!("{ratio:.1}"),
+                batch.to_string(),
                 none(),
                 none(),
             ],

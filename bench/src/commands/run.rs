@@ -1,18 +1,17 @@
 //! Rounds: a server and its load, then the baseline.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use futures_util::future::join_all;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_control::server::{KeyServer, ServerConfig};
 use sealcast_control::store::{Location, Postgres, Store};
-use sealcast_domain::audit::{self, Act};
+use sealcast_domain::audit;
 use sealcast_domain::ledger::{self, Bound, NewBook, NewTransfer};
 use sealcast_objects::api::Role;
-use sealcast_objects::id::Text;
 use sealcast_terminal::enrol;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -25,6 +24,9 @@ use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::progress::progress;
 use crate::record::{Origin, printed};
+
+/// Commands under way of the one who has many.
+const BATCH: u16 = 512;
 
 /// Which database the store is in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -49,9 +51,8 @@ impl Kind {
 /// One turn over HTTPS.
 pub(super) struct Turn {
     pub(super) store: Kind,
+    pub(super) ask: Ask,
     pub(super) connections: u16,
-    /// Commands of one request; 0: the time is asked.
-    pub(super) per_request: u16,
     pub(super) got: Got,
     /// Commands in one transaction.
     pub(super) batch: f64,
@@ -76,24 +77,32 @@ pub fn run(options: &Options) -> Result<String> {
         None => &[Kind::Embedded],
     };
     // The time first: what HTTPS takes without any command.
-    let kinds: Vec<_> = [0].into_iter().chain(options.per_request.clone()).collect();
-    let in_round = stores.len() * options.connections.len() * kinds.len() + 1;
+    let each = options.per_request.iter();
+    let each = each.map(|each| Ask::Transfers { each: *each });
+    let asks: Vec<_> = [Ask::Time]
+        .into_iter()
+        .chain(each)
+        .chain([Ask::Proved])
+        .collect();
+    let in_round = stores.len() * options.connections.len() * asks.len() + 2;
     let bar = progress(usize::from(options.rounds) * in_round);
     for round in 1..=options.rounds {
         for &store in stores {
-            let of = |&connections: &u16| kinds.iter().map(move |each| (connections, *each));
-            for (connections, each) in options.connections.iter().flat_map(of) {
+            let of = |&connections: &u16| asks.iter().map(move |ask| (*ask, connections));
+            for (ask, connections) in options.connections.iter().flat_map(of) {
                 interrupt.check()?;
                 bar.set_message(format!(
-                    "round {round}, {store:?}, {connections} connections, {each} in a request"
+                    "round {round}, {store:?}, {connections} connections, {ask:?}"
                 ));
-                turns.push(turn(options, round, store, (connections, each))?);
+                turns.push(turn(options, round, store, (ask, connections))?);
                 bar.inc(1);
             }
         }
-        bar.set_message(format!("round {round}, one command per transaction"));
-        plain.push(one_by_one(options, round)?);
-        bar.inc(1);
+        for batch in [1, BATCH] {
+            bar.set_message(format!("round {round}, {batch} commands per transaction"));
+            plain.push((batch, without_http(options, round, batch)?));
+            bar.inc(1);
+        }
     }
     bar.finish_and_clear();
     let rows = report::rows(&turns, &plain);
@@ -132,7 +141,7 @@ fn turn(
     options: &Options,
     round: u16,
     store: Kind,
-    (connections, per_request): (u16, u16),
+    (ask, connections): (Ask, u16),
 ) -> Result<Turn> {
     let folder = folder(options)?;
     let (data, place) = (folder.path().join("data"), store.place(options)?);
@@ -143,14 +152,8 @@ fn turn(
     let before = serving.block_on(monitor.health()).writes;
     let url = format!("https://{}", server.listen()[0]);
     let loading = Builder::new_current_thread().enable_all().build()?;
-    let ask = match per_request {
-        0 => Ask::Time,
-        each => Ask::Transfers {
-            each,
-            books: options.books,
-        },
-    };
-    let load = load::ask(&url, tls, connections, ask, (time(options), round.into()));
+    let seed = (time(options), round.into());
+    let load = load::ask(&url, tls, (ask, connections), options.books, seed);
     let got = loading.block_on(load)?;
     let after = serving.block_on(monitor.health()).writes;
     drop(monitor);
@@ -163,8 +166,8 @@ fn turn(
     }
     Ok(Turn {
         store,
+        ask,
         connections,
-        per_request,
         got,
         batch,
     })
@@ -190,20 +193,27 @@ fn end(runtime: &Runtime, server: KeyServer) {
     runtime.block_on(server.stop());
 }
 
-/// Commands per second when each waits for its own commit.
-fn one_by_one(options: &Options, round: u16) -> Result<f64> {
+/// Commands per second of one who has `batch` of them under way, each once the last is answered; without HTTP.
+fn without_http(options: &Options, round: u16, batch: u16) -> Result<f64> {
     let folder = folder(options)?;
-    let store = Arc::new(Store::open(&folder.path().join("data"), &Location::Folder)?);
+    let store = Store::open(&folder.path().join("data"), &Location::Folder)?;
     open_books(&store, options.books)?;
+    let runtime = Builder::new_current_thread().build()?;
     let mut rng = StdRng::seed_from_u64(round.into());
     let (start, mut done) = (Instant::now(), 0_u64);
     while start.elapsed() < time(options) {
-        let (id, command) = draw(&mut rng, options.books);
-        store.write_blocking(move |tx| {
-            let (_, made) = ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
-            audit::append(tx, now(), "admin:bench", &ledger::act(&made))
-        })?;
-        done += 1;
+        let commands = (0..batch).map(|_| {
+            let (id, command) = draw(&mut rng, options.books);
+            store.write(move |tx| {
+                let (_, made) = ledger::transfer(tx, now(), &NewTransfer::of(id, &command))?;
+                audit::append(tx, now(), "admin:bench", &ledger::act(&made))
+            })
+        });
+        let commands: Vec<_> = commands.collect();
+        for made in runtime.block_on(join_all(commands)) {
+            made?;
+        }
+        done += u64::from(batch);
     }
     Ok(done as f64 / start.elapsed().as_secs_f64())
 }

@@ -90,7 +90,11 @@ pub fn head(store: &mut dyn Read) -> Result<Head> {
 /// # Errors
 /// The store's.
 pub fn append(tx: &mut dyn Tx, now: Timestamp, actor: &str, act: &Act) -> Result<()> {
-    let last = head(tx)?;
+    let known = tx.memo().and_then(|memo| memo.last.head);
+    let last = match known {
+        Some(last) => last,
+        None => head(tx)?,
+    };
     let mut entry = AuditEntry {
         number: last.number + 1,
         at: now,
@@ -100,7 +104,8 @@ pub fn append(tx: &mut dyn Tx, now: Timestamp, actor: &str, act: &Act) -> Result
         detail: act.detail.clone(),
         hash: Vec::new(),
     };
-    entry.hash = entry.hash_after(&last.hash).to_vec();
+    let (number, hash) = (entry.number, entry.hash_after(&last.hash));
+    entry.hash = hash.to_vec();
     tx.execute(
         "INSERT INTO audit (number, at, actor, act, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         params![
@@ -113,6 +118,9 @@ pub fn append(tx: &mut dyn Tx, now: Timestamp, actor: &str, act: &Act) -> Result
             entry.hash
         ],
     )?;
+    if let Some(memo) = tx.memo() {
+        memo.last.head = Some(Head { number, hash });
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`store`] | what a driver offers: transactions, rows, values |
+//! | [`Memo`] | what the commands of one transaction would ask for again and again |
 //! | [`schema`] | the tables, as migrations that only go forward |
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
 //! | [`slaves`] | the slave key servers that may be fed |
@@ -44,6 +45,7 @@ pub mod identities;
 pub mod keys;
 pub mod ledger;
 pub mod logins;
+mod memo;
 pub mod metering;
 pub mod nodes;
 pub mod operators;
@@ -55,6 +57,7 @@ pub mod slaves;
 pub mod store;
 pub mod webhooks;
 
+pub use memo::{Memo, flush};
 pub(crate) use store::read_rows;
 pub use store::{Read, Row, StoreError, Tx, Value, check_storable};
 
@@ -83,8 +86,5 @@ pub(crate) fn check_revision(what: &str, expected: Option<u64>, is: u64) -> Resu
     if expected.is_none_or(|expected| expected == is) {
         return Ok(());
     }
-    let detail = format!("{what} was changed meanwhile: get it again, and decide anew");
-    let mut problem = Problem::new(Kind::Conflict, detail);
-    problem.status = 412;
-    Err(Error::Refused(problem))
+    Err(Problem::changed(what).into())
 }

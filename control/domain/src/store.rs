@@ -1,5 +1,7 @@
 //! What a store driver offers to the business.
 
+use crate::Memo;
+
 /// Why the store could not do something. Whatever was under way is undone.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -207,6 +209,11 @@ pub trait Read {
     /// # Errors
     /// The driver's.
     fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError>;
+
+    /// What the transaction knows, if it is one that keeps that.
+    fn memo(&mut self) -> Option<&mut Memo> {
+        None
+    }
 
     /// The first row, if there is one.
     ///

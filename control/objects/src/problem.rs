@@ -1,6 +1,8 @@
 //! Errors of the HTTP API: RFC 9457 problem details. `type` is stable and for programs, `detail` says what happened, why, and
 //! what to do.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +20,7 @@ pub const REASON: &str = "sealcast-reason";
 pub const CASE: &str = "sealcast-case";
 
 /// A problem.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error, JsonSchema)]
-#[error("{detail}")]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Stable name of the kind of problem.
     #[serde(rename = "type")]
@@ -28,6 +29,21 @@ pub struct Problem {
     pub status: u16,
     /// What happened, why, and what to do.
     pub detail: String,
+    /// The name of the request, as `X-Request-Id` has it: where the server failed, its log has that, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)?;
+        match &self.request_id {
+            Some(request) if self.kind == Kind::Internal => write!(f, " (request {request})"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Kinds of problem. Programs act on these.
@@ -86,6 +102,17 @@ impl Problem {
             kind,
             status: kind.status(),
             detail: detail.into(),
+            request_id: None,
+        }
+    }
+
+    /// `what` is not as the asker saw it any more (`If-Match`, RFC 9110 13.1.1).
+    #[must_use]
+    pub fn changed(what: &str) -> Self {
+        let detail = format!("{what} was changed meanwhile: get it again, and decide anew");
+        Self {
+            status: 412,
+            ..Self::new(Kind::Conflict, detail)
         }
     }
 }

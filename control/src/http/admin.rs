@@ -24,6 +24,7 @@ use super::error::{ApiError, Json, Path, Query, Reply};
 use super::openapi::Routes;
 use super::permits::{ReadPlant, Rule, RunPlant};
 use super::receivers::Immediate;
+use super::revision::{IfSame, Tagged};
 use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
 use crate::authority::Haste;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Routes {
         )
         .get("/v1/channels", list_channels, "All channels")
         .post("/v1/channels", add_channel, "Adds a channel")
+        .get("/v1/channels/{id}", channel, "A channel")
         .put("/v1/channels/{id}", change_channel, "Changes a channel")
         .delete("/v1/channels/{id}", remove_channel, "Removes a channel")
         .post(
@@ -72,6 +74,15 @@ async fn list_channels(_: Operator<ReadPlant>, State(app): State<App>) -> Reply<
     Ok(Json(app.read(|store| channels::list(store)).await?))
 }
 
+async fn channel(
+    _: Operator<ReadPlant>,
+    State(app): State<App>,
+    Path(id): Path<u16>,
+) -> Result<Tagged<Channel>, ApiError> {
+    let found = app.read(move |store| channels::get(store, id));
+    Ok(Tagged(found.await?))
+}
+
 async fn add_channel(
     once: Once<RunPlant>,
     State(app): State<App>,
@@ -101,29 +112,33 @@ async fn change_channel(
     operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
+    if_same: IfSame,
     Json(channel): Json<Channel>,
-) -> Reply<Channel> {
+) -> Result<Tagged<Channel>, ApiError> {
     if channel.id != id {
         return Err(
             Problem::new(Kind::Invalid, "the number of a channel cannot be changed").into(),
         );
     }
     let changed = operator.act(&app, move |tx| {
+        if_same.check("the channel", &channels::get(tx, id)?)?;
         channels::change(tx, &channel)?;
         let act = on_channel("channel.change", &channel);
         Ok((channel, act))
     });
     let changed = changed.await?;
     app.channels_changed().await?;
-    Ok(Json(changed))
+    Ok(Tagged(changed))
 }
 
 async fn remove_channel(
     operator: Operator<RunPlant>,
     State(app): State<App>,
     Path(id): Path<u16>,
+    if_same: IfSame,
 ) -> Result<NoContent, ApiError> {
     let removed = operator.act(&app, move |tx| {
+        if_same.check("the channel", &channels::get(tx, id)?)?;
         channels::remove(tx, id)?;
         Ok(((), Act::on("channel.remove", id)))
     });

@@ -17,6 +17,7 @@ use sealcast_objects::problem::{CONTENT_TYPE, Kind, Problem};
 use serde::de::DeserializeOwned;
 
 use super::connections::TooSlow;
+use super::request_id::RequestId;
 
 /// Seconds after which to try again, where that may help.
 const RETRY_AFTER: &str = "1";
@@ -27,9 +28,11 @@ pub(super) struct ApiError(pub(super) Problem);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let Self(mut problem) = self;
+        let status = StatusCode::from_u16(problem.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        problem.request_id = request();
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
         let headers = [
             (header::CONTENT_TYPE, CONTENT_TYPE),
             (header::CACHE_CONTROL, "no-store"),
@@ -149,7 +152,7 @@ pub(crate) fn problem(error: Error) -> Problem {
             | StoreError::TakenOver),
         ) => Problem::new(Kind::Unavailable, error.to_string()),
         Error::Store(error) => {
-            tracing::error!(%error, "the store failed");
+            tracing::error!(%error, request = request(), "the store failed");
             Problem::new(
                 Kind::Internal,
                 "the store failed; nothing was changed; the server's log says how",
@@ -158,9 +161,14 @@ pub(crate) fn problem(error: Error) -> Problem {
     }
 }
 
+/// The request that this task works on, for the log.
+fn request() -> Option<String> {
+    RequestId::current().map(|id| id.to_string())
+}
+
 /// What went wrong here is not the asker's business.
 pub(crate) fn internal(error: impl Display) -> Problem {
-    tracing::error!(%error, "a request failed");
+    tracing::error!(%error, request = request(), "a request failed");
     Problem::new(Kind::Internal, "the server failed; its log says how")
 }
 

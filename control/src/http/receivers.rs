@@ -21,6 +21,7 @@ use super::grants::{Given, find_right, on_right};
 use super::openapi::Routes;
 use super::pages::{Paged, Pages};
 use super::permits::{Care, Grant, ReadCustomers};
+use super::revision::{IfSame, Tagged};
 use super::{App, internal, now};
 use crate::authority::Haste;
 
@@ -98,25 +99,28 @@ async fn account(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<AccountId>>,
-) -> Reply<Account> {
-    Ok(Json(app.read(move |store| accounts::get(store, id)).await?))
+) -> Result<Tagged<Account>, ApiError> {
+    let found = app.read(move |store| accounts::get(store, id));
+    Ok(Tagged(found.await?))
 }
 
 async fn set_account(
     operator: Operator<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<AccountId>>,
+    if_same: IfSame,
     Json(SetStanding { standing }): Json<SetStanding>,
-) -> Reply<Account> {
+) -> Result<Tagged<Account>, ApiError> {
     let now = now();
     let set = operator.act(&app, move |tx| {
+        if_same.check("the account", &accounts::get(tx, id)?)?;
         let floor = accounts::set_standing(tx, now, id, standing)?;
         let act = Act::on("account.set", Text(id)).with("standing", standing.name());
         Ok(((floor, accounts::get(tx, id)?), act))
     });
     let (floor, account) = set.await?;
     app.tell_floor(floor);
-    Ok(Json(account))
+    Ok(Tagged(account))
 }
 
 async fn add_account(
@@ -164,23 +168,26 @@ async fn device(
     _: Operator<ReadCustomers>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
-) -> Reply<Device> {
-    Ok(Json(app.read(move |store| devices::get(store, id)).await?))
+) -> Result<Tagged<Device>, ApiError> {
+    let found = app.read(move |store| devices::get(store, id));
+    Ok(Tagged(found.await?))
 }
 
 async fn label_device(
     operator: Operator<Care>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
+    if_same: IfSame,
     Json(labels): Json<Labels>,
-) -> Reply<Device> {
+) -> Result<Tagged<Device>, ApiError> {
     let labelled = operator.act(&app, move |tx| {
+        if_same.check("the device", &devices::get(tx, id)?)?;
         devices::label(tx, id, &labels)?;
         let kinds: Vec<_> = labels.iter().map(|(kind, _)| kind).collect();
         let act = Act::on("device.label", Text(id)).with("labels", listed(&kinds));
         Ok((devices::get(tx, id)?, act))
     });
-    Ok(Json(labelled.await?))
+    Ok(Tagged(labelled.await?))
 }
 
 async fn add_device(
@@ -222,10 +229,12 @@ async fn set_device(
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
     Query(Immediate { immediate }): Query<Immediate>,
+    if_same: IfSame,
     Json(SetStanding { standing }): Json<SetStanding>,
-) -> Reply<Device> {
+) -> Result<Tagged<Device>, ApiError> {
     let now = now();
     let set = operator.act(&app, move |tx| {
+        if_same.check("the device", &devices::get(tx, id)?)?;
         let floor = devices::set_standing(tx, now, id, standing)?;
         let rights = rights::of_device(tx, id)?;
         let channels: Vec<_> = rights.iter().map(|right| right.channel).collect();
@@ -239,7 +248,7 @@ async fn set_device(
     if immediate {
         app.change_at_once(&channels).await?;
     }
-    Ok(Json(device))
+    Ok(Tagged(device))
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

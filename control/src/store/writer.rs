@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, sync_channel
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
-use sealcast_domain::{Error, StoreError, Tx};
+use sealcast_domain::{Error, Memo, Read, Row, StoreError, Tx, Value, flush};
 use sealcast_objects::time::Timestamp;
 use tokio::sync::{oneshot, watch};
 
@@ -223,39 +223,75 @@ fn run(driver: &mut impl Driver, waiting: &Receiver<Job>, told: &Told) {
     }
 }
 
+/// A transaction, as its commands see it.
+struct Batch<'a, D> {
+    driver: &'a mut D,
+    memo: Memo,
+}
+
+impl<D: Driver> Read for Batch<'_, D> {
+    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.driver.query(sql, params)
+    }
+
+    fn memo(&mut self) -> Option<&mut Memo> {
+        Some(&mut self.memo)
+    }
+}
+
+impl<D: Driver> Tx for Batch<'_, D> {
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
+        self.driver.execute(sql, params)
+    }
+}
+
+impl<D: Driver> Batch<'_, D> {
+    /// Runs one command; what a failed one did is undone alone. An error is one of the whole transaction.
+    fn run(&mut self, job: Run, finishes: &mut Vec<Finish>) -> Result<(), StoreError> {
+        let begun = self.driver.savepoint();
+        self.memo.begin();
+        let (good, finish) = job(match &begun {
+            Ok(()) => Ok(self),
+            Err(error) => Err(error.clone()),
+        });
+        finishes.push(finish);
+        begun?;
+        if !good {
+            self.memo.undo();
+        }
+        self.driver.release(good)
+    }
+
+    /// What the commands left to be written.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        flush(self).map_err(|error| match error {
+            Error::Store(error) => error,
+            Error::Refused(problem) => StoreError::Failed(problem.detail),
+        })
+    }
+}
+
 /// Runs a batch in one transaction. On an error the transaction is gone, and so is all that was done in it; jobs that were
 /// not reached are answered all the same.
 fn commit(
     driver: &mut impl Driver,
-    batch: impl Iterator<Item = Job>,
+    jobs: impl Iterator<Item = Job>,
     finishes: &mut Vec<Finish>,
 ) -> Result<(), StoreError> {
     let mut outcome = driver.begin(Timestamp::from(SystemTime::now()));
-    for Job(job) in batch {
+    let memo = Memo::default();
+    let mut batch = Batch { driver, memo };
+    for Job(job) in jobs {
         match &outcome {
-            Ok(()) => outcome = in_savepoint(driver, job, finishes),
+            Ok(()) => outcome = batch.run(job, finishes),
             Err(error) => finishes.push(job(Err(error.clone())).1),
         }
     }
+    let outcome = outcome.and_then(|()| batch.flush());
+    let driver = batch.driver;
     let outcome = outcome.and_then(|()| driver.commit());
     if outcome.is_err() {
         driver.rollback();
     }
     outcome
-}
-
-/// Runs one command; what a failed one did is undone alone. An error is one of the whole transaction.
-fn in_savepoint(
-    driver: &mut impl Driver,
-    job: Run,
-    finishes: &mut Vec<Finish>,
-) -> Result<(), StoreError> {
-    let begun = driver.savepoint();
-    let (good, finish) = job(match &begun {
-        Ok(()) => Ok(driver),
-        Err(error) => Err(error.clone()),
-    });
-    finishes.push(finish);
-    begun?;
-    driver.release(good)
 }

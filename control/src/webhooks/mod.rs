@@ -148,7 +148,7 @@ impl App {
         let outcome = self.webhooks().send(self, (&webhook, &keys), &message);
         let (good, answer) = match outcome.await {
             Outcome::Delivered(status) => (true, format!("status {status}")),
-            Outcome::Failed(why) => (false, why),
+            Outcome::Failed(why) | Outcome::Later(why, _) => (false, why),
             Outcome::Gone => (false, "status 410".to_owned()),
         };
         Ok(Trial {
@@ -264,7 +264,7 @@ async fn deliver(app: App, due: Due) -> Key {
     let outcome = app.webhooks().send(&app, (&webhook, &keys), &message).await;
     let counter = match &outcome {
         Outcome::Delivered(_) => &app.webhooks().delivered,
-        Outcome::Failed(_) | Outcome::Gone => &app.webhooks().failed,
+        Outcome::Failed(_) | Outcome::Later(..) | Outcome::Gone => &app.webhooks().failed,
     };
     counter.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(webhook = %webhook.id, number = entry.number, ?outcome, "an event was sent");

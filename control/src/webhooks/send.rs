@@ -2,9 +2,10 @@
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect, retry};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -144,7 +145,25 @@ async fn judge(mut response: Response) -> Outcome {
         code if status.is_redirection() => {
             Outcome::Failed(format!("status {code}: redirects are not followed"))
         }
-        code => Outcome::Failed(format!("status {code}")),
+        code => {
+            let why = format!("status {code}");
+            match later(response.headers()) {
+                Some(time) => Outcome::Later(why, time),
+                None => Outcome::Failed(why),
+            }
+        }
+    }
+}
+
+/// The time that an answer asks for: seconds, or until a date (RFC 9110 10.2.3).
+fn later(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let until = httpdate::parse_http_date(value).ok()?;
+            until.duration_since(SystemTime::now()).ok()
+        }
     }
 }
 
@@ -194,4 +213,27 @@ fn causes(error: &dyn StdError) -> String {
         at = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_receiver_says_when_to_come_again() {
+        let asks = |value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            later(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
+        };
+        assert_eq!(asks("120"), Some(Duration::from_secs(120)));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let hour = asks(&date).unwrap().as_secs();
+        assert!((3_590..=3_600).contains(&hour), "{hour}");
+        for none in ["", "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(asks(none), None, "{none}");
+        }
+        assert_eq!(later(&HeaderMap::new()), None);
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use rand::rngs::SysRng;
 use rand_core::TryRng as _;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -91,6 +91,10 @@ pub struct Client {
     /// Why requests are made.
     why: HeaderMap,
 }
+
+/// What an answer says of its revision, for a change of just that; nothing: for a change of whatever there is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tag(Option<HeaderValue>);
 
 /// An Idempotency-Key that nobody has used.
 fn new_key() -> String {
@@ -178,7 +182,18 @@ impl Client {
         body: Option<&impl Serialize>,
         key: Option<&str>,
     ) -> Result<T, RequestError> {
-        let response = self.send(method, path, body, key).await?;
+        let mut headers = self.why.clone();
+        if let Some(key) = key {
+            let unsendable = |_| RequestError::Identity(format!("{key:?} is no Idempotency-Key"));
+            let key = HeaderValue::from_str(key).map_err(unsendable)?;
+            headers.insert(IDEMPOTENCY_KEY, key);
+        }
+        let response = self.send(method, path, body, headers).await?;
+        self.read(response).await
+    }
+
+    /// What an answer holds.
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, RequestError> {
         let bytes = response
             .bytes()
             .await
@@ -200,6 +215,39 @@ impl Client {
         self.call(Method::GET, path, None::<&()>).await
     }
 
+    /// As [`Client::get`], with what [`Client::change`] needs so that nobody else's change in between is lost.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn get_tagged<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, Tag), RequestError> {
+        let nothing = None::<&()>;
+        let response = self
+            .send(Method::GET, path, nothing, self.why.clone())
+            .await?;
+        let tag = Tag(response.headers().get(ETAG).cloned());
+        Ok((self.read(response).await?, tag))
+    }
+
+    /// As [`Client::call`], if it still is what came with the tag.
+    ///
+    /// # Errors
+    /// [`RequestError`]; refused with status 412 where it is not.
+    pub async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        Tag(tag): Tag,
+    ) -> Result<T, RequestError> {
+        let mut headers = self.why.clone();
+        headers.extend(tag.map(|tag| (IF_MATCH, tag)));
+        let response = self.send(method, path, body, headers).await?;
+        self.read(response).await
+    }
+
     /// As [`Client::call`], POST with a body.
     ///
     /// # Errors
@@ -217,17 +265,14 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
-        key: Option<&str>,
+        headers: HeaderMap,
     ) -> Result<Response, RequestError> {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.server))
-            .headers(self.why.clone());
+            .headers(headers);
         if let Some(body) = body {
             request = request.json(body);
-        }
-        if let Some(key) = key {
-            request = request.header(IDEMPOTENCY_KEY, key);
         }
         self.checked(request.send().await).await
     }

@@ -83,7 +83,13 @@ fn bench(seed: u64) -> Bench {
 }
 
 fn run(bench: &mut Bench, now: i64, new: &NewTransfer) -> std::result::Result<Done, Kind> {
-    let made = bench.command(|tx| ledger::transfer(tx, after(now), new));
+    let made = run_of_many(bench, now, new);
+    bench.flush();
+    made
+}
+
+fn run_of_many(bench: &mut Bench, now: i64, new: &NewTransfer) -> std::result::Result<Done, Kind> {
+    let made = bench.command_of_many(|tx| ledger::transfer(tx, after(now), new));
     kind(made.map(|(done, _)| done))
 }
 
@@ -328,16 +334,22 @@ fn agree(seed: u64) -> (u64, u64) {
         now += i64::try_from(bench.rng.next_u64() % 50).unwrap();
         let new = draw(&mut bench, next);
         let wanted = model.run(now, &new);
-        assert_eq!(run(&mut bench, now, &new), wanted, "seed {seed}, {new:?}");
+        let made = run_of_many(&mut bench, now, &new);
+        assert_eq!(made, wanted, "seed {seed}, {new:?}");
         match wanted {
             Ok(_) => done += 1,
             Err(_) => refused += 1,
         }
         // A retry of what was just done, word for word.
         if wanted == Ok(Done::Now) && next % 5 == 0 {
-            assert_eq!(run(&mut bench, now, &new), Ok(Done::Before));
+            assert_eq!(run_of_many(&mut bench, now, &new), Ok(Done::Before));
+        }
+        // A transaction ends now and then.
+        if bench.rng.next_u64().is_multiple_of(20) {
+            bench.flush();
         }
     }
+    bench.flush();
     model.expire(now);
     bench
         .command(|tx| ledger::expire(tx, after(now), 10_000))

@@ -23,7 +23,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use sealcast_control::store::{self, Driver, Location, Postgres};
-use sealcast_domain::{Error, Read, Result, Row, StoreError, Tx, Value, params};
+use sealcast_domain::{Error, Memo, Read, Result, Row, StoreError, Tx, Value, flush, params};
 use sealcast_domain::{accounts, channels, devices, enrolment, rights};
 use sealcast_objects::api::{Channel, KeyMode, Labels, NewDevice, NewRight, Times};
 use sealcast_objects::id::Text;
@@ -82,6 +82,7 @@ impl Place {
 struct Bench {
     db: Option<Box<dyn Driver>>,
     place: Place,
+    memo: Memo,
     rng: ChaCha8Rng,
 }
 
@@ -103,6 +104,10 @@ impl Read for Bench {
     ) -> std::result::Result<Vec<Row>, StoreError> {
         self.db().query(sql, params)
     }
+
+    fn memo(&mut self) -> Option<&mut Memo> {
+        Some(&mut self.memo)
+    }
 }
 
 impl Tx for Bench {
@@ -123,6 +128,7 @@ impl Bench {
         Self {
             db: Some(db),
             place,
+            memo: Memo::default(),
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
@@ -131,18 +137,35 @@ impl Bench {
         self.db.as_deref_mut().unwrap()
     }
 
-    /// One command as the writer runs it: undone when it fails.
+    /// One command as the writer runs it, alone in a transaction: undone when it fails.
     fn command<T>(&mut self, command: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let result = self.command_of_many(command);
+        self.flush();
+        result
+    }
+
+    /// One command of many in a transaction: what it leaves to be written is not in the tables before [`Self::flush`].
+    fn command_of_many<T>(&mut self, command: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.db().savepoint()?;
+        self.memo.begin();
         let result = command(self);
+        if result.is_err() {
+            self.memo.undo();
+        }
         self.db().release(result.is_ok())?;
         result
+    }
+
+    fn flush(&mut self) {
+        flush(self).unwrap();
+        self.memo.forget();
     }
 
     /// A statement that the business has none of.
     fn damage(&mut self, sql: &str, params: &[Value]) {
         let sql: &'static str = Box::leak(sql.to_owned().into_boxed_str());
         self.execute(sql, params).unwrap();
+        self.memo.forget();
     }
 
     /// From here on rows may be what the tables forbid.

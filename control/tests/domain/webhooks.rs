@@ -176,6 +176,28 @@ fn what_fails_is_tried_for_three_days_and_is_dead_then() {
     }
 }
 
+/// Whoever asks for more time than the next attempt would give gets it, and a day at most.
+#[test]
+fn a_receiver_that_asks_for_time_gets_it() {
+    let mut bench = Bench::new(6);
+    let id = add(&mut bench, &[], None);
+    act(&mut bench, "right.set", "a");
+    collect(&mut bench, T0);
+    let mut now = T0;
+    let later = |time: Duration| Outcome::Later("status 429".to_owned(), time);
+    for (asked, next) in [
+        (2 * HOUR, 2 * HOUR),
+        (SECOND, 300 * SECOND),
+        (1000 * HOUR, 24 * HOUR),
+    ] {
+        settle(&mut bench, now, id, 1, &later(asked));
+        assert_eq!(one(&mut bench, id, 1).next, Some(now.after(next)));
+        now = now.after(next);
+        assert_eq!(due(&mut bench, now), [1]);
+    }
+    assert_eq!(one(&mut bench, id, 1).answer, "status 429");
+}
+
 /// An event of a subject waits for those before it, whatever becomes of them; other subjects do not.
 #[test]
 fn events_of_a_subject_are_sent_in_order() {

@@ -327,7 +327,7 @@ pub(crate) fn nobody(ca: &Identity) -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// Status and problem of an answer, which must be one.
+/// The problem that an answer must be, without the request's name, which is another each time.
 pub(crate) async fn problem(response: reqwest::Response) -> Problem {
     let status = response.status().as_u16();
     let content = response.headers()["content-type"]
@@ -335,7 +335,8 @@ pub(crate) async fn problem(response: reqwest::Response) -> Problem {
         .unwrap()
         .to_owned();
     assert_eq!(content, "application/problem+json");
-    let problem: Problem = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    let mut problem: Problem = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert!(problem.request_id.take().is_some());
     assert_eq!(problem.status, status);
     assert!(!problem.detail.is_empty());
     problem

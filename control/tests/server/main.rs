@@ -20,7 +20,9 @@ mod pages;
 mod persons;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
+mod rates;
 mod restart;
+mod revisions;
 mod routes;
 mod slaves;
 mod transport;

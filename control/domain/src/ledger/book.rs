@@ -124,27 +124,44 @@ pub fn open(tx: &mut dyn Tx, now: Timestamp, new: &NewBook) -> Result<Done> {
 
 /// A book, if it is open.
 pub(super) fn find(store: &mut dyn Read, id: BookId) -> Result<Option<Book>> {
+    if let Some(book) = known(store, id) {
+        return Ok(Some(book));
+    }
     let row = store.first(books!("WHERE id = $1"), params![id.0])?;
-    Ok(row.as_ref().map(read).transpose()?)
+    let found = row.as_ref().map(read).transpose()?;
+    note(store, found.as_ref());
+    Ok(found)
+}
+
+/// As the transaction knows it.
+fn known(store: &mut dyn Read, id: BookId) -> Option<Book> {
+    store.memo()?.book(id).cloned()
+}
+
+fn note<'a>(store: &mut dyn Read, books: impl IntoIterator<Item = &'a Book>) {
+    if let Some(memo) = store.memo() {
+        books.into_iter().for_each(|book| memo.note(book.clone()));
+    }
 }
 
 /// Two books, those that are open.
 pub(super) fn find_two(
-    store: &mut dyn Read,
+    tx: &mut dyn Tx,
     one: BookId,
     other: BookId,
 ) -> Result<(Option<Book>, Option<Book>)> {
-    let rows = store.query(books!("WHERE id IN ($1, $2)"), params![one.0, other.0])?;
-    let (mut first, mut second) = (None, None);
-    for row in &rows {
-        let book = read(row)?;
-        if book.new.id == one {
-            first = Some(book);
-        } else {
-            second = Some(book);
-        }
+    if known(tx, one).is_some() || known(tx, other).is_some() {
+        return Ok((find(tx, one)?, find(tx, other)?));
     }
-    Ok((first, second))
+    let sql = concat!(
+        books!("WHERE id = $1"),
+        " UNION ALL ",
+        books!("WHERE id = $2")
+    );
+    let found = read_rows(&tx.query(sql, params![one.0, other.0])?, read)?;
+    note(tx, &found);
+    let pick = |id| found.iter().find(|book| book.new.id == id).cloned();
+    Ok((pick(one), pick(other)))
 }
 
 /// A book.
@@ -176,8 +193,17 @@ pub(super) fn page(store: &mut dyn Read, after: Option<BookId>, most: u32) -> Re
     read_rows(&rows, read)
 }
 
+/// A book has other sums: written at the end of the transaction, or now where it keeps none.
+pub(super) fn change(tx: &mut dyn Tx, book: Book) -> Result<()> {
+    match tx.memo() {
+        Some(memo) => memo.change(book),
+        None => write(tx, &book)?,
+    }
+    Ok(())
+}
+
 /// Writes a book's sums.
-pub(super) fn update(tx: &mut dyn Tx, book: &Book) -> Result<()> {
+pub(crate) fn write(tx: &mut dyn Tx, book: &Book) -> Result<()> {
     tx.execute(
         "UPDATE book SET debited = $1, credited = $2, debits_reserved = $3, credits_reserved = $4 WHERE id = $5",
         params![

@@ -29,6 +29,7 @@ mod transfer;
 mod verify;
 
 pub use api::{act, books, made, transfers};
+pub(crate) use book::write;
 pub use book::{Book, Bound, NewBook, get, open};
 pub use sealcast_objects::{BookId, TransferId};
 pub use share::{Rate, split};

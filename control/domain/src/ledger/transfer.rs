@@ -334,7 +334,15 @@ fn check_open(tx: &mut dyn Tx, now: Timestamp, of: &Transfer) -> Result<()> {
 }
 
 fn check_period(tx: &mut dyn Tx, now: Timestamp) -> Result<()> {
-    match closed_until(tx)? {
+    let known = tx.memo().and_then(|memo| memo.last.closed_until);
+    let until = match known {
+        Some(until) => until,
+        None => closed_until(tx)?,
+    };
+    if let Some(memo) = tx.memo() {
+        memo.last.closed_until = Some(until);
+    }
+    match until {
         Some(until) if now < until => refuse(
             Kind::Conflict,
             format!(
@@ -377,13 +385,15 @@ fn book_it(
             return refuse(Kind::Conflict, detail);
         }
     }
-    book::update(tx, &debit)?;
-    book::update(tx, &credit)?;
-    let numbered = tx.first(
+    book::change(tx, debit)?;
+    book::change(tx, credit)?;
+    row.number = next_number(tx)?;
+    tx.execute(
         "INSERT INTO transfer (id, number, kind, debit, credit, amount, ends, due, note, at) \
-         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM transfer), $2, $3, $4, $5, $6, $7, $8, $9) RETURNING number",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         params![
             row.id.0,
+            row.number,
             row.made as i64,
             row.debit.0,
             row.credit.0,
@@ -394,8 +404,6 @@ fn book_it(
             row.at
         ],
     )?;
-    let none = || StoreError::Damaged("a transfer without a number".to_owned());
-    row.number = numbered.ok_or_else(none)?.get(0)?;
     if row.made == Made::Reserve {
         tx.execute(
             "INSERT INTO reservation (transfer, due) VALUES ($1, $2)",
@@ -406,6 +414,23 @@ fn book_it(
         tx.execute("DELETE FROM reservation WHERE transfer = $1", params![of.0])?;
     }
     Ok(row)
+}
+
+/// The number of a transfer that is made now.
+fn next_number(tx: &mut dyn Tx) -> Result<u64> {
+    let known = tx.memo().and_then(|memo| memo.last.transfer);
+    let last = match known {
+        Some(last) => last,
+        None => {
+            let row = tx.first("SELECT MAX(number) FROM transfer", &[])?;
+            let last = row.map(|row| row.get::<Option<u64>>(0)).transpose()?;
+            last.flatten().unwrap_or(0)
+        }
+    };
+    if let Some(memo) = tx.memo() {
+        memo.last.transfer = Some(last + 1);
+    }
+    Ok(last + 1)
 }
 
 /// Moves the sums of both books; false if a bound is broken then.
@@ -505,5 +530,8 @@ pub fn close(tx: &mut dyn Tx, now: Timestamp, until: Timestamp) -> Result<Done> 
         "INSERT INTO closed_period (until, at) VALUES ($1, $2)",
         params![until.0, now.0],
     )?;
+    if let Some(memo) = tx.memo() {
+        memo.last.closed_until = Some(Some(until));
+    }
     Ok(Done::Now)
 }

@@ -28,6 +28,8 @@ pub const FAILING_MAX: Duration = Duration::from_secs(5 * 24 * 3600);
 const REPLAY_MAX: u32 = 1000;
 /// After each attempt that failed the next one comes this much later, in seconds: some 76 hours in all (Standard Webhooks).
 const RETRIES: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// The other side may ask for as much time as this.
+const LATER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// And up to a fifth of that later still, so that what failed together does not come together again.
 const JITTER: u32 = 5;
 
@@ -49,6 +51,8 @@ pub enum Outcome {
     Delivered(u16),
     /// It was not, and why: a status, or why there was none.
     Failed(String),
+    /// It was not, and the other side asks for so much time (`Retry-After`).
+    Later(String, Duration),
     /// The other side wants no more (410).
     Gone,
 }
@@ -209,10 +213,15 @@ pub fn settle(
     let (subject, attempts): (String, u32) = (row.get(0)?, row.get::<u32>(1)? + 1);
     let (answer, failed) = match outcome {
         Outcome::Delivered(status) => (format!("status {status}"), false),
-        Outcome::Failed(why) => (why.clone(), true),
+        Outcome::Failed(why) | Outcome::Later(why, _) => (why.clone(), true),
         Outcome::Gone => ("status 410".to_owned(), true),
     };
+    let asked = match outcome {
+        Outcome::Later(_, time) => LATER_MAX.min(*time),
+        _ => Duration::ZERO,
+    };
     let again = delay(attempts, jitter).filter(|_| failed);
+    let again = again.map(|delay| delay.max(asked));
     let (state, next) = match again {
         // One that was replayed meanwhile goes before it.
         Some(delay) => {
@@ -237,7 +246,7 @@ pub fn settle(
             Ok(None)
         }
         Outcome::Gone => disable(tx, webhook, now, "it answered 410: it wants no more"),
-        Outcome::Failed(_) => {
+        Outcome::Failed(_) | Outcome::Later(..) => {
             let since = webhook.failing_since.unwrap_or(now);
             if now.since(since) >= FAILING_MAX {
                 return disable(tx, webhook, now, "it failed for 5 days");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::rates::Rate;
+
 /// File descriptors for everything that is no connection of the API: the store, files of contents, key doors, logs.
 const OTHERS: u64 = 512;
 /// Connections at once, of all kinds, however many file descriptors there are: each may hold some 50 KB.
@@ -34,6 +36,12 @@ pub struct Limits {
     pub silence: Duration,
     /// Of an answer a kilobyte is taken within this, again and again.
     pub stalled: Duration,
+    /// How often a device may ask.
+    pub device_rate: Rate,
+    /// How often one may with the token of a person.
+    pub person_rate: Rate,
+    /// How often one network may (an IPv4 address, an IPv6 /64), where nobody says who he is.
+    pub network_rate: Rate,
     /// What is under way when the server stops gets this long.
     pub drain: Duration,
 }
@@ -59,6 +67,20 @@ impl Limits {
             body: Duration::from_secs(10),
             silence: Duration::from_secs(60),
             stalled: Duration::from_secs(30),
+            // A player asks some times in an hour.
+            device_rate: Rate {
+                per_second: 20,
+                burst: 200,
+            },
+            person_rate: Rate {
+                per_second: 20,
+                burst: 200,
+            },
+            // A network may be a whole provider's behind one address.
+            network_rate: Rate {
+                per_second: 200,
+                burst: 2000,
+            },
             drain: Duration::from_secs(5),
         }
     }

@@ -2,6 +2,7 @@
 //! its places before others: a flood from some addresses is its own loss.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::callers::Callers;
+use super::network::Network;
 use super::stats::Counters;
 use super::{HttpStats, Limits, Why};
 
@@ -104,22 +107,6 @@ impl Watch {
     fn idle_since(&self) -> Option<Instant> {
         let idle = self.under_way.load(Relaxed) == 0;
         idle.then(|| self.began + Duration::from_millis(self.idle_since.load(Relaxed)))
-    }
-}
-
-/// A network: an IPv4 address, or what one subscriber has of IPv6 (/64).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Network(u64, bool);
-
-impl From<IpAddr> for Network {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self(address.to_bits().into(), false),
-            IpAddr::V6(address) => {
-                let bits = (address.to_bits() >> 64) & u128::from(u64::MAX);
-                Self(u64::try_from(bits).unwrap_or_default(), true)
-            }
-        }
     }
 }
 
@@ -253,6 +240,9 @@ pub(crate) struct Register {
     limits: Limits,
     open: Mutex<Open>,
     counters: Counters,
+    callers: Callers,
+    /// Names of requests: a number, made random.
+    request_ids: (RandomState, AtomicU64),
     anonymous_requests: Arc<Semaphore>,
     authenticated_requests: Arc<Semaphore>,
 }
@@ -263,6 +253,8 @@ impl Register {
         Arc::new(Self {
             open: Mutex::default(),
             counters: Counters::default(),
+            callers: Callers::new(&limits),
+            request_ids: Default::default(),
             anonymous_requests: requests(limits.anonymous_requests),
             authenticated_requests: requests(limits.authenticated_requests),
             limits,
@@ -275,6 +267,19 @@ impl Register {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Who asks how often.
+    pub(super) fn callers(&self) -> &Callers {
+        &self.callers
+    }
+
+    /// A name for another request.
+    pub(super) fn request_id(&self) -> u128 {
+        let (random, next) = &self.request_ids;
+        let number = next.fetch_add(1, Relaxed);
+        let [high, low] = [0, 1].map(|half: u8| random.hash_one((number, half)));
+        u128::from(high) << 64 | u128::from(low)
     }
 
     /// Places for requests that are worked on.

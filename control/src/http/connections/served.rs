@@ -1,4 +1,4 @@
-//! Requests of one connection: who asks, and whether there is a place to work on them.
+//! Requests of one connection: who asks, how often, and whether there is a place to work on them.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{BoxError, Router};
 use sealcast_objects::problem::{Kind, Problem};
@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::super::accept::{Cut, Source};
 use super::super::error::ApiError;
+use super::super::request_id::RequestId;
 use super::bodies::UnderWay;
 use super::register::{Register, Ticket, Watch};
 use crate::ca::Peer;
@@ -64,32 +65,47 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let under_way = UnderWay::begin(Arc::clone(&self.watch));
         let register = Arc::clone(&self.register);
-        // A request takes its place until its answer begins; links and downloads would keep it for long.
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let Ok(place) = place else {
-            return Box::pin(async move {
-                let busy = ApiError(busy()).into_response();
-                register.counters().answered(busy.status().as_u16());
-                Ok(busy.map(|body| under_way.answer(body)))
-            });
+        let Source(source) = self.source;
+        let (mut parts, body) = request.into_parts();
+        let id = RequestId::of(&parts.headers, register.request_id());
+        let counted = register
+            .callers()
+            .count(self.peer.as_ref(), source.ip(), &parts);
+        let known = self.peer.is_some();
+        let admitted = match counted.refusal() {
+            Some(problem) => Err(problem),
+            // A request takes its place until its answer begins; links and downloads would keep it for long.
+            None => Arc::clone(&self.places)
+                .try_acquire_owned()
+                .map_err(|_| busy()),
         };
-        request.extensions_mut().insert(self.peer.clone());
-        request.extensions_mut().insert(self.source);
-        request.extensions_mut().insert(self.cut.clone());
-        let answer = self.router.call(request.map(Body::new));
-        Box::pin(async move {
-            let answer = answer.await?;
-            drop(place);
+        let answer = admitted.map(|place| {
+            parts.extensions.insert(self.peer.clone());
+            parts.extensions.insert(self.source);
+            parts.extensions.insert(self.cut.clone());
+            let request = Request::from_parts(parts, Body::new(body));
+            (self.router.call(request), place)
+        });
+        Box::pin(id.work(async move {
+            let mut answer = match answer {
+                Ok((answer, _place)) => answer.await?,
+                Err(refused) => refused.into_response(),
+            };
+            if !known && answer.status() == StatusCode::UNAUTHORIZED {
+                register.callers().refused(source.ip());
+            }
             register.counters().answered(answer.status().as_u16());
+            id.tell(answer.headers_mut());
+            counted.tell(answer.headers_mut());
             Ok(answer.map(|body| under_way.answer(body)))
-        })
+        }))
     }
 }
 
-fn busy() -> Problem {
+fn busy() -> ApiError {
     let detail = "too many requests are under way here; nothing was done; try again";
-    Problem::new(Kind::Unavailable, detail)
+    Problem::new(Kind::Unavailable, detail).into()
 }

@@ -39,7 +39,7 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 
 /// Any operation may refuse so.
-const ALWAYS: [&str; 2] = ["500", "503"];
+const ALWAYS: [&str; 3] = ["429", "500", "503"];
 /// So may those that change something: what they speak of is not there, or its state does not allow it.
 const CHANGING: [&str; 2] = ["404", "409"];
 

@@ -18,7 +18,7 @@ use crate::http::contents::Asker;
 use crate::http::error::{ApiError, Form, Json, Path, Query, Whole};
 use crate::http::pages::{Limit, Pages};
 use crate::http::permits::Needed;
-use crate::http::revision::IfMatch;
+use crate::http::revision::{IfMatch, IfSame};
 use crate::http::usage::Bringer;
 
 /// Refusals with these statuses.
@@ -147,11 +147,28 @@ impl<A: Asking + OperationInput> OperationInput for OnceBy<A> {
     }
 }
 
+fn if_match(operation: &mut Operation, tag: &str) {
+    let what = "Only if it is still as this ETag says.";
+    let tag = json!({"type": "string", "pattern": format!(r#"^("{tag}"|\*)$"#)});
+    parameter(operation, "header", ("if-match", false), what, tag);
+}
+
+impl OperationInput for IfSame {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        if_match(operation, "[A-Za-z0-9_-]{22}");
+    }
+
+    fn inferred_early_responses(
+        _: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, Response)> {
+        refusals(&[400, 412])
+    }
+}
+
 impl OperationInput for IfMatch {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
-        let what = "Only if it is still as this ETag says.";
-        let tag = json!({"type": "string", "pattern": r#"^("[0-9]{1,19}"|\*)$"#});
-        parameter(operation, "header", ("if-match", false), what, tag);
+        if_match(operation, "[0-9]{1,19}");
     }
 
     fn inferred_early_responses(

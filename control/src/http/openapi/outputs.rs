@@ -12,7 +12,7 @@ use crate::http::act::Answered;
 use crate::http::error::{ApiError, Json};
 use crate::http::grants::Given;
 use crate::http::pages::Paged;
-use crate::http::revision::Revised;
+use crate::http::revision::{Revised, Tagged};
 
 type Responses = Vec<(Option<u16>, Response)>;
 
@@ -82,15 +82,27 @@ impl<T: JsonSchema, const STATUS: u16> OperationOutput for Answered<T, STATUS> {
     }
 }
 
+fn with_tag<T: JsonSchema>(context: &mut GenContext) -> Responses {
+    let what = "For `If-Match`: as it is now.";
+    vec![(
+        Some(200),
+        with_header(json_of::<T>(context), "etag", what, text()),
+    )]
+}
+
 impl<T: JsonSchema> OperationOutput for Revised<T> {
     type Inner = T;
 
     fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Responses {
-        let what = "For `If-Match`: as it is now.";
-        vec![(
-            Some(200),
-            with_header(json_of::<T>(context), "etag", what, text()),
-        )]
+        with_tag::<T>(context)
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Tagged<T> {
+    type Inner = T;
+
+    fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Responses {
+        with_tag::<T>(context)
     }
 }
 

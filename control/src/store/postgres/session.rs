@@ -29,9 +29,11 @@ impl Session {
     pub(super) fn connect(at: &Postgres) -> Result<Self, StoreError> {
         let mut client = at.connect().map_err(|error| store_error(&error))?;
         // A commit that is not on the disk is none, whatever the server's configuration says.
+        // And every question has an index: one that was planned while a table was small would read all of it for ever after.
         client
             .batch_execute(
-                "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+                "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+                 SET enable_seqscan = off",
             )
             .map_err(|error| store_error(&error))?;
         let prepared = HashMap::new();

@@ -64,7 +64,7 @@ fn sleepers_wake_in_the_order_of_their_times_and_one_that_gave_up_is_forgotten()
     for placement in each() {
         let shard = start("test", placement, || async {
             let order = Rc::new(RefCell::new(Vec::new()));
-            for ms in [9, 3, 6] {
+            for ms in [90, 30, 60] {
                 let order = Rc::clone(&order);
                 spawn(async move {
                     sleep(Duration::from_millis(ms)).await;
@@ -76,10 +76,14 @@ fn sleepers_wake_in_the_order_of_their_times_and_one_that_gave_up_is_forgotten()
                 sleep(Duration::from_millis(1)),
             )
             .await;
-            sleep(Duration::from_millis(30)).await;
+            sleep(Duration::from_millis(300)).await;
             order.take()
         });
-        assert_eq!(shard.unwrap().join().unwrap(), [3, 6, 9], "{placement:?}");
+        assert_eq!(
+            shard.unwrap().join().unwrap(),
+            [30, 60, 90],
+            "{placement:?}"
+        );
     }
 }
 
