@@ -46,7 +46,7 @@ pub fn add(
     Ok(id)
 }
 
-/// Those after `after`, at most `most`, in the order in which they were added.
+/// Those after `after`, at most `most`, in the order of their ids: that in which they were added, to the millisecond.
 ///
 /// # Errors
 /// The store's.

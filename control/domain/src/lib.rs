@@ -11,6 +11,7 @@
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
 //! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
+//! | [`licences`], [`device_keys`] | who may use what, whatever it came from; what devices sign and are wrapped to with |
 //! | [`customers`], [`logins`], [`identities`] | who stands behind an account, and how that person logs in |
 //! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
 //! | [`recovery`] | another device takes the place of a lost one |
@@ -36,6 +37,7 @@ pub mod cenc;
 pub mod certificates;
 pub mod channels;
 pub mod customers;
+pub mod device_keys;
 pub mod devices;
 pub mod enrolment;
 pub mod epochs;
@@ -44,6 +46,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod keys;
 pub mod ledger;
+pub mod licences;
 pub mod logins;
 mod memo;
 pub mod metering;

@@ -9,7 +9,9 @@ use sealcast_objects::{AccountId, DeviceId};
 
 use crate::accounts::{self, Floor};
 use crate::nodes::{check_step, standing};
-use crate::{Read, Result, Row, StoreError, Tx, channels, devices, params, read_rows, refuse};
+use crate::{
+    Read, Result, Row, StoreError, Tx, channels, devices, licences, params, read_rows, refuse,
+};
 
 /// Channels that one session may have.
 pub const CHANNELS_MAX: usize = 32;
@@ -181,10 +183,13 @@ pub fn entitled(
     let account = accounts::get(store, owner.account.0)?;
     let rights = of_device(store, device)?;
     let (mut channels, mut refused) = (Vec::new(), Vec::new());
-    let all: Vec<u16> = rights.iter().map(|right| right.channel).collect();
+    let mut all: Vec<u16> = rights.iter().map(|right| right.channel).collect();
+    all.extend(licences::channels_of(store, device)?);
+    all.sort_unstable();
+    all.dedup();
     for &channel in if wanted.is_empty() { &all } else { wanted } {
         let right = rights.iter().find(|right| right.channel == channel);
-        match why_not(right, now) {
+        match why_not(store, now, (device, channel), right)? {
             None if !channels.contains(&channel) => channels.push(channel),
             None => {}
             Some(why) => refused.push(Refused { channel, why }),
@@ -207,10 +212,26 @@ pub fn entitled(
     })
 }
 
-fn why_not(right: Option<&Right>, now: Timestamp) -> Option<String> {
-    let Some(right) = right else {
-        return Some("the device has no right to this channel".to_owned());
-    };
+/// Why a device may not receive a channel: neither a right nor a licence lets it.
+fn why_not(
+    store: &mut dyn Read,
+    now: Timestamp,
+    (device, channel): (DeviceId, u16),
+    right: Option<&Right>,
+) -> Result<Option<String>> {
+    let of_right = right.map(|right| why_not_by(right, now));
+    if of_right == Some(None) {
+        return Ok(None);
+    }
+    let of_licence = licences::why_not_receive(store, now, device, channel)?;
+    Ok(match (of_licence, of_right) {
+        (Some(Ok(())), _) => None,
+        (Some(Err(why)), _) | (None, Some(Some(why))) => Some(why),
+        (None, _) => Some("the device has no right to this channel".to_owned()),
+    })
+}
+
+fn why_not_by(right: &Right, now: Timestamp) -> Option<String> {
     match right.standing {
         Standing::Active => {}
         other => return Some(format!("the right is {}", other.name())),

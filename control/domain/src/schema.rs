@@ -56,4 +56,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V11__oidc",
         sql: include_str!("../migrations/V11__oidc.sql"),
     },
+    Migration {
+        name: "V12__licences",
+        sql: include_str!("../migrations/V12__licences.sql"),
+    },
 ];

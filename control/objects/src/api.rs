@@ -4,6 +4,7 @@ mod approvals;
 mod catalogue;
 mod customers;
 mod ledger;
+mod licences;
 mod oidc;
 mod operators;
 mod usage;
@@ -37,6 +38,7 @@ pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
     TransferList, TransferOutcome, TransferOutcomes, TransferPage,
 };
+pub use licences::{DeviceKeys, LicenceOrigin, LicencePage, LicenceRecord, LicenceSubject};
 pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use usage::{UsageFilter, UsagePage, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals};

@@ -55,7 +55,7 @@ macro_rules! id {
 }
 id!(
     AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont",
-    RecoveryId "rec", WebhookId "whk"
+    RecoveryId "rec", WebhookId "whk", LicenceId "lic"
 );
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
@@ -85,6 +85,10 @@ pub struct RecoveryId(pub [u8; 16]);
 /// Names where events are sent to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WebhookId(pub [u8; 16]);
+
+/// Names a licence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LicenceId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -8,6 +8,8 @@
 //! | [`api`] | bodies of the HTTP API |
 //! | [`content`] | files of contents: a header, and sealed segments of 64 KiB |
 //! | [`signed`] | signed objects (COSE_Sign1) |
+//! | [`device_keys`] | what devices sign and are wrapped to with |
+//! | [`licence`] | licences, their receipts, and the list of which are valid: signed |
 //! | [`audit`] | the audit log: entries, their chain, the signed head |
 //! | [`events`] | the audit log as webhooks and readers of events get it |
 //! | [`interop`] | what packagers of other software ask for |
@@ -21,13 +23,17 @@ pub mod audit;
 pub mod bytes;
 pub mod code;
 pub mod content;
+pub mod device_keys;
 pub mod events;
 pub mod id;
 pub mod interop;
+pub mod licence;
 pub mod object;
 pub mod problem;
 pub mod signed;
 pub mod time;
 
-pub use id::{ApprovalId, BookId, ContentId, ProviderId, RecoveryId, TransferId, WebhookId};
+pub use id::{
+    ApprovalId, BookId, ContentId, LicenceId, ProviderId, RecoveryId, TransferId, WebhookId,
+};
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -7,7 +7,8 @@ use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{files, versions};
 use sealcast_domain::webhooks::deliveries;
 use sealcast_domain::{
-    Error, Tx, cenc, channels, idempotency, keys, ledger, logins, metering, recovery, rights,
+    Error, Tx, cenc, channels, idempotency, keys, ledger, licences, logins, metering, recovery,
+    rights,
 };
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
@@ -82,14 +83,18 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Rights whose period has ended.
+    /// Rights and licences whose period has ended.
     async fn end_periods(&self, now: Timestamp) -> Result<(), Problem> {
-        let next = self.app.read(|store| rights::next_end(store)).await?;
-        if next.is_none_or(|end| end > now) {
+        let next = self.app.read(|store| {
+            let ends = [rights::next_end(store)?, licences::next_end(store)?];
+            Ok(ends.into_iter().flatten().min())
+        });
+        if next.await?.is_none_or(|end| end > now) {
             return Ok(());
         }
         let ended = self.act(move |tx| {
-            let floors = rights::end_periods(tx, now)?;
+            let mut floors = rights::end_periods(tx, now)?;
+            floors.extend(licences::end_periods(tx, now)?);
             let act = Act::on("rights.end", "periods").with("accounts", floors.len());
             Ok((floors, act))
         });

@@ -51,6 +51,12 @@ fn content(bench: &mut Bench, provider: ProviderId) -> ContentId {
     try_add(bench, &new_content(provider)).unwrap().id.0
 }
 
+/// A content of a provider of its own.
+pub(crate) fn content_of(bench: &mut Bench) -> ContentId {
+    let provider = provider(bench, "studio");
+    content(bench, provider)
+}
+
 fn set(bench: &mut Bench, provider: ProviderId, standing: Standing) {
     let change = ChangeProvider {
         standing: Some(standing),
@@ -86,7 +92,7 @@ fn finish(bench: &mut Bench, at: i64, name: u8) -> Result<ContentVersion> {
     bench.command(|tx| files::finish(tx, after(at), [name; 16], &complete(name)))
 }
 
-fn uploaded(bench: &mut Bench, which: (ContentId, u32), name: u8) -> ContentVersion {
+pub(crate) fn uploaded(bench: &mut Bench, which: (ContentId, u32), name: u8) -> ContentVersion {
     begin(bench, 0, which, name).unwrap();
     finish(bench, 1, name).unwrap()
 }

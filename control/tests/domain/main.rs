@@ -9,6 +9,7 @@ mod enrolling;
 mod entitlement;
 mod identities;
 mod ledger;
+mod licences;
 mod model;
 mod packagers;
 #[path = "../../../tests/support/postgres.rs"]

@@ -229,9 +229,8 @@ async fn who_says_nothing_or_its_headers_byte_by_byte_is_ended() {
     })
     .await;
     // The one that the operator enrolled over may be ended for idling, too, on a host that does other things.
-    let nobody_is_there = async || {
-        open(&bench, "handshaking").await + open(&bench, "anonymous").await == 0
-    };
+    let nobody_is_there =
+        async || open(&bench, "handshaking").await + open(&bench, "anonymous").await == 0;
     until("the enrolment's place comes back", nobody_is_there).await;
     let idled = ended(&bench, "idle").await;
     let at = bench.config.listen[0];

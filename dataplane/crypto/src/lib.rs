@@ -16,7 +16,7 @@
 //! | `cenc.rs` | [`CencKey`], [`RequestSigner`]: keys for packagers of Common Encryption, signatures of their requests | ISO/IEC 23001-7, Widevine common encryption API |
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
-//! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180 |
+//! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180, X-Wing |
 //! | `digest.rs` | [`sha256`], [`Sha256`]: chains of records, files | FIPS 180-4 |
 //! | `bytes.rs` | public values of a fixed length | |
 //!
@@ -61,4 +61,6 @@ pub use segment::{
 };
 pub use sign::{BadSignature, Signature, SigningKey, VerifyingKey};
 pub use siv::{OpenError, SivKey};
-pub use wrap::{UnwrapError, WrapError, WrapKeyPair, WrapPublicKey, Wrapped, wrap};
+pub use wrap::{
+    NoWrapKey, UnwrapError, WRAP_PUBLIC_LEN, WrapKeyPair, WrapPublicKey, Wrapped, wrap,
+};

@@ -1,90 +1,116 @@
-//! Keys wrapped to one device: HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and
-//! AES-256-GCM. Each wrap makes a fresh key pair, so it is good for one message and needs no counter.
+//! Keys wrapped to one device: HPKE (RFC 9180) in base mode with MLKEM768-X25519 (X-Wing: draft-connolly-cfrg-xwing-kem,
+//! draft-ietf-hpke-pq), HKDF-SHA256 and AES-256-GCM. Whoever wants to open one must break both X25519 and ML-KEM-768. Each wrap
+//! encapsulates a fresh key, so it is good for one message and needs no counter.
 //!
 //! Base mode does not say who wrapped: whoever needs that signs what contains the [`Wrapped`] value.
-//!
-//! X25519 does not withstand a quantum computer. The hybrid with ML-KEM-768 (X-Wing) takes its place where devices
-//! enrol; it changes the length of keys and of [`Wrapped::enc`], which is why this file keeps to one choice.
 
 use std::fmt;
 
 use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
+use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::bytes::public_bytes;
+type Kem = XWing;
+type Private = <Kem as hpke::Kem>::PrivateKey;
+type Public = <Kem as hpke::Kem>::PublicKey;
+type Encapped = <Kem as hpke::Kem>::EncappedKey;
 
-type Kem = X25519HkdfSha256;
+/// Bytes of a public key.
+pub const WRAP_PUBLIC_LEN: usize = 1216;
+/// Bytes of an encapsulated key.
+const ENC_LEN: usize = 1120;
+/// Bytes of a private key: a seed.
+const SEED_LEN: usize = 32;
 
-const KEY_LEN: usize = 32;
-
-/// The X25519 public key of a device, as it travels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WrapPublicKey([u8; KEY_LEN]);
-public_bytes!(WrapPublicKey, 32);
+/// The public key of a device. It was checked: something can be wrapped to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WrapPublicKey(Public);
 
 /// What was wrapped, for one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrapped {
-    /// The encapsulated key: an X25519 public key made for this wrap.
-    pub enc: [u8; KEY_LEN],
+    /// The encapsulated key: 1120 bytes.
+    pub enc: Vec<u8>,
     /// The ciphertext with its 16-byte tag.
     pub ciphertext: Vec<u8>,
 }
 
-/// The public key is a point of small order, to which nothing can be wrapped.
+/// These bytes are no public key: there are not 1216 of them, or numbers of ML-KEM are out of range (FIPS 203 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the public key is not fit to wrap to")]
-pub struct WrapError;
+#[error("these are no {WRAP_PUBLIC_LEN} bytes of a public key of MLKEM768-X25519")]
+pub struct NoWrapKey;
 
 /// What was to be unwrapped is forged, damaged, or meant for another device or purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the wrapped bytes are not genuine")]
 pub struct UnwrapError;
 
-/// The X25519 key pair of a device.
+/// The key pair of a device.
 pub struct WrapKeyPair {
-    private: <Kem as hpke::Kem>::PrivateKey,
+    seed: Zeroizing<[u8; SEED_LEN]>,
     public: WrapPublicKey,
+}
+
+impl WrapPublicKey {
+    /// The key of these bytes.
+    ///
+    /// # Errors
+    /// [`NoWrapKey`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NoWrapKey> {
+        Public::from_bytes(bytes).map(Self).map_err(|_| NoWrapKey)
+    }
+
+    /// Its bytes, [`WRAP_PUBLIC_LEN`] of them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes().to_vec()
+    }
+}
+
+impl fmt::Debug for WrapPublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The beginning tells it from others.
+        let beginning = &self.to_bytes()[..16];
+        f.debug_tuple("WrapPublicKey")
+            .field(&crate::bytes::Hex(beginning))
+            .finish()
+    }
+}
+
+fn private(seed: &[u8; SEED_LEN]) -> Private {
+    Private::from_bytes(seed).expect("any 32 bytes are a seed")
 }
 
 impl WrapKeyPair {
     /// A new key pair.
-    pub fn generate(mut rng: &mut dyn CryptoRng) -> Self {
-        let (private, public) = Kem::gen_keypair_with_rng(&mut rng);
-        Self {
-            private,
-            public: WrapPublicKey(public.to_bytes().into()),
-        }
+    pub fn generate(rng: &mut dyn CryptoRng) -> Self {
+        let mut seed = Zeroizing::new([0; SEED_LEN]);
+        rng.fill_bytes(seed.as_mut());
+        Self::from_private_bytes(&seed)
     }
 
-    /// A key pair that was kept as its [private bytes](Self::private_bytes). Any 32 bytes are a key; they are clamped.
+    /// A key pair that was kept as its [private bytes](Self::private_bytes). Any 32 bytes are one.
     #[must_use]
-    pub fn from_private_bytes(bytes: &[u8; KEY_LEN]) -> Self {
-        let private = <Kem as hpke::Kem>::PrivateKey::from_bytes(bytes)
-            .expect("any 32 bytes are a private key");
-        let public = Kem::sk_to_pk(&private).to_bytes().into();
+    pub fn from_private_bytes(seed: &[u8; SEED_LEN]) -> Self {
         Self {
-            private,
-            public: WrapPublicKey(public),
+            seed: Zeroizing::new(*seed),
+            public: WrapPublicKey(Kem::sk_to_pk(&private(seed))),
         }
     }
 
     /// The secret bytes, for the device's own storage.
     #[must_use]
-    pub fn private_bytes(&self) -> Zeroizing<[u8; KEY_LEN]> {
-        let mut bytes = Zeroizing::new([0; KEY_LEN]);
-        self.private.write_exact(bytes.as_mut());
-        bytes
+    pub fn private_bytes(&self) -> &Zeroizing<[u8; SEED_LEN]> {
+        &self.seed
     }
 
     /// The public half.
     #[must_use]
-    pub const fn public(&self) -> WrapPublicKey {
-        self.public
+    pub const fn public(&self) -> &WrapPublicKey {
+        &self.public
     }
 
     /// Unwraps what was wrapped to the public half under the same `info` and `aad`.
@@ -97,12 +123,13 @@ impl WrapKeyPair {
         aad: &[u8],
         wrapped: &Wrapped,
     ) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
-        let enc =
-            <Kem as hpke::Kem>::EncappedKey::from_bytes(&wrapped.enc).map_err(|_| UnwrapError)?;
-        let (mode, private) = (OpModeR::Base, &self.private);
+        if wrapped.enc.len() != ENC_LEN {
+            return Err(UnwrapError);
+        }
+        let enc = Encapped::from_bytes(&wrapped.enc).map_err(|_| UnwrapError)?;
         let opened = hpke::single_shot_open::<AesGcm256, HkdfSha256, Kem>(
-            &mode,
-            private,
+            &OpModeR::Base,
+            &private(&self.seed),
             &enc,
             info,
             &wrapped.ciphertext,
@@ -122,30 +149,27 @@ impl fmt::Debug for WrapKeyPair {
 
 /// Wraps `plaintext` to the owner of `public`. `info` names the purpose, `aad` what it belongs to; both must be the same
 /// when it is unwrapped, and neither is part of the result.
-///
-/// # Errors
-/// [`WrapError`] if `public` is a point of small order.
+#[must_use]
 pub fn wrap(
     public: &WrapPublicKey,
     info: &[u8],
     aad: &[u8],
     plaintext: &[u8],
     mut rng: &mut dyn CryptoRng,
-) -> Result<Wrapped, WrapError> {
-    let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&public.0).map_err(|_| WrapError)?;
+) -> Wrapped {
     let sealed = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, Kem>(
         &OpModeS::Base,
-        &public,
+        &public.0,
         info,
         plaintext,
         aad,
         &mut rng,
     );
-    let (enc, ciphertext) = sealed.map_err(|_| WrapError)?;
-    Ok(Wrapped {
-        enc: enc.to_bytes().into(),
+    let (enc, ciphertext) = sealed.expect("the key was checked, and the message has an end");
+    Wrapped {
+        enc: enc.to_bytes().to_vec(),
         ciphertext,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +183,8 @@ mod tests {
     fn only_the_owner_unwraps_and_only_what_was_wrapped() {
         let rng = &mut ChaCha20Rng::seed_from_u64(1);
         let (owner, other) = (WrapKeyPair::generate(rng), WrapKeyPair::generate(rng));
-        let wrapped = wrap(&owner.public(), b"info", b"aad", b"content key", rng).unwrap();
+        let wrapped = wrap(owner.public(), b"info", b"aad", b"content key", rng);
+        assert_eq!(wrapped.enc.len(), ENC_LEN);
         assert_eq!(wrapped.ciphertext.len(), 11 + 16);
         assert_eq!(
             **owner.unwrap(b"info", b"aad", &wrapped).unwrap(),
@@ -178,7 +203,7 @@ mod tests {
                 "byte {index}"
             );
         }
-        for index in 0..KEY_LEN {
+        for index in (0..ENC_LEN).step_by(5) {
             let mut damaged = wrapped.clone();
             damaged.enc[index] ^= 1;
             assert_eq!(
@@ -186,6 +211,14 @@ mod tests {
                 Err(UnwrapError),
                 "byte {index} of enc"
             );
+        }
+        for length in [0, 1, ENC_LEN - 1, ENC_LEN + 1] {
+            let enc = wrapped.enc.iter().copied().cycle().take(length);
+            let other = Wrapped {
+                enc: enc.collect(),
+                ..wrapped.clone()
+            };
+            assert_eq!(owner.unwrap(b"info", b"aad", &other), Err(UnwrapError));
         }
         let cut = Wrapped {
             ciphertext: Vec::new(),
@@ -195,34 +228,32 @@ mod tests {
     }
 
     #[test]
-    fn a_point_of_small_order_is_refused() {
-        let rng = &mut ChaCha20Rng::seed_from_u64(2);
-        let small = [0; KEY_LEN];
+    fn a_public_key_is_checked_and_comes_back() {
+        let pair = WrapKeyPair::generate(&mut ChaCha20Rng::seed_from_u64(2));
+        let bytes = pair.public().to_bytes();
+        assert_eq!(bytes.len(), WRAP_PUBLIC_LEN);
         assert_eq!(
-            wrap(&WrapPublicKey(small), b"", b"", b"x", rng),
-            Err(WrapError)
+            WrapPublicKey::from_bytes(&bytes).as_ref(),
+            Ok(pair.public())
         );
-        let wrapped = Wrapped {
-            enc: small,
-            ciphertext: vec![0; 17],
-        };
-        assert_eq!(
-            WrapKeyPair::generate(rng).unwrap(b"", b"", &wrapped),
-            Err(UnwrapError)
-        );
+        assert_eq!(WrapPublicKey::from_bytes(&bytes[1..]), Err(NoWrapKey));
+        assert_eq!(WrapPublicKey::from_bytes(b""), Err(NoWrapKey));
+        // 4095 is no number modulo 3329.
+        let bad = [&[0xff; 3], &bytes[3..]].concat();
+        assert_eq!(WrapPublicKey::from_bytes(&bad), Err(NoWrapKey));
     }
 
     #[test]
     fn a_key_pair_survives_storage() {
         let pair = WrapKeyPair::generate(&mut ChaCha20Rng::seed_from_u64(3));
-        let again = WrapKeyPair::from_private_bytes(&pair.private_bytes());
+        let again = WrapKeyPair::from_private_bytes(pair.private_bytes());
         assert_eq!(again.public(), pair.public());
         assert_eq!(again.private_bytes(), pair.private_bytes());
     }
 
     #[test]
     fn debug_shows_the_public_half_only() {
-        let pair = WrapKeyPair::from_private_bytes(&[0x77; KEY_LEN]);
+        let pair = WrapKeyPair::from_private_bytes(&[0x77; SEED_LEN]);
         assert_eq!(
             format!("{pair:?}"),
             format!("WrapKeyPair {{ public: {:?}, .. }}", pair.public())

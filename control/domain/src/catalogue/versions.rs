@@ -73,6 +73,23 @@ pub fn get(store: &mut dyn Read, content: ContentId, version: u32) -> Result<Con
     }
 }
 
+/// Whether a version is there with its file.
+///
+/// # Errors
+/// Not found. Conflict: it waits for its file. The store's.
+pub fn check_ready(store: &mut dyn Read, content: ContentId, version: u32) -> Result<()> {
+    match get(store, content, version)?.state {
+        VersionState::Ready => Ok(()),
+        VersionState::Uploading => {
+            let detail = format!(
+                "version {version} of content {} waits for its file",
+                Text(content)
+            );
+            refuse(Kind::Conflict, detail)
+        }
+    }
+}
+
 /// Adds the next version, which waits for its file. One waits at a time, so that the one before it is known.
 ///
 /// # Errors
