@@ -12,6 +12,7 @@
 //! | [`feed`] | how slaves come to know what key doors must know: the master's side, the link, the slave |
 //! | [`http`] | enrolment, sessions, administration |
 //! | [`server`] | a master, everything together: start, housekeeping, drain |
+//! | `signers`, `licences` | what the server signs with; licences are made |
 //! | [`slave`] | a slave, everything together |
 //! | [`content`] | files of contents: in a folder or a bucket, sealed on their way there |
 //! | [`usage`] | what key doors gave, on its way into the master's store |
@@ -30,11 +31,13 @@ mod dial;
 pub mod door;
 pub mod feed;
 pub mod http;
+mod licences;
 pub mod node;
 pub mod offline;
 pub mod oidc;
 mod passwords;
 pub mod server;
+mod signers;
 pub mod slave;
 pub mod store;
 pub mod tls;

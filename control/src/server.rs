@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::{self, Floor};
 use sealcast_domain::{catalogue, channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
@@ -33,9 +32,10 @@ use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
 use crate::http::{
     Acceptor, App, Contents, HttpStats, InteropConfig, KeysError, Limits, Parts, Register, Staff,
-    audit_key, authority_keys, configs, new_authority_key, now, roster, serve,
+    authority_keys, configs, new_authority_key, now, roster, serve,
 };
 use crate::oidc::{Oidc, OidcConfig};
+use crate::signers::Signers;
 use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
@@ -243,7 +243,7 @@ impl KeyServer {
             doors,
             metering,
             publisher,
-            audit_key,
+            signers,
             staff,
             tickets,
             contents,
@@ -271,7 +271,7 @@ impl KeyServer {
             https_door: doors.https(),
             door_counters: doors.stats(),
             door_addrs: advertised,
-            audit_key,
+            signers,
             staff,
             tickets,
             ticket_period: config.ticket_period,
@@ -411,7 +411,7 @@ struct Opened {
     doors: Doors,
     metering: Metering,
     publisher: Publisher,
-    audit_key: SigningKey,
+    signers: Signers,
     staff: Staff,
     tickets: (Tickets, Timestamp),
     contents: Contents,
@@ -430,7 +430,7 @@ impl Opened {
         }
         let ca = Ca::open(&store, &vault, now(), &mut rng)?;
         let keys = first_keys(&store, &vault, &mut rng)?;
-        let audit_key = audit_key(&store, &vault, &mut rng)?;
+        let signers = Signers::open(&store, &vault, &mut rng)?;
         let tickets = open_tickets(&store, &vault, config.ticket_period, &mut rng)?;
         let known = store.read_blocking(|store| {
             Ok((
@@ -487,7 +487,7 @@ impl Opened {
             doors,
             metering,
             publisher,
-            audit_key,
+            signers,
             staff,
             tickets,
             contents,

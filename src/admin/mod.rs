@@ -11,6 +11,7 @@ mod factory;
 mod interop;
 mod keys;
 mod ledger;
+mod licences;
 mod nodes;
 mod operators;
 mod providers;
@@ -105,6 +106,9 @@ enum Command {
     /// Rights of devices to channels
     #[command(subcommand)]
     Right(rights::RightCommand),
+    /// Licences of devices to channels and contents
+    #[command(subcommand)]
+    Licence(licences::LicenceCommand),
     /// Operators
     #[command(subcommand)]
     Operator(operators::OperatorCommand),
@@ -268,6 +272,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Account(command) => accounts::run(&api, command),
         Command::Device(command) => devices::run(&api, command),
         Command::Right(command) => rights::run(&api, command),
+        Command::Licence(command) => licences::run(&api, command),
         Command::Operator(command) => operators::run(&api, command),
         Command::Approval(command) => operators::approvals(&api, command),
         Command::Interop(command) => interop::run(&api, command),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedOperator,
-    NewCode, Operator, OperatorRole, PutOperator, SetStanding, Standing,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedLicence,
+    NamedOperator, NewCode, Operator, OperatorRole, PutOperator, SetStanding, Standing,
 };
 use sealcast_objects::id::{ApprovalId, Text};
+use sealcast_objects::licence::Subject;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_terminal::https::RequestError;
 use serde::Serialize;
@@ -76,7 +77,7 @@ pub(super) struct May {
     /// What he is there for: owner, operator, support, auditor, shop, insurer
     #[arg(long, default_value = "operator", value_parser = role)]
     role: OperatorRole,
-    /// How many rights and transfers he may give in a day (UTC) [default: any number]
+    /// How many rights, licences and transfers he may give in a day (UTC) [default: any number]
     #[arg(long, value_name = "COUNT")]
     grants_per_day: Option<u32>,
 }
@@ -331,6 +332,10 @@ fn show_approvals(approvals: &[Approval]) -> String {
 fn what(grant: &Grant) -> String {
     match grant {
         Grant::Right(new) => format!("right of {} to channel {}", new.device, new.channel),
+        Grant::Licence(NamedLicence { id, give }) => {
+            let subject = Subject::from(give.subject);
+            format!("licence {id} of {} for {subject}", give.device)
+        }
         Grant::Transfer(named) => format!("transfer {}", named.id),
         Grant::Operator(NamedOperator { name, put }) => {
             let anew = if put.anew { ", to enrol anew" } else { "" };

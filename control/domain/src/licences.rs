@@ -172,14 +172,36 @@ fn missing<T>(id: LicenceId) -> Result<T> {
     refuse(Kind::NotFound, format!("there is no {}", Text(id)))
 }
 
+/// A licence, if there is one of this id.
+///
+/// # Errors
+/// The store's.
+pub fn find(store: &mut dyn Read, id: LicenceId) -> Result<Option<LicenceRecord>> {
+    let row = store.first(select!("WHERE id = $1"), params![id.to_bytes()])?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
 /// A licence.
 ///
 /// # Errors
 /// Not found; the store's.
 pub fn get(store: &mut dyn Read, id: LicenceId) -> Result<LicenceRecord> {
-    match store.first(select!("WHERE id = $1"), params![id.to_bytes()])? {
-        Some(row) => Ok(read(&row)?),
+    match find(store, id)? {
+        Some(licence) => Ok(licence),
         None => missing(id),
+    }
+}
+
+/// A licence of this device.
+///
+/// # Errors
+/// Not found: also where it is another device's. The store's.
+pub fn of_device(store: &mut dyn Read, device: DeviceId, id: LicenceId) -> Result<LicenceRecord> {
+    let licence = get(store, id)?;
+    if licence.device.0 == device {
+        Ok(licence)
+    } else {
+        missing(id)
     }
 }
 
@@ -237,10 +259,7 @@ pub fn page(
 /// # Errors
 /// Not found: also where it is another device's. Conflict: it counts no more. The store's.
 pub fn receive(tx: &mut dyn Tx, now: Timestamp, device: DeviceId, id: LicenceId) -> Result<bool> {
-    let licence = get(tx, id)?;
-    if licence.device.0 != device {
-        return missing(id);
-    }
+    let licence = of_device(tx, device, id)?;
     if licence.received.is_some() {
         return Ok(false);
     }

@@ -38,7 +38,11 @@ pub use ledger::{
     Book, BookBound, BookPage, ClosePeriod, NewBook, Transfer, TransferCommand, TransferKind,
     TransferList, TransferOutcome, TransferOutcomes, TransferPage,
 };
-pub use licences::{DeviceKeys, LicenceOrigin, LicencePage, LicenceRecord, LicenceSubject};
+pub use licences::{
+    DeviceKeys, GiveLicence, LicenceOrigin, LicencePage, LicenceRecord, LicenceSubject,
+    NamedLicence, SetLicence, SignedLicence, SignedReceipt, SignedStatusList, Signer, SignerRole,
+    Signers,
+};
 pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use usage::{UsageFilter, UsagePage, UsageRow, UsageRun, UsageSource, UsageTaken, UsageTotals};

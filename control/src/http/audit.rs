@@ -4,18 +4,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use rand_core::CryptoRng;
 use schemars::JsonSchema;
-use sealcast_crypto::SigningKey;
 use sealcast_domain::audit::{self, Act};
-use sealcast_domain::keys;
 use sealcast_objects::audit::{AuditEntry, AuditPage, HeadStatement, SignedHead};
 use sealcast_objects::problem::Problem;
 use sealcast_objects::signed;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use zeroize::Zeroizing;
 
 use super::act::Operator;
 use super::error::{ApiError, Json, Query, Reply};
@@ -23,14 +19,9 @@ use super::openapi::{Routes, about};
 use super::pages::Limit;
 use super::permits::ReadAudit;
 use super::{App, internal, now};
-use crate::server::StartError;
-use crate::store::Store;
-use crate::vault::Vault;
 
 /// Entries of an export that are read at once.
 const PIECE: u32 = 1000;
-/// What the key that signs heads is sealed as.
-const KEY: &str = "audit key";
 
 pub(super) fn routes() -> Routes {
     Routes::of("Audit")
@@ -51,26 +42,6 @@ pub(super) fn routes() -> Routes {
                 )
                 .or_as("text/csv"),
         )
-}
-
-/// The key that signs heads; made at the first start.
-///
-/// # Errors
-/// The store's; a key that does not open.
-pub(crate) fn audit_key(
-    store: &Store,
-    vault: &Vault,
-    rng: &mut dyn CryptoRng,
-) -> Result<SigningKey, StartError> {
-    let kept = store.read_blocking(|store| keys::secret(store, KEY))?;
-    if let Some(sealed) = kept {
-        return Ok(SigningKey::from_seed(&*vault.open_key(KEY, &sealed)?));
-    }
-    let mut seed = Zeroizing::new([0; 32]);
-    rng.fill_bytes(seed.as_mut());
-    let sealed = vault.seal(KEY, seed.as_ref(), rng);
-    store.write_blocking(move |tx| keys::put_secret(tx, KEY, &sealed))?;
-    Ok(SigningKey::from_seed(&seed))
 }
 
 /// Which page: the log is read by the numbers of its entries, which everybody may know.
@@ -100,7 +71,7 @@ async fn list(
 
 async fn head(_: Operator<ReadAudit>, State(app): State<App>) -> Reply<SignedHead> {
     let (head, at) = (app.read(|store| audit::head(store)).await?, now());
-    let key = app.audit_key();
+    let key = &app.signers().audit;
     let statement = HeadStatement(head.number, head.hash, at.0);
     Ok(Json(SignedHead {
         number: head.number,

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use rand::rngs::StdRng;
+use rand_core::CryptoRng;
 use sealcast_domain::accounts::Floor;
 use sealcast_domain::approvals::{self, Decision};
 use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::{self, Done, NewTransfer};
 use sealcast_domain::{Error, Read, Tx, operators, rights};
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, NamedOperator,
-    NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer, TransferOutcome,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, LicenceRecord,
+    NamedOperator, NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer,
+    TransferOutcome,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
@@ -23,10 +26,12 @@ use sealcast_objects::{ApprovalId, DeviceId};
 
 use super::act::{Answered, Log, Once, Operator, failed, operator_of};
 use super::error::{ApiError, Json, Path, Reply};
+use super::licences::{give_named, issued_act};
 use super::openapi::Routes;
 use super::pages::{Paged, Pages};
 use super::permits::{Any, Needed, ReadPlant, Rule};
 use super::{Answer, App, internal, now};
+use crate::licences::Issuer;
 
 pub(super) fn routes() -> Routes {
     Routes::of("Approvals")
@@ -58,6 +63,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Right(Right, Option<Floor>),
+    Licence(Box<LicenceRecord>, Done),
     Transfer(Box<Transfer>, Done),
     Operator(OperatorRow),
     Rules(ApprovalRules),
@@ -102,17 +108,24 @@ impl Given<Transfer> {
     }
 }
 
+/// 201 what is new, 200 what was there.
+pub(super) fn status(done: Done) -> StatusCode {
+    match done {
+        Done::Now => StatusCode::CREATED,
+        Done::Before => StatusCode::OK,
+    }
+}
+
 impl<T> IntoResponse for Given<T> {
     fn into_response(self) -> Response {
         match self.0 {
             Became::Waits(approval) => (StatusCode::ACCEPTED, Json(approval)).into_response(),
             Became::Done(Outcome::Right(right, _)) => Json(right).into_response(),
+            Became::Done(Outcome::Licence(made, done)) => {
+                (status(done), Json(made)).into_response()
+            }
             Became::Done(Outcome::Transfer(made, done)) => {
-                let status = match done {
-                    Done::Now => StatusCode::CREATED,
-                    Done::Before => StatusCode::OK,
-                };
-                (status, Json(made)).into_response()
+                (status(done), Json(made)).into_response()
             }
             Became::Done(Outcome::Operator(operator)) => Json(operator).into_response(),
             Became::Done(Outcome::Rules(rules)) => Json(rules).into_response(),
@@ -131,10 +144,11 @@ impl<P: Needed> Operator<P> {
         let log = match grant {
             // These come in thousands.
             Grant::Transfer(_) => Log::Audit,
-            Grant::Right(_) | Grant::Operator(_) | Grant::Rules(_) => Log::Both,
+            Grant::Right(_) | Grant::Licence(_) | Grant::Operator(_) | Grant::Rules(_) => Log::Both,
         };
+        let (by, mut hand) = (self.actor(), Hand::of(app));
         let carried = self.act_if(app, log, move |tx| {
-            carry_out(tx, now, &grant, limited.then_some(&name))
+            hand.carry_out(tx, now, (&grant, &by), limited.then_some(&name))
         });
         let outcome = carried.await?;
         app.tell_given(&outcome).await?;
@@ -154,40 +168,69 @@ impl<P: Needed> Operator<P> {
     }
 }
 
-/// Does what is to be given; `limited`: whose limit it counts for.
-fn carry_out(
-    tx: &mut dyn Tx,
-    now: Timestamp,
-    grant: &Grant,
-    limited: Option<&String>,
-) -> Result<(Outcome, Option<Act>), Error> {
-    let (outcome, act) = match grant {
-        Grant::Right(new) => give_right(tx, now, new)?,
-        Grant::Transfer(NamedTransfer { id, command }) => {
-            let (done, made) = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
-            if done == Done::Before {
-                return Ok((Outcome::Transfer(Box::new(made), done), None));
-            }
-            let act = ledger::act(&made);
-            (Outcome::Transfer(Box::new(made), done), act)
+/// What carries out what is to be given.
+struct Hand {
+    issuer: Arc<Issuer>,
+    rng: StdRng,
+}
+
+impl Hand {
+    fn of(app: &App) -> Self {
+        Self {
+            issuer: app.issuer(),
+            rng: app.fork_rng(),
         }
-        Grant::Operator(NamedOperator { name, put }) => {
-            let operator = operators::put(tx, name, put)?;
-            let mut act = Act::on("operator.put", name).with("role", put.role.name());
-            if let Some(most) = put.grants_per_day {
-                act = act.with("grants_per_day", most);
-            }
-            if put.anew {
-                act = act.with("anew", true);
-            }
-            return Ok((Outcome::Operator(operator), Some(act)));
-        }
-        Grant::Rules(rules) => return put_rules(tx, rules),
-    };
-    if let Some(name) = limited {
-        operators::count_grant(tx, now, name)?;
     }
-    Ok((outcome, Some(act)))
+
+    /// Does what is to be given, as somebody asks whom the audit log names so; `limited`: whose limit it counts for.
+    fn carry_out(
+        &mut self,
+        tx: &mut dyn Tx,
+        now: Timestamp,
+        (grant, by): (&Grant, &str),
+        limited: Option<&String>,
+    ) -> Result<(Outcome, Option<Act>), Error> {
+        let (outcome, act) = match grant {
+            Grant::Right(new) => give_right(tx, now, new)?,
+            Grant::Licence(named) => {
+                let with = (&*self.issuer, &mut self.rng as &mut dyn CryptoRng);
+                let (done, licence) = give_named(tx, now, (named, by), with)?;
+                let act = issued_act(&licence);
+                let outcome = Outcome::Licence(Box::new(licence), done);
+                if done == Done::Before {
+                    return Ok((outcome, None));
+                }
+                (outcome, act)
+            }
+            Grant::Transfer(NamedTransfer { id, command }) => {
+                let (done, made) = ledger::transfer(tx, now, &NewTransfer::of(id.0, command))?;
+                if done == Done::Before {
+                    return Ok((Outcome::Transfer(Box::new(made), done), None));
+                }
+                let act = ledger::act(&made);
+                (Outcome::Transfer(Box::new(made), done), act)
+            }
+            Grant::Operator(named) => return put_operator(tx, named),
+            Grant::Rules(rules) => return put_rules(tx, rules),
+        };
+        if let Some(name) = limited {
+            operators::count_grant(tx, now, name)?;
+        }
+        Ok((outcome, Some(act)))
+    }
+}
+
+fn put_operator(tx: &mut dyn Tx, named: &NamedOperator) -> Result<(Outcome, Option<Act>), Error> {
+    let NamedOperator { name, put } = named;
+    let operator = operators::put(tx, name, put)?;
+    let mut act = Act::on("operator.put", name).with("role", put.role.name());
+    if let Some(most) = put.grants_per_day {
+        act = act.with("grants_per_day", most);
+    }
+    if put.anew {
+        act = act.with("anew", true);
+    }
+    Ok((Outcome::Operator(operator), Some(act)))
 }
 
 fn give_right(tx: &mut dyn Tx, now: Timestamp, new: &NewRight) -> Result<(Outcome, Act), Error> {
@@ -244,7 +287,7 @@ impl App {
     async fn tell_given(&self, outcome: &Outcome) -> Result<(), Problem> {
         match outcome {
             Outcome::Right(_, Some(floor)) => self.tell_floor(*floor),
-            Outcome::Right(_, None) | Outcome::Transfer(..) => {}
+            Outcome::Right(_, None) | Outcome::Licence(..) | Outcome::Transfer(..) => {}
             Outcome::Operator(_) | Outcome::Rules(_) => self.operators_changed().await?,
         }
         Ok(())
@@ -317,7 +360,7 @@ async fn approve(
 ) -> Result<Answered<Approval, 200>, ApiError> {
     let (by, role, now) = (once.actor(), once.role(), now());
     let (outcome_in, outcome) = mpsc::channel();
-    let name = once.name().to_owned();
+    let (name, mut hand) = (once.name().to_owned(), Hand::of(&app));
     let approved = once.act(&app, &(), move |tx| {
         let approval = shown(approvals::decide(tx, now, id, &by, true)?, now)?;
         let permit = approval.grant.kind().permit();
@@ -326,7 +369,8 @@ async fn approve(
         if let Some(asker) = &asker {
             operators::check_may(tx, asker, permit)?;
         }
-        let (outcome, act) = carry_out(tx, now, &approval.grant, asker.as_ref())?;
+        let given = (&approval.grant, approval.asked_by.as_str());
+        let (outcome, act) = hand.carry_out(tx, now, given, asker.as_ref())?;
         // Nobody waits for it when the transaction fails.
         let _ = outcome_in.send(outcome);
         let act = act.unwrap_or_else(|| Act::on("approval.approve", approval.id));

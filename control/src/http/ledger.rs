@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::act::{Log, Operator};
 use super::error::{ApiError, Json, Path, Reply};
-use super::grants::Given;
+use super::grants::{Given, status};
 use super::openapi::{Routes, about};
 use super::pages::{Paged, Pages};
 use super::permits::{Bookkeep, ReadLedger, Rule};
@@ -83,14 +83,6 @@ async fn book(
 ) -> Reply<Book> {
     let book = app.read(move |store| ledger::get(store, id)).await?;
     Ok(Json(Book::from(&book)))
-}
-
-/// 201 what is new, 200 what was there.
-fn status(done: Done) -> StatusCode {
-    match done {
-        Done::Now => StatusCode::CREATED,
-        Done::Before => StatusCode::OK,
-    }
 }
 
 async fn open_book(

@@ -12,6 +12,7 @@ mod codes;
 mod connections;
 mod contents;
 mod customers;
+mod device;
 mod door;
 mod enrol;
 mod error;
@@ -20,6 +21,7 @@ mod factory;
 mod grants;
 mod interop;
 mod ledger;
+mod licences;
 mod logins;
 mod me;
 mod oidc;
@@ -49,7 +51,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use rand::rngs::StdRng;
 use rand_core::Rng as _;
-use sealcast_crypto::SigningKey;
 use sealcast_domain::accounts::Floor;
 use sealcast_domain::operators::{Acting, Operators};
 use sealcast_domain::{Error, Read, approvals, channels, devices, keys, nodes};
@@ -67,7 +68,6 @@ use tokio::sync::watch;
 pub use accept::Acceptor;
 pub(crate) use accept::serve;
 pub(crate) use act::SERVER;
-pub(crate) use audit::audit_key;
 pub(crate) use authority_keys::new_authority_key;
 pub use authority_keys::{KeysError, authority_keys};
 pub(crate) use connections::Register;
@@ -86,9 +86,11 @@ use crate::authority::Handle;
 use crate::ca::{Ca, Peer};
 use crate::door::{DoorCounters, HttpsDoor};
 use crate::feed::{self, Publisher, SlaveHandle};
+use crate::licences::Issuer;
 use crate::node::{Service, pb};
 use crate::oidc::Oidc;
 use crate::passwords::Passwords;
+use crate::signers::Signers;
 use crate::store::Store;
 use crate::usage::Spool;
 use crate::vault::Vault;
@@ -114,8 +116,8 @@ struct Inner {
     https_door: Arc<HttpsDoor>,
     door_counters: DoorCounters,
     door_addrs: Vec<std::net::SocketAddr>,
-    /// Signs heads of the audit log.
-    audit_key: SigningKey,
+    signers: Arc<Signers>,
+    issuer: Arc<Issuer>,
     /// As the store has them: every act asks for them.
     staff: RwLock<Staff>,
     /// The ticket keys in force, and when the current one was made.
@@ -158,8 +160,8 @@ pub struct Parts {
     pub door_counters: DoorCounters,
     /// Where devices find them.
     pub door_addrs: Vec<std::net::SocketAddr>,
-    /// Signs heads of the audit log.
-    pub audit_key: SigningKey,
+    /// Keys that the server signs with.
+    pub(crate) signers: Signers,
     /// The operators, and what needs a second one.
     pub staff: Staff,
     /// The ticket keys in force, and when the current one was made.
@@ -201,6 +203,8 @@ impl App {
     pub fn new(mut parts: Parts) -> Self {
         let mut key = [0; 32];
         parts.rng.fill_bytes(&mut key);
+        let signers = Arc::new(parts.signers);
+        let issuer = Issuer::new(Arc::clone(&signers), Arc::clone(&parts.vault));
         Self(Arc::new(Inner {
             store: parts.store,
             vault: parts.vault,
@@ -210,7 +214,8 @@ impl App {
             https_door: parts.https_door,
             door_counters: parts.door_counters,
             door_addrs: parts.door_addrs,
-            audit_key: parts.audit_key,
+            signers,
+            issuer: Arc::new(issuer),
             staff: RwLock::new(parts.staff),
             tickets: RwLock::new(parts.tickets),
             ticket_period: parts.ticket_period,
@@ -266,8 +271,13 @@ impl App {
         &self.0.authority
     }
 
-    pub(crate) fn audit_key(&self) -> &SigningKey {
-        &self.0.audit_key
+    pub(crate) fn signers(&self) -> &Signers {
+        &self.0.signers
+    }
+
+    /// What makes licences.
+    pub(crate) fn issuer(&self) -> Arc<Issuer> {
+        Arc::clone(&self.0.issuer)
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {
@@ -519,6 +529,8 @@ fn api() -> ApiRouter<App> {
         .merge(me::routes())
         .merge(slaves::routes())
         .merge(ledger::routes())
+        .merge(licences::routes())
+        .merge(device::routes())
         .merge(catalogue::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

@@ -65,7 +65,7 @@ pub(super) struct Immediate {
 
 impl App {
     /// Another key than devices have, as soon as lockstep allows. Where nothing is in use there is nothing to change.
-    async fn change_at_once(&self, channels: &[u16]) -> Result<(), Problem> {
+    pub(super) async fn change_at_once(&self, channels: &[u16]) -> Result<(), Problem> {
         for channel in channels {
             let changed = self
                 .authority()

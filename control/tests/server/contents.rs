@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, id, problem, raw, refused, refused_as, until};
 
 /// What is uploaded: three segments and a bit.
-fn plain(number: u8) -> Vec<u8> {
+pub(crate) fn plain(number: u8) -> Vec<u8> {
     (0..=250)
         .map(|byte: u8| byte.wrapping_add(number))
         .cycle()
@@ -30,7 +30,7 @@ fn plain(number: u8) -> Vec<u8> {
         .collect()
 }
 
-async fn provider(bench: &Bench) -> Provider {
+pub(crate) async fn provider(bench: &Bench) -> Provider {
     let new = json!({"name": "Northern Films"});
     bench.admin.post("/v1/providers", &new).await.unwrap()
 }
@@ -48,7 +48,7 @@ async fn add(bench: &Bench, provider: &Provider) -> Content {
     bench.admin.post("/v1/contents", &new).await.unwrap()
 }
 
-fn data(bench: &Bench, content: &Content, version: u32) -> String {
+pub(crate) fn data(bench: &Bench, content: &Content, version: u32) -> String {
     format!(
         "{}/v1/contents/{}/versions/{version}/data",
         bench.url, content.id
@@ -62,7 +62,7 @@ async fn put(bench: &Bench, content: &Content, version: u32, body: Vec<u8>) -> R
 }
 
 /// A content with a version that is ready.
-async fn ready(bench: &Bench, provider: &Provider) -> (Content, ContentVersion) {
+pub(crate) async fn ready(bench: &Bench, provider: &Provider) -> (Content, ContentVersion) {
     let content = add(bench, provider).await;
     let answer = put(bench, &content, 1, plain(0)).await;
     assert_eq!(answer.status(), StatusCode::OK);

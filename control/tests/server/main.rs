@@ -12,6 +12,7 @@ mod events;
 mod identities;
 mod interop;
 mod ledger;
+mod licences;
 mod limits;
 mod link;
 mod oidc;

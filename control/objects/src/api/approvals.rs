@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, NewRight, Permit, PutOperator, TransferCommand};
+use super::{Cursor, NamedLicence, NewRight, Permit, PutOperator, TransferCommand};
 use crate::TransferId;
 use crate::id::{ApprovalId, Text};
 use crate::time::Timestamp;
@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 pub enum GrantKind {
     /// A right.
     Right,
+    /// A licence.
+    Licence,
     /// A transfer of the ledger.
     Transfer,
     /// An operator's role, and that he enrols anew; always, while there are other rules.
@@ -26,13 +28,20 @@ pub enum GrantKind {
 
 impl GrantKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Right, Self::Transfer, Self::Operator, Self::Rules];
+    pub const ALL: [Self; 5] = [
+        Self::Right,
+        Self::Licence,
+        Self::Transfer,
+        Self::Operator,
+        Self::Rules,
+    ];
 
     /// As in the API and in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Right => "right",
+            Self::Licence => "licence",
             Self::Transfer => "transfer",
             Self::Operator => "operator",
             Self::Rules => "rules",
@@ -49,7 +58,7 @@ impl GrantKind {
     #[must_use]
     pub fn permit(self) -> Permit {
         match self {
-            Self::Right => Permit::Grant,
+            Self::Right | Self::Licence => Permit::Grant,
             Self::Transfer => Permit::Bookkeep,
             Self::Operator | Self::Rules => Permit::Rule,
         }
@@ -63,6 +72,9 @@ pub enum Grant {
     /// As by `PUT /v1/rights`.
     #[schemars(title = "GrantRight")]
     Right(NewRight),
+    /// As by `PUT /v1/licences/{id}`.
+    #[schemars(title = "GrantLicence")]
+    Licence(NamedLicence),
     /// As by `PUT /v1/transfers/{id}`.
     #[schemars(title = "GrantTransfer")]
     Transfer(NamedTransfer),
@@ -98,6 +110,7 @@ impl Grant {
     pub fn kind(&self) -> GrantKind {
         match self {
             Self::Right(_) => GrantKind::Right,
+            Self::Licence(_) => GrantKind::Licence,
             Self::Transfer(_) => GrantKind::Transfer,
             Self::Operator(_) => GrantKind::Operator,
             Self::Rules(_) => GrantKind::Rules,

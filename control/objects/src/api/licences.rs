@@ -23,6 +23,110 @@ pub struct DeviceKeys {
     pub wrap: Vec<u8>,
 }
 
+/// `PUT /v1/licences/{id}`: a licence that an operator gives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GiveLicence {
+    /// The only device that it counts for.
+    pub device: Text<DeviceId>,
+    /// What for.
+    pub subject: LicenceSubject,
+    /// From when; nothing: from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Until when; nothing: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How often it may be played; nothing: as often as one likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub plays: Option<u32>,
+}
+
+/// A licence that is to be given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NamedLicence {
+    /// The licence's id.
+    pub id: Text<LicenceId>,
+    /// What is given.
+    pub give: GiveLicence,
+}
+
+/// `PATCH /v1/licences/{id}`: whether it counts from here on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetLicence {
+    /// What never counts again cannot be changed.
+    pub validity: Validity,
+    /// Why it ends for ever; nothing: an operator said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<EndReason>,
+}
+
+/// `GET /v1/device/licences/{id}`: the licence as its device keeps it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SignedLicence {
+    /// What the server keeps of it.
+    pub licence: LicenceRecord,
+    /// COSE_Sign1, `application/vnd.sealcast.licence+cbor`, signed by the key for licences.
+    #[serde(with = "crate::bytes")]
+    #[schemars(with = "crate::bytes::Base64Url")]
+    pub object: Vec<u8>,
+}
+
+/// `PUT /v1/device/licences/{id}/receipt`: the device has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedReceipt {
+    /// COSE_Sign1, `application/vnd.sealcast.licence-receipt+cbor`, signed by the device.
+    #[serde(with = "crate::bytes")]
+    #[schemars(with = "crate::bytes::Base64Url")]
+    pub object: Vec<u8>,
+}
+
+/// `GET /v1/device/status-list`: which licences of the account count.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SignedStatusList {
+    /// Rises with each change: an older list counts no more.
+    pub number: u64,
+    /// Until when a device may go by it.
+    pub until: Timestamp,
+    /// COSE_Sign1, `application/vnd.sealcast.status-list+cbor`, signed by the key for licences.
+    #[serde(with = "crate::bytes")]
+    #[schemars(with = "crate::bytes::Base64Url")]
+    pub object: Vec<u8>,
+}
+
+/// What a key of the server signs.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignerRole {
+    /// Licences, and the lists of which count.
+    Licences,
+    /// Heads of the audit log.
+    Audit,
+}
+
+/// A key that the server signs with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Signer {
+    /// What it signs.
+    pub role: SignerRole,
+    /// A public key of Ed25519, 32 bytes.
+    #[serde(with = "crate::bytes")]
+    #[schemars(with = "crate::bytes::Base64Url")]
+    pub key: Vec<u8>,
+}
+
+/// `GET /v1/signers`: whose signatures to believe, and of what (SEC-25).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Signers {
+    /// One for each role.
+    pub signers: Vec<Signer>,
+}
+
 /// What a licence is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

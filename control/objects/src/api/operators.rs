@@ -32,11 +32,11 @@ pub enum Permit {
     ReadPlant,
     /// To change them.
     RunPlant,
-    /// To see accounts, devices and rights.
+    /// To see accounts, devices, rights and licences.
     ReadCustomers,
     /// To add them, to give codes, to suspend and revoke.
     Care,
-    /// To give rights.
+    /// To give rights and licences.
     Grant,
     /// To see books and transfers.
     ReadLedger,
@@ -59,9 +59,9 @@ impl Permit {
         match self {
             Self::ReadPlant => "see channels and servers",
             Self::RunPlant => "change channels and servers",
-            Self::ReadCustomers => "see accounts, devices and rights",
+            Self::ReadCustomers => "see accounts, devices, rights and licences",
             Self::Care => "change accounts and devices",
-            Self::Grant => "give rights",
+            Self::Grant => "give rights and licences",
             Self::ReadLedger => "see the ledger",
             Self::Bookkeep => "book in the ledger",
             Self::ReadCatalogue => "see providers and contents",
@@ -148,7 +148,7 @@ pub struct Operator {
     pub role: OperatorRole,
     /// Whether he may act.
     pub standing: Standing,
-    /// How many rights and transfers he may give in a day (UTC); nothing: any number.
+    /// How many rights, licences and transfers he may give in a day (UTC); nothing: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants_per_day: Option<u32>,
 }
@@ -159,7 +159,7 @@ pub struct Operator {
 pub struct PutOperator {
     /// What he is there for.
     pub role: OperatorRole,
-    /// How many rights and transfers he may give in a day (UTC); nothing: any number.
+    /// How many rights, licences and transfers he may give in a day (UTC); nothing: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants_per_day: Option<u32>,
     /// He is to enrol anew: the key he has counts no more.

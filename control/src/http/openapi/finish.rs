@@ -101,6 +101,10 @@ const TAGS: &[(&str, &str)] = &[
         "The audit log, sent to others or read as it grows.",
     ),
     ("Ledger", "Books and transfers: money, grants, bytes."),
+    (
+        "Licences",
+        "Who may use which channel or content, whatever it came from.",
+    ),
     ("Operators", "Who administrates, and in which role."),
     ("Packagers", "Keys for packagers of other software."),
     ("Persons", "What the person of an account sees and does."),

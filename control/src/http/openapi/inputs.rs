@@ -15,6 +15,7 @@ use super::routes::Who;
 use crate::http::act::{Asker as Asking, KEY_MAX, OnceBy, Operator};
 use crate::http::bearer::Person;
 use crate::http::contents::Asker;
+use crate::http::device::OfDevice;
 use crate::http::error::{ApiError, Form, Json, Path, Query, Whole};
 use crate::http::pages::{Limit, Pages};
 use crate::http::permits::Needed;
@@ -113,6 +114,19 @@ impl<P: Needed> OperationInput for Operator<P> {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, Response)> {
         refusals(&[400, 401, 403])
+    }
+}
+
+impl OperationInput for OfDevice {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        Who::Device.tell(operation);
+    }
+
+    fn inferred_early_responses(
+        _: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, Response)> {
+        refusals(&[401, 403])
     }
 }
 
