@@ -1,4 +1,4 @@
-//! Licences are made: signed, and the key of a content wrapped for the one device that may use it.
+//! Licences and purchase certificates are made: signed, and the key of a content wrapped for the one device that may use it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use rand_core::CryptoRng;
 use sealcast_domain::catalogue::files;
 use sealcast_domain::licences::{self, NewLicence};
+use sealcast_domain::sales::purchases::Draft;
 use sealcast_domain::{Error, Read, Tx, device_keys};
 use sealcast_objects::api::{LicenceRecord, SignedStatusList};
 use sealcast_objects::content::ContentKey;
 use sealcast_objects::id::Text;
 use sealcast_objects::licence::{DeviceKey, Licence, StatusList, Subject};
+use sealcast_objects::purchase::{Container, Object};
 use sealcast_objects::signed;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, ContentId};
@@ -76,6 +78,15 @@ impl Issuer {
             &signed::sign(&licence, &self.signers.licences),
         )?;
         licences::get(tx, new.id)
+    }
+
+    /// The container of the certificates that a purchase is of, each signed by itself.
+    pub(crate) fn container(&self, draft: &Draft) -> Vec<u8> {
+        let key = &self.signers.licences;
+        let sign = |certificate| Object(signed::sign(certificate, key));
+        let certificates = draft.certificates.iter().map(sign).collect();
+        let container = Container(Text(draft.new.id), draft.receive_by, certificates);
+        signed::sign(&container, key)
     }
 
     fn content_key(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sealcast_domain::accounts::{self, Floor};
+use sealcast_domain::sales::Lives;
 use sealcast_domain::{catalogue, channels, keys, nodes, slaves};
 use sealcast_net::shard::Placement;
 use sealcast_objects::api::{Lead, NewCode, Standing, Status};
@@ -87,6 +88,8 @@ pub struct ServerConfig {
     pub events: EventsConfig,
     /// Bounds on connections and requests of the HTTP API.
     pub limits: Limits,
+    /// How long the steps of a sale may take.
+    pub sales: Lives,
 }
 
 impl ServerConfig {
@@ -113,6 +116,7 @@ impl ServerConfig {
             contents: ContentsConfig::default(),
             events: EventsConfig::default(),
             limits: Limits::default(),
+            sales: Lives::default(),
         }
     }
 }
@@ -285,6 +289,7 @@ impl KeyServer {
             heads: of_heads.clone(),
             stopped: stopped.clone(),
             limits: config.limits.clone(),
+            lives: config.sales,
             rng: StdRng::from_rng(&mut rng),
         });
         let register = Register::new(config.limits);

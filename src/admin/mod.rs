@@ -16,6 +16,7 @@ mod nodes;
 mod operators;
 mod providers;
 mod rights;
+mod sales;
 mod slaves;
 mod usage;
 mod webhooks;
@@ -106,6 +107,12 @@ enum Command {
     /// Rights of devices to channels
     #[command(subcommand)]
     Right(rights::RightCommand),
+    /// What is sold
+    #[command(subcommand)]
+    Offer(sales::OfferCommand),
+    /// What was bought
+    #[command(subcommand)]
+    Purchase(sales::PurchaseCommand),
     /// Licences of devices to channels and contents
     #[command(subcommand)]
     Licence(licences::LicenceCommand),
@@ -272,6 +279,8 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Account(command) => accounts::run(&api, command),
         Command::Device(command) => devices::run(&api, command),
         Command::Right(command) => rights::run(&api, command),
+        Command::Offer(command) => sales::offers(&api, command),
+        Command::Purchase(command) => sales::purchases(&api, command),
         Command::Licence(command) => licences::run(&api, command),
         Command::Operator(command) => operators::run(&api, command),
         Command::Approval(command) => operators::approvals(&api, command),

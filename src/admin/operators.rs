@@ -5,7 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use sealcast_objects::api::{
     Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedLicence,
-    NamedOperator, NewCode, Operator, OperatorRole, PutOperator, SetStanding, Standing,
+    NamedOperator, NamedRestore, NewCode, Operator, OperatorRole, PutOperator, SetStanding,
+    Standing,
 };
 use sealcast_objects::id::{ApprovalId, Text};
 use sealcast_objects::licence::Subject;
@@ -335,6 +336,9 @@ fn what(grant: &Grant) -> String {
         Grant::Licence(NamedLicence { id, give }) => {
             let subject = Subject::from(give.subject);
             format!("licence {id} of {} for {subject}", give.device)
+        }
+        Grant::Restore(NamedRestore { id, restore }) => {
+            format!("{id} for {} licences again", restore.granted)
         }
         Grant::Transfer(named) => format!("transfer {}", named.id),
         Grant::Operator(NamedOperator { name, put }) => {

@@ -164,7 +164,7 @@ enum VersionCommand {
 
 /// A price.
 #[derive(Debug, clap::Args)]
-struct PriceArgs {
+pub(crate) struct PriceArgs {
     /// What it costs, in minor units: 499 with EUR is 4.99 EUR
     #[arg(long, requires = "currency", value_name = "AMOUNT")]
     price: Option<u64>,
@@ -174,7 +174,7 @@ struct PriceArgs {
 }
 
 impl PriceArgs {
-    fn price(&self) -> Option<Price> {
+    pub(crate) fn price(&self) -> Option<Price> {
         let (amount, currency) = (self.price?, self.currency.clone()?);
         Some(Price { amount, currency })
     }

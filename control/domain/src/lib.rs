@@ -11,6 +11,7 @@
 //! | [`channels`], [`nodes`] | key domains and the delivery servers that may send them |
 //! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
+//! | [`sales`] | offers, purchases, settlement, grants |
 //! | [`licences`], [`device_keys`] | who may use what, whatever it came from; what devices sign and are wrapped to with |
 //! | [`customers`], [`logins`], [`identities`] | who stands behind an account, and how that person logs in |
 //! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
@@ -55,6 +56,7 @@ pub mod operators;
 pub mod packagers;
 pub mod recovery;
 pub mod rights;
+pub mod sales;
 pub mod schema;
 pub mod slaves;
 pub mod store;

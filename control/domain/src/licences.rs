@@ -28,6 +28,8 @@ pub struct NewLicence {
     pub origin: (OriginKind, String),
     /// The licence whose place it takes; that one is ended by whoever issues this one.
     pub supersedes: Option<LicenceId>,
+    /// It ends unless its device says before that it has it.
+    pub receive_by: Option<Timestamp>,
 }
 
 /// A query for licences, as [`read`] takes its rows.
@@ -35,7 +37,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account, device, channel, content, version, valid_from, valid_until, plays, origin, origin_id, supersedes, \
-             validity, changed, reason, issued, received FROM licence ",
+             validity, changed, reason, issued, received, receive_by FROM licence ",
             $rest
         )
     };
@@ -81,6 +83,7 @@ fn read(row: &Row) -> std::result::Result<LicenceRecord, StoreError> {
         reason: reason.map(end).transpose()?,
         issued: Timestamp(row.get(15)?),
         received: time(16)?,
+        receive_by: time(17)?,
     })
 }
 
@@ -147,7 +150,7 @@ pub fn issue(tx: &mut dyn Tx, now: Timestamp, new: &NewLicence, object: &[u8]) -
     };
     tx.execute(
         "INSERT INTO licence (id, account, device, channel, content, version, valid_from, valid_until, plays, origin, origin_id, \
-         supersedes, validity, issued, object) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'valid', $13, $14)",
+         supersedes, validity, issued, receive_by, object) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'valid', $13, $14, $15)",
         params![
             new.id.to_bytes(),
             account.to_bytes(),
@@ -162,6 +165,7 @@ pub fn issue(tx: &mut dyn Tx, now: Timestamp, new: &NewLicence, object: &[u8]) -
             new.origin.1.as_str(),
             new.supersedes.map(LicenceId::to_bytes),
             now.0,
+            new.receive_by.map(|by| by.0),
             object
         ],
     )?;
@@ -263,7 +267,8 @@ pub fn receive(tx: &mut dyn Tx, now: Timestamp, device: DeviceId, id: LicenceId)
     if licence.received.is_some() {
         return Ok(false);
     }
-    if licence.validity == Validity::Invalid {
+    let late = licence.receive_by.is_some_and(|by| by <= now);
+    if late || licence.validity == Validity::Invalid {
         let detail = format!("{} counts no more: ask for another one", licence.id);
         return refuse(Kind::Conflict, detail);
     }
@@ -272,6 +277,41 @@ pub fn receive(tx: &mut dyn Tx, now: Timestamp, device: DeviceId, id: LicenceId)
         params![now.0, id.to_bytes()],
     )?;
     Ok(true)
+}
+
+/// Those that came from this, in the order of their ids.
+///
+/// # Errors
+/// The store's.
+pub fn of_origin(store: &mut dyn Read, origin: &str) -> Result<Vec<LicenceRecord>> {
+    let rows = store.query(select!("WHERE origin_id = $1 ORDER BY id"), params![origin])?;
+    read_rows(&rows, read)
+}
+
+/// Those of which no device said in time that it has them, at most `most`.
+///
+/// # Errors
+/// The store's.
+pub fn unreceived(store: &mut dyn Read, now: Timestamp, most: u32) -> Result<Vec<LicenceId>> {
+    let rows = store.query(
+        "SELECT id FROM licence WHERE received IS NULL AND validity <> 'invalid' AND receive_by IS NOT NULL AND receive_by <= $1 \
+         ORDER BY receive_by, id LIMIT $2",
+        params![now.0, most],
+    )?;
+    read_rows(&rows, |row| Ok(LicenceId::from_bytes(row.get(0)?)))
+}
+
+/// When the next licence is to be received.
+///
+/// # Errors
+/// The store's.
+pub fn next_unreceived(store: &mut dyn Read) -> Result<Option<Timestamp>> {
+    let row = store.first(
+        "SELECT MIN(receive_by) FROM licence WHERE received IS NULL AND validity <> 'invalid' AND receive_by IS NOT NULL",
+        &[],
+    )?;
+    let due = row.map(|row| row.get::<Option<i64>>(0)).transpose()?;
+    Ok(due.flatten().map(Timestamp))
 }
 
 /// Suspends a licence, lets it count again, or ends it for ever, for this reason. What the key doors must be told; nothing where nothing

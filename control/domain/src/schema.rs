@@ -60,4 +60,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V12__licences",
         sql: include_str!("../migrations/V12__licences.sql"),
     },
+    Migration {
+        name: "V13__sales",
+        sql: include_str!("../migrations/V13__sales.sql"),
+    },
 ];

@@ -55,7 +55,7 @@ macro_rules! id {
 }
 id!(
     AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont",
-    RecoveryId "rec", WebhookId "whk", LicenceId "lic"
+    RecoveryId "rec", WebhookId "whk", LicenceId "lic", OfferId "off", PurchaseId "pur", CertificateId "pc"
 );
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
@@ -89,6 +89,18 @@ pub struct WebhookId(pub [u8; 16]);
 /// Names a licence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LicenceId(pub [u8; 16]);
+
+/// Names something that is sold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OfferId(pub [u8; 16]);
+
+/// Names a purchase: the container of its certificates. Whoever buys chooses it, once for what is meant: a retry has the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PurchaseId(pub [u8; 16]);
+
+/// Names a purchase certificate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CertificateId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

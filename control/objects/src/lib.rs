@@ -10,6 +10,7 @@
 //! | [`signed`] | signed objects (COSE_Sign1) |
 //! | [`device_keys`] | what devices sign and are wrapped to with |
 //! | [`licence`] | licences, their receipts, and the list of which are valid: signed |
+//! | [`purchase`] | purchase certificates, their container, and the notice that they arrived: signed |
 //! | [`audit`] | the audit log: entries, their chain, the signed head |
 //! | [`events`] | the audit log as webhooks and readers of events get it |
 //! | [`interop`] | what packagers of other software ask for |
@@ -30,10 +31,12 @@ pub mod interop;
 pub mod licence;
 pub mod object;
 pub mod problem;
+pub mod purchase;
 pub mod signed;
 pub mod time;
 
 pub use id::{
-    ApprovalId, BookId, ContentId, LicenceId, ProviderId, RecoveryId, TransferId, WebhookId,
+    ApprovalId, BookId, CertificateId, ContentId, LicenceId, OfferId, ProviderId, PurchaseId,
+    RecoveryId, TransferId, WebhookId,
 };
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use sealcast_domain::audit::Act;
 use sealcast_domain::device_keys;
 use sealcast_domain::licences::{self, Filter};
+use sealcast_domain::sales::grants;
 use sealcast_objects::api::{
     Device, DeviceKeys, LicencePage, LicenceRecord, Role, SignedLicence, SignedReceipt,
     SignedStatusList,
@@ -51,11 +52,11 @@ pub(super) fn routes() -> Routes {
 pub(super) struct OfDevice(pub(super) Device);
 
 impl OfDevice {
-    fn id(&self) -> DeviceId {
+    pub(super) fn id(&self) -> DeviceId {
         self.0.id.0
     }
 
-    fn actor(&self) -> String {
+    pub(super) fn actor(&self) -> String {
         actor(Role::Device, self.0.id)
     }
 }
@@ -130,7 +131,7 @@ async fn receive(
             let why = "the receipt is of another licence, or of one that was changed on its way: get it again";
             return Err(Problem::new(Kind::Invalid, why).into());
         }
-        let new = licences::receive(tx, now, of, id)?;
+        let new = grants::receive(tx, now, of, id)?;
         let act = new.then(|| Act::on("licence.receive", Text(id)).with("device", Text(of)));
         Ok((licences::get(tx, id)?, act))
     });

@@ -13,11 +13,12 @@ use sealcast_domain::accounts::Floor;
 use sealcast_domain::approvals::{self, Decision};
 use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::{self, Done, NewTransfer};
+use sealcast_domain::sales::restore;
 use sealcast_domain::{Error, Read, Tx, operators, rights};
 use sealcast_objects::api::{
-    Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, LicenceRecord,
-    NamedOperator, NamedTransfer, NewRight, Operator as OperatorRow, Right, Transfer,
-    TransferOutcome,
+    Approval, ApprovalPage, ApprovalRules, ApprovalState, CertificateRecord, Grant, GrantKind,
+    LicenceRecord, NamedOperator, NamedRestore, NamedTransfer, NewRight, Operator as OperatorRow,
+    Right, Transfer, TransferOutcome,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
@@ -64,6 +65,7 @@ pub(super) fn routes() -> Routes {
 pub(super) enum Outcome {
     Right(Right, Option<Floor>),
     Licence(Box<LicenceRecord>, Done),
+    Restore(Box<CertificateRecord>),
     Transfer(Box<Transfer>, Done),
     Operator(OperatorRow),
     Rules(ApprovalRules),
@@ -124,6 +126,7 @@ impl<T> IntoResponse for Given<T> {
             Became::Done(Outcome::Licence(made, done)) => {
                 (status(done), Json(made)).into_response()
             }
+            Became::Done(Outcome::Restore(restored)) => Json(restored).into_response(),
             Became::Done(Outcome::Transfer(made, done)) => {
                 (status(done), Json(made)).into_response()
             }
@@ -144,7 +147,7 @@ impl<P: Needed> Operator<P> {
         let log = match grant {
             // These come in thousands.
             Grant::Transfer(_) => Log::Audit,
-            Grant::Right(_) | Grant::Licence(_) | Grant::Operator(_) | Grant::Rules(_) => Log::Both,
+            _ => Log::Both,
         };
         let (by, mut hand) = (self.actor(), Hand::of(app));
         let carried = self.act_if(app, log, move |tx| {
@@ -197,6 +200,17 @@ impl Hand {
                 let (done, licence) = give_named(tx, now, (named, by), with)?;
                 let act = issued_act(&licence);
                 let outcome = Outcome::Licence(Box::new(licence), done);
+                if done == Done::Before {
+                    return Ok((outcome, None));
+                }
+                (outcome, act)
+            }
+            Grant::Restore(NamedRestore { id, restore }) => {
+                let (done, restored) = restore::restore(tx, now, id.0, restore.granted)?;
+                let act = Act::on("purchase-certificate.restore", id)
+                    .with("granted", restored.granted.unwrap_or(0))
+                    .with("used", restored.used);
+                let outcome = Outcome::Restore(Box::new(restored));
                 if done == Done::Before {
                     return Ok((outcome, None));
                 }
@@ -287,7 +301,10 @@ impl App {
     async fn tell_given(&self, outcome: &Outcome) -> Result<(), Problem> {
         match outcome {
             Outcome::Right(_, Some(floor)) => self.tell_floor(*floor),
-            Outcome::Right(_, None) | Outcome::Licence(..) | Outcome::Transfer(..) => {}
+            Outcome::Right(_, None)
+            | Outcome::Licence(..)
+            | Outcome::Restore(_)
+            | Outcome::Transfer(..) => {}
             Outcome::Operator(_) | Outcome::Rules(_) => self.operators_changed().await?,
         }
         Ok(())

@@ -124,6 +124,10 @@ async fn give(
     Path(id): Path<Text<LicenceId>>,
     Json(give): Json<api::GiveLicence>,
 ) -> Result<Given<LicenceRecord>, ApiError> {
+    // What could not be done is not asked for.
+    if give.plays == Some(0) {
+        return Err(Problem::new(Kind::Invalid, "a licence is for one play at least").into());
+    }
     let grant = api::Grant::Licence(NamedLicence { id, give });
     Ok(operator.give(&app, grant).await?)
 }
@@ -150,6 +154,7 @@ pub(super) fn give_named(
             operator_of(by).unwrap_or_else(|| by.to_owned()),
         ),
         supersedes: None,
+        receive_by: None,
     };
     if let Some(known) = licences::find(tx, id.0)? {
         let same = known.device == give.device

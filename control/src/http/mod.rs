@@ -29,19 +29,21 @@ mod openapi;
 mod operators;
 mod pages;
 mod permits;
+mod purchases;
 mod receivers;
 mod recovery;
 mod request_id;
 mod revision;
+mod sales;
 mod session;
 mod slaves;
+mod staff;
 mod throttle;
 mod tokens;
 mod usage;
 mod used;
 mod webhooks;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -52,10 +54,10 @@ use axum::routing::get;
 use rand::rngs::StdRng;
 use rand_core::Rng as _;
 use sealcast_domain::accounts::Floor;
-use sealcast_domain::operators::{Acting, Operators};
-use sealcast_domain::{Error, Read, approvals, channels, devices, keys, nodes};
+use sealcast_domain::sales::Lives;
+use sealcast_domain::{Error, Read, channels, devices, keys, nodes};
 use sealcast_objects::DeviceId;
-use sealcast_objects::api::{Device, GrantKind, Node, Role};
+use sealcast_objects::api::{Device, Node};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -78,6 +80,7 @@ pub use interop::InteropConfig;
 pub use openapi::document as openapi;
 pub(crate) use session::{Holder, new_session};
 pub(crate) use slaves::roster;
+pub use staff::Staff;
 
 use throttle::Throttle;
 use used::Used;
@@ -137,6 +140,7 @@ struct Inner {
     webhooks: Webhooks,
     events: events::Events,
     limits: Limits,
+    lives: Lives,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -188,6 +192,8 @@ pub struct Parts {
     pub stopped: watch::Receiver<bool>,
     /// Bounds on connections and requests.
     pub limits: Limits,
+    /// How long the steps of a sale may take.
+    pub lives: Lives,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -231,6 +237,7 @@ impl App {
             webhooks: parts.webhooks,
             events: events::Events::new(&parts.events, parts.heads, parts.stopped),
             limits: parts.limits,
+            lives: parts.lives,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -369,6 +376,11 @@ impl App {
         &self.0.limits
     }
 
+    /// How long the steps of a sale may take.
+    fn lives(&self) -> &Lives {
+        &self.0.lives
+    }
+
     /// What is given to packagers, and for how long it is kept.
     pub(crate) fn interop_bounds(&self) -> sealcast_domain::cenc::Bounds {
         self.0.interop.bounds()
@@ -436,78 +448,6 @@ impl App {
             .await
             .map_err(problem)
     }
-
-    /// Who asks, if he is an operator in good standing.
-    pub(crate) fn authenticate_operator(
-        &self,
-        peer: Option<Peer>,
-    ) -> Result<(String, Acting), Problem> {
-        let Some(peer) = peer else {
-            return Err(Problem::new(
-                Kind::Unauthenticated,
-                "administration needs an operator's certificate: give --identity FILE",
-            ));
-        };
-        if peer.role != Role::Admin {
-            return Err(Problem::new(
-                Kind::Forbidden,
-                format!("a {} may not administrate", peer.role.name()),
-            ));
-        }
-        let acting = self.operator_acting(&peer.subject, &peer.public_key)?;
-        Ok((peer.subject, acting))
-    }
-
-    /// What the operator of this name and key may do.
-    fn operator_acting(&self, name: &str, key: &[u8]) -> Result<Acting, Problem> {
-        let staff = self.0.staff.read();
-        let staff = staff.unwrap_or_else(PoisonError::into_inner);
-        staff.operators.authenticate(name, key).map_err(problem)
-    }
-
-    /// The key of an operator who may act.
-    fn operator_key(&self, name: &str) -> Option<Vec<u8>> {
-        let staff = self.0.staff.read();
-        let staff = staff.unwrap_or_else(PoisonError::into_inner);
-        staff.operators.key(name).map(<[u8]>::to_vec)
-    }
-
-    /// Whether what is given needs a second person. While there are rules, nobody alone changes them, or makes himself a second person.
-    fn needs_second(&self, kind: GrantKind) -> bool {
-        let staff = self.0.staff.read();
-        let rules = &staff.unwrap_or_else(PoisonError::into_inner).second_person;
-        let rules_over = matches!(kind, GrantKind::Operator | GrantKind::Rules);
-        rules.contains(&kind) || (rules_over && !rules.is_empty())
-    }
-
-    /// Operators, or the rules for them, have changed in the store.
-    pub(crate) async fn operators_changed(&self) -> Result<(), Problem> {
-        let _in_order = self.in_order().await;
-        let staff = self.read(|store| Staff::read(store)).await?;
-        let kept = self.0.staff.write();
-        *kept.unwrap_or_else(PoisonError::into_inner) = staff;
-        Ok(())
-    }
-}
-
-/// Operators, and what of theirs needs a second one, as they stood at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Staff {
-    operators: Operators,
-    second_person: BTreeSet<GrantKind>,
-}
-
-impl Staff {
-    /// As they are in the store.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn read(store: &mut dyn Read) -> sealcast_domain::Result<Self> {
-        Ok(Self {
-            operators: sealcast_domain::operators::all(store)?,
-            second_person: approvals::rules(store)?,
-        })
-    }
 }
 
 /// What all paths under `/v1` have in common with each other, but files and the door.
@@ -531,6 +471,8 @@ fn api() -> ApiRouter<App> {
         .merge(ledger::routes())
         .merge(licences::routes())
         .merge(device::routes())
+        .merge(sales::routes())
+        .merge(purchases::routes())
         .merge(catalogue::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sealcast_domain::audit::Act;
 use sealcast_domain::catalogue::{files, versions};
+use sealcast_domain::sales::{grants, purchases};
 use sealcast_domain::webhooks::deliveries;
 use sealcast_domain::{
     Error, Tx, cenc, channels, idempotency, keys, ledger, licences, logins, metering, recovery,
@@ -22,6 +23,8 @@ use crate::tls::ServerCertificate;
 
 /// How often recurring things are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Purchases and licences that expire in one transaction.
+const SALES_MAX: u32 = 1000;
 /// Reservations that expire in one transaction.
 const EXPIRE_MAX: usize = 1000;
 /// How often it is forgotten which requests of old sessions were counted, and what was answered.
@@ -69,6 +72,7 @@ impl Housekeeping {
         self.retire_key(now).await?;
         self.delete_cenc_keys(now).await?;
         self.forget_sessions(now).await?;
+        self.expire_sales(now).await?;
         self.expire_reservations(now).await?;
         self.remove_files(now).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
@@ -99,6 +103,32 @@ impl Housekeeping {
             Ok((floors, act))
         });
         for floor in ended.await? {
+            self.app.tell_floor(floor);
+        }
+        Ok(())
+    }
+
+    /// Certificates and licences of which no device said in time that it has them, and what was not settled in time.
+    async fn expire_sales(&self, now: Timestamp) -> Result<(), Problem> {
+        let next = self.app.read(|store| {
+            let due = [
+                purchases::next_due(store)?,
+                licences::next_unreceived(store)?,
+            ];
+            Ok(due.into_iter().flatten().min())
+        });
+        if next.await?.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        let expired = self.act(move |tx| {
+            let expired = purchases::expire(tx, now, SALES_MAX)?;
+            let floors = grants::end_unreceived(tx, now, SALES_MAX)?;
+            let act = Act::on("sales.expire", "purchases and licences")
+                .with("purchases", expired)
+                .with("licences", floors.len());
+            Ok((floors, act))
+        });
+        for floor in expired.await? {
             self.app.tell_floor(floor);
         }
         Ok(())

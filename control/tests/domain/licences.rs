@@ -34,6 +34,7 @@ fn new(number: u8, device: DeviceId, subject: Subject) -> NewLicence {
         },
         origin: (OriginKind::Operator, "ada".to_owned()),
         supersedes: None,
+        receive_by: None,
     }
 }
 

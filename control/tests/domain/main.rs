@@ -14,6 +14,7 @@ mod model;
 mod packagers;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
+mod sales;
 mod senders;
 mod usage;
 mod webhooks;

@@ -26,15 +26,15 @@ use crate::bench::{Bench, ask_udp, id, open, raw, reason, refused_as, session, u
 use crate::contents::{data, plain, provider, ready};
 
 /// A device with keys that it made.
-struct Holder {
-    identity: Identity,
-    client: Client,
-    sign: SigningKey,
-    wrap: WrapKeyPair,
+pub(crate) struct Holder {
+    pub(crate) identity: Identity,
+    pub(crate) client: Client,
+    pub(crate) sign: SigningKey,
+    pub(crate) wrap: WrapKeyPair,
 }
 
 impl Holder {
-    fn of(identity: Identity, seed: u8) -> Self {
+    pub(crate) fn of(identity: Identity, seed: u8) -> Self {
         Self {
             client: Client::new(&identity).unwrap(),
             identity,
@@ -43,13 +43,13 @@ impl Holder {
         }
     }
 
-    async fn new(bench: &Bench, seed: u8) -> Self {
+    pub(crate) async fn new(bench: &Bench, seed: u8) -> Self {
         let new = Self::of(bench.device().await, seed);
         assert_eq!(new.tell_keys().await.unwrap(), new.keys());
         new
     }
 
-    fn id(&self) -> DeviceId {
+    pub(crate) fn id(&self) -> DeviceId {
         id(&self.identity).0
     }
 
@@ -61,7 +61,7 @@ impl Holder {
         DeviceKeys::from(&keys)
     }
 
-    async fn tell_keys(&self) -> Result<DeviceKeys, RequestError> {
+    pub(crate) async fn tell_keys(&self) -> Result<DeviceKeys, RequestError> {
         let keys = self.keys();
         let put = self
             .client
@@ -105,7 +105,7 @@ fn name(licence: u8) -> Text<LicenceId> {
 }
 
 /// What the server signs licences with, as anybody is told.
-async fn issuer(bench: &Bench) -> VerifyingKey {
+pub(crate) async fn issuer(bench: &Bench) -> VerifyingKey {
     let told = raw(&bench.ada, None).get(format!("{}/v1/signers", bench.url));
     let told: Signers = told.send().await.unwrap().json().await.unwrap();
     let found = told

@@ -25,6 +25,7 @@ mod rates;
 mod restart;
 mod revisions;
 mod routes;
+mod sales;
 mod slaves;
 mod transport;
 mod upgrade;

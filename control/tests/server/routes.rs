@@ -1,22 +1,30 @@
 //! Every path, asked by everybody: only what is theirs.
 
 use reqwest::{Method, StatusCode};
+use sealcast_control::http::Rate;
 use sealcast_objects::api::{OperatorRole, Permit};
-use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind};
+use sealcast_objects::problem::{IDEMPOTENCY_KEY, Kind, REASON};
+use sealcast_terminal::identity::Identity;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, channel, problem, raw};
+use crate::licences::Holder;
+use crate::sales::settled;
 use crate::slaves::Slave;
 
 /// Ids of what there is, by the names that the list of requests has for them.
 struct There(Vec<(&'static str, String)>);
 
 impl There {
-    async fn make(bench: &Bench, device: &str) -> Self {
+    async fn make(bench: &Bench, device: &Identity) -> Self {
+        let purchase = settled(bench, &Holder::of(device.clone(), 9), 9).await;
+        let device = device.subject.as_str();
         let new = json!({"name": "Northern Films"});
         let provider: Value = bench.admin.post("/v1/providers", &new).await.unwrap();
         let new = json!({"provider": provider["id"], "title": "x", "kind": "data", "format": "x"});
         let content: Value = bench.admin.post("/v1/contents", &new).await.unwrap();
+        let new = json!({"title": "x", "subject": {"kind": "content", "content": content["id"]}, "price": {"amount": 1, "currency": "EUR"}});
+        let offer: Value = bench.admin.post("/v1/offers", &new).await.unwrap();
         let new = json!({"url": "https://localhost/", "events": ["content.add"]});
         let webhook: Value = bench.admin.post("/v1/webhooks", &new).await.unwrap();
         let spare = bench.device().await.subject.clone();
@@ -36,6 +44,9 @@ impl There {
             ("approval", waiting(bench).await),
             ("provider", text(&provider["id"])),
             ("content", text(&content["id"])),
+            ("offer", text(&offer["id"])),
+            ("purchase", purchase.id.to_string()),
+            ("certificate", purchase.certificates[0].id.to_string()),
             ("webhook", text(&webhook["id"])),
         ])
     }
@@ -43,7 +54,17 @@ impl There {
     /// All of them are `{id}`.
     fn patterns() -> Self {
         let names = [
-            "device", "account", "spare", "recovery", "approval", "provider", "content", "webhook",
+            "device",
+            "account",
+            "spare",
+            "recovery",
+            "approval",
+            "provider",
+            "content",
+            "offer",
+            "purchase",
+            "certificate",
+            "webhook",
         ];
         Self(names.map(|name| (name, "{id}".to_owned())).into())
     }
@@ -108,6 +129,8 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "devices",
         "rights",
         "licences",
+        "offers",
+        "purchases",
         "packagers",
         "authority-keys",
         "operators",
@@ -134,12 +157,19 @@ async fn state(bench: &Bench) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_02_administration_is_for_operators_only_on_every_path() {
-    let bench = Bench::start().await;
+    // One device asks for everything.
+    let bench = Bench::start_with(|config| {
+        config.limits.device_rate = Rate {
+            per_second: 1000,
+            burst: 1000,
+        };
+    })
+    .await;
     bench.channel(1).await;
     let device = bench.entitled(&[1]).await;
     let node = bench.node(5, None).await;
     let slave = Slave::enrol(&bench, 6).await.identity;
-    let there = There::make(&bench, &device.subject).await;
+    let there = There::make(&bench, &device).await;
     let before = state(&bench).await;
     let asking = [
         (None, Kind::Unauthenticated),
@@ -171,7 +201,8 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
     for (number, (_, method, path, body)) in requests.into_iter().enumerate() {
         let sent = ada
             .request(method.clone(), format!("{}{path}", bench.url))
-            .header(IDEMPOTENCY_KEY, number);
+            .header(IDEMPOTENCY_KEY, number)
+            .header(REASON, "a walk");
         let status = sent.json(&body).send().await.unwrap().status();
         let early = path.ends_with("end-epoch") && status == StatusCode::CONFLICT;
         assert!(status.is_success() || early, "{method} {path}: {status}");
@@ -205,7 +236,7 @@ async fn sec_19_every_role_does_what_it_is_there_for_and_nothing_else() {
     bench.channel(1).await;
     let device = bench.entitled(&[1]).await;
     bench.node(5, None).await;
-    let there = There::make(&bench, &device.subject).await;
+    let there = There::make(&bench, &device).await;
     let mut walked = 0;
     for role in OperatorRole::ALL {
         let identity = bench.operator_identity(role.name(), role).await;

@@ -43,7 +43,8 @@ fn read(row: &Row) -> std::result::Result<Content, StoreError> {
     })
 }
 
-fn check_price(price: &Price) -> Result<()> {
+/// A price in some currency that a column can hold.
+pub(crate) fn check_price(price: &Price) -> Result<()> {
     let currency = price.currency.as_bytes();
     if currency.len() != 3 || !currency.iter().all(u8::is_ascii_uppercase) {
         let detail = format!(

@@ -24,8 +24,10 @@ use sealcast_objects::problem::Kind;
 
 use crate::{Result, refuse};
 
+pub(crate) use contents::check_price;
+
 /// Characters of a name or title.
-const NAME: RangeInclusive<usize> = 1..=200;
+pub(crate) const NAME: RangeInclusive<usize> = 1..=200;
 /// Characters of a genre.
 const GENRE: RangeInclusive<usize> = 0..=60;
 /// Characters of a format.

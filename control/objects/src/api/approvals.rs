@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, NamedLicence, NewRight, Permit, PutOperator, TransferCommand};
+use super::{Cursor, NamedLicence, NamedRestore, NewRight, Permit, PutOperator, TransferCommand};
 use crate::TransferId;
 use crate::id::{ApprovalId, Text};
 use crate::time::Timestamp;
@@ -18,6 +18,8 @@ pub enum GrantKind {
     Right,
     /// A licence.
     Licence,
+    /// A purchase certificate that counts again; always.
+    Restore,
     /// A transfer of the ledger.
     Transfer,
     /// An operator's role, and that he enrols anew; always, while there are other rules.
@@ -28,9 +30,10 @@ pub enum GrantKind {
 
 impl GrantKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Right,
         Self::Licence,
+        Self::Restore,
         Self::Transfer,
         Self::Operator,
         Self::Rules,
@@ -42,6 +45,7 @@ impl GrantKind {
         match self {
             Self::Right => "right",
             Self::Licence => "licence",
+            Self::Restore => "restore",
             Self::Transfer => "transfer",
             Self::Operator => "operator",
             Self::Rules => "rules",
@@ -58,7 +62,7 @@ impl GrantKind {
     #[must_use]
     pub fn permit(self) -> Permit {
         match self {
-            Self::Right | Self::Licence => Permit::Grant,
+            Self::Right | Self::Licence | Self::Restore => Permit::Grant,
             Self::Transfer => Permit::Bookkeep,
             Self::Operator | Self::Rules => Permit::Rule,
         }
@@ -75,6 +79,9 @@ pub enum Grant {
     /// As by `PUT /v1/licences/{id}`.
     #[schemars(title = "GrantLicence")]
     Licence(NamedLicence),
+    /// As by `PUT /v1/purchase-certificates/{id}/grants`.
+    #[schemars(title = "GrantRestore")]
+    Restore(NamedRestore),
     /// As by `PUT /v1/transfers/{id}`.
     #[schemars(title = "GrantTransfer")]
     Transfer(NamedTransfer),
@@ -111,6 +118,7 @@ impl Grant {
         match self {
             Self::Right(_) => GrantKind::Right,
             Self::Licence(_) => GrantKind::Licence,
+            Self::Restore(_) => GrantKind::Restore,
             Self::Transfer(_) => GrantKind::Transfer,
             Self::Operator(_) => GrantKind::Operator,
             Self::Rules(_) => GrantKind::Rules,

@@ -111,6 +111,7 @@ macro_rules! names {
         }
     };
 }
+pub(super) use names;
 names!(MediaKind { Video "video", Audio "audio", Text "text", Data "data" });
 names!(Availability { Offered "offered", Withdrawn "withdrawn" });
 names!(VersionState { Uploading "uploading", Ready "ready" });

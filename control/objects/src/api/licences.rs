@@ -209,6 +209,9 @@ pub struct LicenceRecord {
     /// When the device said that it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Timestamp>,
+    /// It ends unless its device says before that it has it; nothing: it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_by: Option<Timestamp>,
 }
 
 /// Licences, a page of them.

@@ -112,6 +112,10 @@ const TAGS: &[(&str, &str)] = &[
         "Plant",
         "Channels, delivery servers, slaves, keys of the authority.",
     ),
+    (
+        "Sales",
+        "What is sold, what was bought, and licences for it.",
+    ),
     ("Usage", "What was counted."),
 ];
 
