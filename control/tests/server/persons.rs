@@ -268,6 +268,8 @@ async fn sec_02_a_person_sees_and_changes_what_is_of_the_account_and_nothing_els
             json!({"maker": "m", "serial": "1", "name": "x"}),
         ),
         (Method::GET, "/v1/me/rights".to_owned(), json!(null)),
+        (Method::GET, "/v1/me/licences".to_owned(), json!(null)),
+        (Method::GET, "/v1/me/purchases".to_owned(), json!(null)),
         (Method::GET, "/v1/me/recoveries".to_owned(), json!(null)),
         (
             Method::POST,

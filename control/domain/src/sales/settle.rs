@@ -70,7 +70,8 @@ pub fn begin(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Purchase
     Ok(purchase)
 }
 
-/// The purchase is paid: its certificates get their grants (PC-05, PC-06). A balance or credit that is too small makes it fail (PC-33).
+/// The purchase is paid: its certificates get their grants (PC-05, PC-06). A balance or credit that is too small makes it fail
+/// (PC-33), and so does a word that comes too late: whoever took the money then gives it back, as the purchase's state says.
 ///
 /// # Errors
 /// Not found. Conflict: nobody said that it arrived (PC-19), or it ended otherwise. The store's.
