@@ -13,6 +13,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "sealcast-control",
             "sealcast-crypto",
             "sealcast-dataplane",
+            "sealcast-domain",
             "sealcast-loadgen",
             "sealcast-net",
             "sealcast-objects",

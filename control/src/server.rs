@@ -1,5 +1,6 @@
 //! The key server as a whole: what is opened in which order, what is done from time to time, how it ends.
 
+mod billing;
 mod housekeeping;
 pub(crate) mod tickets;
 
@@ -42,6 +43,7 @@ use crate::tls::{self, ServerCertificate};
 use crate::usage::{self, Metering, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
 use crate::webhooks::{self, EventsConfig, WebhookStats, Webhooks};
+use billing::Billing;
 use housekeeping::Housekeeping;
 use tickets::open_tickets;
 
@@ -314,6 +316,7 @@ impl KeyServer {
             names: config.names,
             forgot: now(),
             removing: None,
+            billing: Billing::default(),
         };
         let keeping = tokio::spawn(keeping.run(stopped.clone()));
         let telling = [

@@ -12,6 +12,7 @@
 //! | [`slaves`] | the slave key servers that may be fed |
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
 //! | [`sales`] | offers, purchases, settlement, grants |
+//! | [`billing`] | tariffs, what accounts are charged for a month, what they owe |
 //! | [`licences`], [`device_keys`] | who may use what, whatever it came from; what devices sign and are wrapped to with |
 //! | [`customers`], [`logins`], [`identities`] | who stands behind an account, and how that person logs in |
 //! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
@@ -33,6 +34,7 @@
 pub mod accounts;
 pub mod approvals;
 pub mod audit;
+pub mod billing;
 pub mod catalogue;
 pub mod cenc;
 pub mod certificates;

@@ -258,6 +258,22 @@ pub fn page(
     read_rows(&rows, read)
 }
 
+/// Those of an account that its devices had at any time between.
+pub(crate) fn held(
+    store: &mut dyn Read,
+    account: AccountId,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<LicenceRecord>> {
+    let rows = store.query(
+        select!(
+            "WHERE account = $1 AND received < $2 AND (valid_until IS NULL OR valid_until > $3) ORDER BY id"
+        ),
+        params![account.to_bytes(), until.0, from.0],
+    )?;
+    read_rows(&rows, read)
+}
+
 /// The device says that it has it; `true` where it had not said so before.
 ///
 /// # Errors

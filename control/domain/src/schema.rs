@@ -64,4 +64,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V13__sales",
         sql: include_str!("../migrations/V13__sales.sql"),
     },
+    Migration {
+        name: "V14__billing",
+        sql: include_str!("../migrations/V14__billing.sql"),
+    },
 ];

@@ -1,10 +1,12 @@
 //! Bodies of the HTTP API. Durations are milliseconds, instants RFC 3339, bytes base64url, certificates and requests PEM.
 
 mod approvals;
+mod billing;
 mod catalogue;
 mod customers;
 mod ledger;
 mod licences;
+mod money;
 mod oidc;
 mod operators;
 mod sales;
@@ -26,6 +28,11 @@ pub use approvals::{
     Approval, ApprovalPage, ApprovalRules, ApprovalState, Grant, GrantKind, Granted, NamedOperator,
     NamedTransfer,
 };
+pub use billing::{
+    AccountTariff, AccountTariffs, AssignTariff, Bill, BillLine, BillPage, BillPurchase, BillState,
+    BillSummary, BillingMonth, BillingMonths, Charge, ChargeKind, ChargePage, CloseMonth, Counting,
+    Fraction, LineKind, MonthState, NewCharge, NewTariff, Paying, Rate, Tariff, TariffPage,
+};
 pub use catalogue::{
     Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,
     ContentVersion, Download, DownloadPage, MediaKind, NewContent, NewProvider, NewVersion, Price,
@@ -45,6 +52,7 @@ pub use licences::{
     NamedLicence, SetLicence, SignedLicence, SignedReceipt, SignedStatusList, Signer, SignerRole,
     Signers,
 };
+pub use money::{AccountMoney, Money, Pay, PaymentKind};
 pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use sales::{

@@ -55,7 +55,8 @@ macro_rules! id {
 }
 id!(
     AccountId "acc", DeviceId "dev", BookId "book", TransferId "trf", ApprovalId "apr", ProviderId "prov", ContentId "cont",
-    RecoveryId "rec", WebhookId "whk", LicenceId "lic", OfferId "off", PurchaseId "pur", CertificateId "pc"
+    RecoveryId "rec", WebhookId "whk", LicenceId "lic", OfferId "off", PurchaseId "pur", CertificateId "pc",
+    ChargeId "chg", BillId "bill"
 );
 
 /// Names a book of the ledger. Whoever opens it chooses: random, or derived from what it belongs to.
@@ -101,6 +102,14 @@ pub struct PurchaseId(pub [u8; 16]);
 /// Names a purchase certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CertificateId(pub [u8; 16]);
+
+/// Names a charge. Whoever charges chooses it, once for what is meant: a retry has the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChargeId(pub [u8; 16]);
+
+/// Names a bill: derived from its account and month.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BillId(pub [u8; 16]);
 
 /// An id in its text form, for display, parsing and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

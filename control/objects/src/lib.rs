@@ -3,6 +3,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`id`] | ids as text: a type prefix and a UUIDv7 |
+//! | [`month`] | months of the calendar, for bills |
 //! | [`time`] | instants of the wall clock, for people and rights; never for keys |
 //! | [`code`] | one-time enrolment codes that carry the fingerprint of the CA key |
 //! | [`api`] | bodies of the HTTP API |
@@ -29,6 +30,7 @@ pub mod events;
 pub mod id;
 pub mod interop;
 pub mod licence;
+pub mod month;
 pub mod object;
 pub mod problem;
 pub mod purchase;
@@ -36,7 +38,7 @@ pub mod signed;
 pub mod time;
 
 pub use id::{
-    ApprovalId, BookId, CertificateId, ContentId, LicenceId, OfferId, ProviderId, PurchaseId,
-    RecoveryId, TransferId, WebhookId,
+    ApprovalId, BillId, BookId, CertificateId, ChargeId, ContentId, LicenceId, OfferId, ProviderId,
+    PurchaseId, RecoveryId, TransferId, WebhookId,
 };
 pub use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, ServerId};

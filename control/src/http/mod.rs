@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod authority_keys;
 mod bearer;
+mod billing;
 mod catalogue;
 mod codes;
 mod connections;
@@ -24,6 +25,7 @@ mod ledger;
 mod licences;
 mod logins;
 mod me;
+mod money;
 mod oidc;
 mod openapi;
 mod operators;
@@ -469,6 +471,8 @@ fn api() -> ApiRouter<App> {
         .merge(me::routes())
         .merge(slaves::routes())
         .merge(ledger::routes())
+        .merge(money::routes())
+        .merge(billing::routes())
         .merge(licences::routes())
         .merge(device::routes())
         .merge(sales::routes())

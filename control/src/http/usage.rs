@@ -208,5 +208,6 @@ async fn keep(
     Ok(Json(UsageTaken {
         records: kept.map_err(internal)??,
         before: false,
+        late: 0,
     }))
 }

@@ -16,6 +16,7 @@ use sealcast_objects::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::interval;
 
+use super::billing::{self, Billing};
 use super::tickets::{is_over, new_ticket, tickets};
 use crate::ca::SERVER_LIFE;
 use crate::http::{App, SERVER, now};
@@ -42,6 +43,7 @@ pub(super) struct Housekeeping {
     pub(super) forgot: Timestamp,
     /// When files could not be removed last.
     pub(super) removing: Option<Timestamp>,
+    pub(super) billing: Billing,
 }
 
 impl Housekeeping {
@@ -75,6 +77,8 @@ impl Housekeeping {
         self.expire_sales(now).await?;
         self.expire_reservations(now).await?;
         self.remove_files(now).await?;
+        billing::remind(&self.app, now).await?;
+        self.billing.go_on(&self.app).await?;
         if now.since(self.certified) > SERVER_LIFE / 3 {
             let certificate =
                 self.app

@@ -171,3 +171,14 @@ pub fn transfers(
     };
     Ok(rows.into_iter().map(Into::into).collect())
 }
+
+/// The transfers of a book that were made in a time, in order.
+pub(crate) fn between(
+    store: &mut dyn Read,
+    book: BookId,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<api::Transfer>> {
+    let rows = transfer::of_book_between(store, book, from, until)?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}

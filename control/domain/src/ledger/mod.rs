@@ -28,9 +28,10 @@ mod share;
 mod transfer;
 mod verify;
 
+pub(crate) use api::between;
 pub use api::{act, books, made, transfers};
-pub(crate) use book::write;
 pub use book::{Book, Bound, NewBook, get, open};
+pub(crate) use book::{find, write};
 pub use sealcast_objects::{BookId, TransferId};
 pub use share::{Rate, split};
 pub use transfer::{Command, NewTransfer, close, expire, next_due, transfer};

@@ -164,6 +164,27 @@ pub(super) fn of_book(
     Ok(made)
 }
 
+/// Those of one book that were made in a time.
+pub(super) fn of_book_between(
+    store: &mut dyn Read,
+    book: BookId,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Transfer>> {
+    let params = params![book.0, from.0, until.0];
+    let mut rows = store.query(
+        transfers!("WHERE debit = $1 AND at >= $2 AND at < $3"),
+        params,
+    )?;
+    rows.extend(store.query(
+        transfers!("WHERE credit = $1 AND at >= $2 AND at < $3"),
+        params,
+    )?);
+    let mut made = read_rows(&rows, read)?;
+    made.sort_by_key(|transfer| transfer.number);
+    Ok(made)
+}
+
 /// Carries a command out; what was made, now or before. The list of what is refused first is in the description of the room.
 ///
 /// # Errors

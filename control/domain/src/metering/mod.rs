@@ -2,7 +2,8 @@
 //!
 //! A request is a session and a number: asked again it has the same number, at whichever key server, and counts once. A key is
 //! a device, a channel and an epoch: it counts once, however often it was given. Keys of epochs in a row become one row, cut at
-//! days (UTC) of when they were given first, so that bills can be made of whole rows.
+//! days (UTC) of when they were given first, so that bills can be made of whole rows. Rows of a month that is closed never change: a key
+//! that becomes known later counts from the month's end on, and one that was billed counts no more.
 //!
 //! | room | what |
 //! |---|---|
@@ -18,13 +19,15 @@ use std::time::Duration;
 
 use sealcast_objects::api::{UsageRun, UsageSource, UsageTaken};
 use sealcast_objects::id::Id as _;
+use sealcast_objects::month::Month;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
+use crate::billing::months;
 use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 use fold::{Interval, Intervals, Numbers};
-pub use rows::{Place, place, rows, totals};
+pub use rows::{Place, Sent, of_account, place, rows, totals};
 
 /// How long it is known which requests of a session were counted, after the last of them. A file that comes later may count a
 /// request again that another key server had counted.
@@ -97,6 +100,7 @@ pub fn take_keys(
     if taken.before {
         return Ok(taken);
     }
+    let closed = months::last(tx)?.map_or(Timestamp(i64::MIN), Month::end);
     let mut sessions = BTreeMap::<_, Numbers>::new();
     let mut devices = BTreeMap::<_, Vec<Given>>::new();
     for row in rows {
@@ -117,7 +121,7 @@ pub fn take_keys(
         )?;
     }
     for ((account, device, channel), given) in devices {
-        count_keys(tx, (account, device, channel), &given)?;
+        count_keys(tx, (account, device, channel), &given, closed)?;
     }
     Ok(taken)
 }
@@ -132,12 +136,15 @@ pub fn take_sent(
     file: &File,
     rows: &[SentRow],
 ) -> Result<UsageTaken> {
-    let taken = begin(tx, now, file, rows.len())?;
+    let mut taken = begin(tx, now, file, rows.len())?;
     if taken.before {
         return Ok(taken);
     }
+    let sealed = months::sealed(tx)?;
+    let is_sealed = |row: &&SentRow| sealed.get(&row.channel).is_some_and(|to| row.epoch <= *to);
+    taken.late = rows.iter().filter(is_sealed).count() as u64;
     let mut sums = BTreeMap::<_, SentRow>::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| !is_sealed(row)) {
         let sum = sums.entry((row.channel, row.epoch)).or_insert(SentRow {
             packets: 0,
             bytes: 0,
@@ -225,6 +232,7 @@ fn begin(tx: &mut dyn Tx, now: Timestamp, file: &File, records: usize) -> Result
         return Ok(UsageTaken {
             records,
             before: true,
+            late: 0,
         });
     }
     tx.execute(
@@ -234,6 +242,7 @@ fn begin(tx: &mut dyn Tx, now: Timestamp, file: &File, records: usize) -> Result
     Ok(UsageTaken {
         records,
         before: false,
+        late: 0,
     })
 }
 
@@ -289,7 +298,12 @@ impl Given {
 type Whose = ([u8; 16], [u8; 16], u16);
 
 /// Adds keys to the rows of a device and channel.
-fn count_keys(tx: &mut dyn Tx, (account, device, channel): Whose, given: &[Given]) -> Result<()> {
+fn count_keys(
+    tx: &mut dyn Tx,
+    (account, device, channel): Whose,
+    given: &[Given],
+    closed: Timestamp,
+) -> Result<()> {
     let epochs = || given.iter().map(|given| given.epoch);
     let (Some(lowest), Some(highest)) = (epochs().min(), epochs().max()) else {
         return Ok(());
@@ -299,18 +313,22 @@ fn count_keys(tx: &mut dyn Tx, (account, device, channel): Whose, given: &[Given
          WHERE account = $1 AND device = $2 AND channel = $3 AND last_epoch >= $4 AND first_epoch <= $5 ORDER BY first_epoch",
         params![account, device, channel, lowest.saturating_sub(1), highest.saturating_add(1).min(i64::MAX as u64)],
     )?;
-    let stored: Vec<_> = stored
-        .iter()
-        .map(interval)
-        .collect::<std::result::Result<_, _>>()?;
+    let (billed, stored): (Vec<_>, Vec<_>) = read_rows(&stored, interval)?
+        .into_iter()
+        .partition(|row| row.since < closed);
     let mut intervals = Intervals(stored.clone());
-    for given in given {
+    let is_billed = |epoch| {
+        billed
+            .iter()
+            .any(|row| (row.first..=row.last).contains(&epoch))
+    };
+    for given in given.iter().filter(|given| !is_billed(given.epoch)) {
         intervals.add(
             given.epoch,
             given.requests,
             given.answers,
-            given.since,
-            given.until,
+            given.since.max(closed),
+            given.until.max(closed),
         );
     }
     let Intervals(after) = intervals;

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use sealcast_objects::api::{UsageFilter, UsageRow, UsageTotals};
 use sealcast_objects::id::{Id as _, Text};
+use sealcast_objects::month::Month;
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
@@ -69,17 +70,21 @@ fn page(
 ) -> Result<Vec<UsageRow>> {
     let none = (AccountId([0; 16]), DeviceId([0; 16]), 0, 0);
     let (account, device, channel, first_epoch) = after.unwrap_or(none);
+    // As bounds, so that the rows of one account are found without the others.
+    let of = filter.account.map(|Text(id)| id.to_bytes());
+    let (lowest, highest) = (of.unwrap_or([0; 16]), of.unwrap_or([0xff; 16]));
     let found = store.query(
         "SELECT account, device, channel, first_epoch, last_epoch, requests, answers, since, until FROM key_usage \
-         WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND (account = $5 OR $5 IS NULL) \
-         AND (device = $6 OR $6 IS NULL) AND (channel = $7 OR $7 IS NULL) AND (since >= $8 OR $8 IS NULL) \
-         AND (since < $9 OR $9 IS NULL) ORDER BY account, device, channel, first_epoch LIMIT $10",
+         WHERE (account, device, channel, first_epoch) > ($1, $2, $3, $4) AND account >= $5 AND account <= $6 \
+         AND (device = $7 OR $7 IS NULL) AND (channel = $8 OR $8 IS NULL) AND (since >= $9 OR $9 IS NULL) \
+         AND (since < $10 OR $10 IS NULL) ORDER BY account, device, channel, first_epoch LIMIT $11",
         params![
             account.to_bytes(),
             device.to_bytes(),
             channel,
             first_epoch,
-            filter.account.map(|Text(id)| id.to_bytes()),
+            lowest,
+            highest,
             filter.device.map(|Text(id)| id.to_bytes()),
             filter.channel,
             filter.from.map(|Timestamp(at)| at),
@@ -109,9 +114,31 @@ fn read(row: &Row) -> std::result::Result<UsageRow, StoreError> {
     })
 }
 
+/// The rows of an account in a month, in order. `sent` may be kept for the next account: what a closed month sent does not change.
+///
+/// # Errors
+/// The store's.
+pub fn of_account(
+    store: &mut dyn Read,
+    account: AccountId,
+    month: Month,
+    sent: &mut Sent,
+) -> Result<Vec<UsageRow>> {
+    let found = store.query(
+        "SELECT account, device, channel, first_epoch, last_epoch, requests, answers, since, until FROM key_usage \
+         WHERE account = $1 AND since >= $2 AND since < $3 ORDER BY device, channel, first_epoch",
+        params![account.to_bytes(), month.start().0, month.end().0],
+    )?;
+    let mut rows = read_rows(&found, read)?;
+    for row in &mut rows {
+        row.bytes = sent.between(store, row.channel, row.first_epoch, row.last_epoch)?;
+    }
+    Ok(rows)
+}
+
 /// Bytes that were sent, by channel: each epoch with the sum up to it.
-#[derive(Default)]
-struct Sent(BTreeMap<u16, Vec<(u64, u64)>>);
+#[derive(Debug, Default)]
+pub struct Sent(BTreeMap<u16, Vec<(u64, u64)>>);
 
 impl Sent {
     /// Bytes sent in epochs `first` to `last`.

@@ -26,10 +26,10 @@ pub mod settle;
 
 use std::time::Duration;
 
-use sealcast_objects::api::Price;
+use sealcast_objects::api::{Price, Transfer};
 use sealcast_objects::code::sha256;
-use sealcast_objects::id::Id;
-use sealcast_objects::{AccountId, BookId, CertificateId, TransferId};
+use sealcast_objects::id::{Id, Text};
+use sealcast_objects::{AccountId, BookId, CertificateId, PurchaseId, TransferId};
 
 use crate::ledger::{Bound, NewBook};
 
@@ -82,7 +82,30 @@ impl Step {
     }
 }
 
-fn hash(words: &[&str]) -> [u8; 16] {
+/// What a transfer of an account's books was for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Booked {
+    /// A purchase was paid.
+    Bought(PurchaseId),
+    /// It was paid back.
+    PaidBack(PurchaseId),
+}
+
+/// What a transfer was for, if it was for a purchase: its note says which, and its id proves it.
+#[must_use]
+pub fn booked(made: &Transfer) -> Option<Booked> {
+    let (step, of) = made.note.split_once(' ')?;
+    let Text(of) = of.parse::<Text<PurchaseId>>().ok()?;
+    let known = [
+        (Step::Settle, Booked::Bought(of)),
+        (Step::Refund, Booked::PaidBack(of)),
+    ];
+    let (_, booked) =
+        (known.into_iter()).find(|(known, _)| known.name() == step && known.of(of) == made.id.0)?;
+    Some(booked)
+}
+
+pub(crate) fn hash(words: &[&str]) -> [u8; 16] {
     let text = ["sealcast sales"]
         .iter()
         .chain(words)
@@ -94,7 +117,7 @@ fn hash(words: &[&str]) -> [u8; 16] {
     id
 }
 
-fn book(kind: &str, of: &str, unit: &str, bound: Bound) -> NewBook {
+pub(crate) fn book(kind: &str, of: &str, unit: &str, bound: Bound) -> NewBook {
     NewBook {
         id: BookId(hash(&["book", kind, of, unit])),
         unit: unit.to_owned(),

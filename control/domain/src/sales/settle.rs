@@ -10,6 +10,7 @@ use sealcast_objects::time::Timestamp;
 use super::purchases::{self, set, set_certificates};
 use super::{Step, all_grants, balance, cards, credit, grants_of, income, taken_by};
 use crate::accounts::Floor;
+use crate::billing::money;
 use crate::catalogue::check_text;
 use crate::ledger::{self, Command, Done, NewBook, NewTransfer};
 use crate::{Error, Result, Tx, licences, params, refuse};
@@ -97,6 +98,9 @@ pub fn complete(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Done>
     }
     let inside = is_inside(purchase.method);
     let (source, income) = (source(&purchase), income(&purchase.price.currency));
+    if purchase.method == Method::Invoice {
+        money::even(tx, now, purchase.account.0, &purchase.price.currency)?;
+    }
     let paid = moves(
         tx,
         now,

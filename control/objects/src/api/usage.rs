@@ -39,6 +39,9 @@ pub struct UsageTaken {
     pub records: u64,
     /// It was there before.
     pub before: bool,
+    /// Records of bytes that were billed already, of a month that is closed: they do not count any more.
+    #[serde(default)]
+    pub late: u64,
 }
 
 /// `GET /v1/usage/runs`: files of one run of a program that counts.

@@ -87,6 +87,10 @@ const TAGS: &[(&str, &str)] = &[
     ),
     ("Approvals", "What needs a second person."),
     ("Audit", "Who did what: entries, the signed head, exports."),
+    (
+        "Billing",
+        "Tariffs, what accounts are charged for a month, what they have paid and owe.",
+    ),
     ("Catalogue", "Providers, contents and their files."),
     (
         "Devices",

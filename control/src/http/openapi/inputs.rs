@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use sealcast_domain::approvals::{CASE_MAX, REASON_MAX};
 use sealcast_objects::api::OperatorRole;
 use sealcast_objects::id::{Id, Text};
+use sealcast_objects::month::Month;
 use sealcast_objects::problem::{CASE, IDEMPOTENCY_KEY, REASON};
 use serde_json::{Value, json};
 
@@ -278,7 +279,7 @@ macro_rules! path_part {
         }
     )*};
 }
-path_part!(String, u16, u32, u64);
+path_part!(String, u16, u32, u64, Month);
 
 impl<I: Id> PathPart for Text<I> {
     fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema> {

@@ -9,6 +9,7 @@ use sealcast_objects::problem::REPLAYED;
 use serde_json::{Value, json};
 
 use crate::http::act::Answered;
+use crate::http::billing::Kept;
 use crate::http::error::{ApiError, Json};
 use crate::http::grants::Given;
 use crate::http::pages::Paged;
@@ -64,6 +65,14 @@ impl OperationOutput for ApiError {
 }
 
 impl<T: JsonSchema> OperationOutput for Json<T> {
+    type Inner = T;
+
+    fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Responses {
+        vec![(Some(200), json_of::<T>(context))]
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Kept<T> {
     type Inner = T;
 
     fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Responses {

@@ -1,0 +1,89 @@
+//! Makes the bills of months that are closed, a batch of accounts in each transaction, so that nothing else waits for long; and reminds of
+//! bills that should have been paid.
+
+use sealcast_domain::audit::Act;
+use sealcast_domain::billing::bills::{self, Kept};
+use sealcast_domain::billing::months::{self, Pending};
+use sealcast_domain::billing::owed;
+use sealcast_objects::problem::Problem;
+use sealcast_objects::time::Timestamp;
+
+use crate::http::{App, SERVER, now};
+
+/// Accounts of a batch.
+const ACCOUNTS: u32 = 100;
+/// Batches in one go: other recurring things must not wait for long.
+const BATCHES: usize = 20;
+/// Bills that are looked at in one transaction, whether they were paid.
+const REMIND_MAX: u32 = 100;
+
+/// The month whose bills are being made, and what is kept from one batch to the next.
+#[derive(Default)]
+pub(super) struct Billing(Option<(Pending, Kept)>);
+
+impl Billing {
+    /// Goes on with it, if there is something to do.
+    pub(super) async fn go_on(&mut self, app: &App) -> Result<(), Problem> {
+        for _ in 0..BATCHES {
+            let Some(pending) = app.read(|store| months::pending(store)).await? else {
+                self.0 = None;
+                return Ok(());
+            };
+            if pending.sealed {
+                self.batch(app, pending).await?;
+            } else {
+                seal(app, pending).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn batch(&mut self, app: &App, pending: Pending) -> Result<(), Problem> {
+        let kept = self.0.take().filter(|(of, _)| of.month == pending.month);
+        let mut kept = kept.map_or_else(Kept::default, |(_, kept)| kept);
+        let (gathered, kept) = app
+            .read(move |store| {
+                let gathered = bills::gather(store, pending, ACCOUNTS, &mut kept)?;
+                Ok((gathered, kept))
+            })
+            .await?;
+        let last = gathered.len() < ACCOUNTS as usize;
+        let now = now();
+        let made = app.told(SERVER.to_owned(), move |tx| {
+            let made = bills::make(tx, now, pending, (&gathered, last))?;
+            let act = Act::on("bills.make", pending.month).with("bills", made);
+            Ok(((), (made > 0 || last).then_some(act)))
+        });
+        made.await?;
+        self.0 = Some((pending, kept));
+        Ok(())
+    }
+}
+
+async fn seal(app: &App, pending: Pending) -> Result<(), Problem> {
+    let month = pending.month;
+    let epochs = app
+        .read(move |store| months::last_epochs(store, month))
+        .await?;
+    app.write(move |tx| months::seal(tx, month, &epochs)).await
+}
+
+/// Tells of bills that should have been paid.
+pub(super) async fn remind(app: &App, now: Timestamp) -> Result<(), Problem> {
+    let next = app.read(|store| owed::next_due(store)).await?;
+    if next.is_none_or(|due| due > now) {
+        return Ok(());
+    }
+    app.write(move |tx| {
+        for bill in owed::remind(tx, now, REMIND_MAX)? {
+            let act = Act::on("bill.overdue", bill.id)
+                .with("account", bill.account)
+                .with("open", bill.open)
+                .with("currency", &bill.currency)
+                .with("reminder", bill.reminders);
+            sealcast_domain::audit::append(tx, now, SERVER, &act)?;
+        }
+        Ok(())
+    })
+    .await
+}
