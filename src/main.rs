@@ -17,6 +17,7 @@
 mod admin;
 mod audit;
 mod backup;
+mod bill;
 mod channels;
 mod config;
 mod config_command;
@@ -100,6 +101,9 @@ enum Command {
     Operator(identities::IdentityCommand),
     /// Copies the store of a key server, which may be running
     Backup(backup::BackupArgs),
+    /// Bills: shown, and computed again
+    #[command(subcommand)]
+    Bill(bill::BillCommand),
     /// Checks what a key server has written down
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -191,6 +195,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Slave(command) => slave::run(&command),
         Command::Operator(command) => identities::run(&command, Role::Admin),
         Command::Backup(args) => backup::run(&args),
+        Command::Bill(command) => bill::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Usage(command) => usage::run(&command),

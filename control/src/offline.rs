@@ -5,19 +5,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use sealcast_crypto::VerifyingKey;
-use sealcast_domain::{audit, catalogue, channels, keys, ledger};
-use sealcast_objects::ContentId;
+use sealcast_domain::{audit, catalogue, channels, keys, ledger, metering};
+use sealcast_objects::api::UsageRow;
 use sealcast_objects::audit::{AuditFault, Head};
 use sealcast_objects::content::ContentKey;
+use sealcast_objects::month::Month;
+use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
+use sealcast_objects::{AccountId, ContentId};
 use sealcast_proto::door::Tickets;
 use sealcast_proto::ids::ChannelId;
 
 use crate::content::key_name;
-use crate::http::{authority_keys, now};
+use crate::http::{authority_keys, internal, now, problem};
 use crate::server::StartError;
 use crate::server::tickets::tickets;
 use crate::store::{self, Location};
+use crate::usage::Counted;
 use crate::vault::{PROBE, Vault};
 
 /// What sessions are made of.
@@ -137,4 +141,30 @@ pub fn verify(data: &Path, location: &Location, kept: Vec<Head>) -> Result<Verif
         })
     });
     Ok(verified??)
+}
+
+/// Counts usage files anew, as a server does that takes them in, in a store of its own in `folder`, which is empty: the rows of an account in a
+/// month.
+///
+/// # Errors
+/// The place of a file in the list that is not good, and why.
+pub fn count_usage<'a>(
+    folder: &Path,
+    files: impl IntoIterator<Item = &'a [u8]>,
+    account: AccountId,
+    month: Month,
+) -> Result<Vec<UsageRow>, (usize, Problem)> {
+    let failed = |error: String| (0, internal(error));
+    let store = store::driver(folder, &Location::Folder);
+    let mut store = store.map_err(|error| failed(error.to_string()))?;
+    let now = now();
+    let begun = store.begin(now);
+    begun.map_err(|error| failed(error.to_string()))?;
+    for (index, file) in files.into_iter().enumerate() {
+        let counted = Counted::read(file, now).map_err(|problem| (index, problem))?;
+        let taken = counted.take(&mut *store, now);
+        taken.map_err(|error| (index, problem(error)))?;
+    }
+    let rows = metering::of_account(&mut *store, account, month, &mut metering::Sent::default());
+    rows.map_err(|error| (0, problem(error)))
 }

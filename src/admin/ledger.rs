@@ -132,7 +132,19 @@ pub(super) struct Named {
     id: Option<Text<TransferId>>,
 }
 
-fn new_id<I: Id>() -> Text<I> {
+impl Named {
+    /// The id, or a new one.
+    pub(super) fn id(&self) -> Text<TransferId> {
+        self.id.unwrap_or_else(new_id)
+    }
+
+    /// What for.
+    pub(super) fn note(&self) -> &str {
+        &self.note
+    }
+}
+
+pub(super) fn new_id<I: Id>() -> Text<I> {
     Text(I::new(
         std::time::SystemTime::now().into(),
         &mut crate::rng(),
@@ -237,7 +249,7 @@ pub(super) fn run(api: &Api, command: &LedgerCommand) -> Done {
 }
 
 fn make(api: &Api, named: &Named, command: &TransferCommand) -> Done {
-    let id = named.id.unwrap_or_else(new_id);
+    let id = named.id();
     let show = |made: &Transfer| transfers(std::slice::from_ref(made));
     api.give(&format!("/v1/transfers/{id}"), command, show)
 }
@@ -265,7 +277,7 @@ fn books(books: &[Book]) -> String {
     table(heads, &rows)
 }
 
-fn transfers(transfers: &[Transfer]) -> String {
+pub(super) fn transfers(transfers: &[Transfer]) -> String {
     let row = |made: &Transfer| {
         [
             made.number.to_string(),

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod batch;
+mod billing;
 mod channels;
 pub(crate) mod devices;
 mod events;
@@ -12,6 +13,7 @@ mod interop;
 mod keys;
 mod ledger;
 mod licences;
+mod money;
 mod nodes;
 mod operators;
 mod providers;
@@ -116,6 +118,18 @@ enum Command {
     /// Licences of devices to channels and contents
     #[command(subcommand)]
     Licence(licences::LicenceCommand),
+    /// What accounts have paid, may buy before they pay, and owe
+    #[command(subcommand)]
+    Money(money::MoneyCommand),
+    /// What costs what, and which account has which tariff
+    #[command(subcommand)]
+    Tariff(billing::TariffCommand),
+    /// What goes on bills besides what was counted
+    #[command(subcommand)]
+    Charge(billing::ChargeCommand),
+    /// Bills: months that are closed, what is to be paid
+    #[command(subcommand)]
+    Bill(billing::BillCommand),
     /// Operators
     #[command(subcommand)]
     Operator(operators::OperatorCommand),
@@ -282,6 +296,10 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Offer(command) => sales::offers(&api, command),
         Command::Purchase(command) => sales::purchases(&api, command),
         Command::Licence(command) => licences::run(&api, command),
+        Command::Money(command) => money::run(&api, command),
+        Command::Tariff(command) => return billing::tariffs(&api, command),
+        Command::Charge(command) => billing::charges(&api, command),
+        Command::Bill(command) => return billing::bills(&api, command),
         Command::Operator(command) => operators::run(&api, command),
         Command::Approval(command) => operators::approvals(&api, command),
         Command::Interop(command) => interop::run(&api, command),

@@ -136,11 +136,7 @@ impl Bringer {
 impl App {
     /// Counts a file, unless it was counted before.
     async fn take_usage(&self, counted: Counted) -> Result<UsageTaken, Problem> {
-        self.write(move |tx| match &counted {
-            Counted::Keys(file, rows) => metering::take_keys(tx, now(), file, rows),
-            Counted::Sent(file, rows) => metering::take_sent(tx, now(), file, rows),
-        })
-        .await
+        self.write(move |tx| counted.take(tx, now())).await
     }
 }
 

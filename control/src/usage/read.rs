@@ -1,7 +1,8 @@
 //! Usage files as rows of the business.
 
-use sealcast_domain::metering::{File, KeyRow, SentRow};
-use sealcast_objects::api::UsageSource;
+use sealcast_domain::Tx;
+use sealcast_domain::metering::{self, File, KeyRow, SentRow};
+use sealcast_objects::api::{UsageSource, UsageTaken};
 use sealcast_objects::id::Id as _;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -52,6 +53,21 @@ impl Counted {
                 ))
             }
             Err(error) => Err(invalid(error)),
+        }
+    }
+
+    /// Counts it, unless it was counted before.
+    ///
+    /// # Errors
+    /// Another file of this name was taken; the store's.
+    pub(crate) fn take(
+        &self,
+        tx: &mut dyn Tx,
+        now: Timestamp,
+    ) -> sealcast_domain::Result<UsageTaken> {
+        match self {
+            Self::Keys(file, rows) => metering::take_keys(tx, now, file, rows),
+            Self::Sent(file, rows) => metering::take_sent(tx, now, file, rows),
         }
     }
 

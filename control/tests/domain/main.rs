@@ -4,6 +4,7 @@
 mod approvals;
 mod audit;
 mod authority;
+mod billing;
 mod catalogue;
 mod enrolling;
 mod entitlement;

@@ -34,7 +34,8 @@ pub(super) fn overdrawn(account: AccountId, currency: &str) -> NewBook {
 }
 
 /// Bills, between whom they are paid by and what they are for: nothing stays there.
-pub(super) fn billed(currency: &str) -> NewBook {
+#[must_use]
+pub fn billed(currency: &str) -> NewBook {
     book("billed", "", currency, Bound::Free)
 }
 
