@@ -16,7 +16,7 @@ use crate::config::{PostgresArgs, PostgresFile};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
-    /// Follows the chain of the audit log, and counts the ledger anew. A server may be using the store. Ends with 1 if anything is wrong
+    /// Follows the chain of the audit log, counts the ledger anew, and computes all bills again. A server may be using the store. Ends with 1 if anything is wrong
     Verify(VerifyArgs),
 }
 
@@ -57,7 +57,8 @@ pub fn run(command: &AuditCommand) -> Result<(), Failure> {
             let found = found.map_err(|error| Failure::CannotOpen(error.into()))?;
             let faults = found.audit.iter().map(ToString::to_string);
             let ledger = found.ledger.iter().map(|fault| format!("ledger: {fault}"));
-            (found.head, faults.chain(ledger).collect())
+            let bills = found.bills.iter().map(|fault| format!("bills: {fault}"));
+            (found.head, faults.chain(ledger).chain(bills).collect())
         }
     };
     for fault in &faults {
@@ -74,7 +75,7 @@ pub fn run(command: &AuditCommand) -> Result<(), Failure> {
     let ledger = if args.export.is_some() {
         ""
     } else {
-        "; the ledger is as its transfers say"
+        "; the ledger is as its transfers say, and bills come out the same again"
     };
     println!(
         "{} entries, the last with hash {hash}, each as it was written; kept heads in the log: {kept_heads}{ledger}",

@@ -89,6 +89,9 @@ pub struct ServeArgs {
     /// How often what the key doors gave is written and counted [default: 60s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     usage_interval: Option<Duration>,
+    /// Keeps usage files here that were counted, so that bills can be counted anew from them [default: they are removed]
+    #[arg(long, value_name = "FOLDER")]
+    usage_archive: Option<PathBuf>,
     /// Network that webhooks may reach besides public addresses, also without TLS, for example 10.1.0.0/16; repeatable
     #[arg(
         long = "webhook-network",
@@ -176,6 +179,7 @@ struct File {
     contents: ContentsFile,
     #[serde(default, deserialize_with = "opt_duration")]
     usage_interval: Option<Duration>,
+    usage_archive: Option<PathBuf>,
     #[serde(default)]
     webhook_networks: Vec<IpNet>,
 }
@@ -206,6 +210,8 @@ pub struct ServePlan {
     canary: Duration,
     #[serde(serialize_with = "as_text")]
     usage_interval: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage_archive: Option<PathBuf>,
     webhook_networks: Vec<IpNet>,
     #[serde(rename = "postgres", skip_serializing_if = "StorePlan::is_folder")]
     store: StorePlan,
@@ -274,6 +280,7 @@ impl ServePlan {
             slaves_needed: args.slaves_needed.or(file.slaves_needed),
             canary: args.canary.or(file.canary).unwrap_or(CANARY),
             usage_interval: daemon::usage_interval(args.usage_interval.or(file.usage_interval))?,
+            usage_archive: args.usage_archive.clone().or(file.usage_archive),
             webhook_networks: first(&args.webhook_networks, file.webhook_networks, Vec::new),
             oidc: args.oidc.resolve(file.oidc)?,
             rates: args.rates.resolve(&file.rates),
@@ -312,6 +319,7 @@ impl ServePlan {
             interop: self.interop.into(),
             contents: self.contents.0.clone(),
             usage_interval: self.usage_interval,
+            usage_archive: self.usage_archive.clone(),
             events: EventsConfig {
                 networks: self.webhook_networks.clone(),
                 ..EventsConfig::default()

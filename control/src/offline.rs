@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sealcast_crypto::VerifyingKey;
-use sealcast_domain::{audit, catalogue, channels, keys, ledger, metering};
+use sealcast_domain::{audit, billing, catalogue, channels, keys, ledger, metering};
 use sealcast_objects::api::UsageRow;
 use sealcast_objects::audit::{AuditFault, Head};
 use sealcast_objects::content::ContentKey;
@@ -123,9 +123,11 @@ pub struct Verified {
     pub audit: Vec<AuditFault>,
     /// What is wrong with the ledger.
     pub ledger: Vec<ledger::Fault>,
+    /// What is wrong with bills.
+    pub bills: Vec<billing::Fault>,
 }
 
-/// Checks the audit log and the ledger of the store of the server in `data`, which may be running, at one moment. Heads in `kept` must be in the
+/// Checks the audit log, the ledger and all bills of the store of the server in `data`, which may be running, at one moment. Heads in `kept` must be in the
 /// log.
 ///
 /// # Errors
@@ -134,10 +136,12 @@ pub fn verify(data: &Path, location: &Location, kept: Vec<Head>) -> Result<Verif
     let verified = store::peek(data, location, |store| {
         let (head, audit) = audit::verify(store, kept)?;
         let ledger = ledger::verify(store)?;
+        let bills = billing::verify(store)?;
         Ok(Verified {
             head,
             audit,
             ledger,
+            bills,
         })
     });
     Ok(verified??)

@@ -5,8 +5,9 @@ mod housekeeping;
 pub(crate) mod tickets;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ use crate::oidc::{Oidc, OidcConfig};
 use crate::signers::Signers;
 use crate::store::{Location, OpenError, Store, WriteStats};
 use crate::tls::{self, ServerCertificate};
-use crate::usage::{self, Metering, UsageMonitor, UsageStats};
+use crate::usage::{self, Metering, Spool, UsageMonitor, UsageStats};
 use crate::vault::{NotOurs, Vault, VaultError};
 use crate::webhooks::{self, EventsConfig, WebhookStats, Webhooks};
 use billing::Billing;
@@ -84,6 +85,8 @@ pub struct ServerConfig {
     pub interop: InteropConfig,
     /// How often what key doors gave is written and counted.
     pub usage_interval: Duration,
+    /// Where usage files are kept when they were counted; nowhere: they are removed.
+    pub usage_archive: Option<PathBuf>,
     /// Files of contents.
     pub contents: ContentsConfig,
     /// Webhooks, and readers of events.
@@ -115,6 +118,7 @@ impl ServerConfig {
             oidc: None,
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
+            usage_archive: None,
             contents: ContentsConfig::default(),
             events: EventsConfig::default(),
             limits: Limits::default(),
@@ -152,7 +156,7 @@ pub enum StartError {
     Query(#[from] sealcast_domain::Error),
     /// Sockets and threads.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// A running key server.
@@ -236,7 +240,7 @@ impl KeyServer {
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&settings))
             .await
-            .map_err(std::io::Error::other)??;
+            .map_err(io::Error::other)??;
         let acceptor = match early {
             Some(acceptor) => acceptor,
             None => Acceptor::bind(&config.listen)?,
@@ -292,6 +296,7 @@ impl KeyServer {
             stopped: stopped.clone(),
             limits: config.limits.clone(),
             lives: config.sales,
+            usage_archive: archive(config.usage_archive.as_deref())?,
             rng: StdRng::from_rng(&mut rng),
         });
         let register = Register::new(config.limits);
@@ -551,4 +556,18 @@ fn first_keys(
         rows = read(store)?;
     }
     Ok(authority_keys(&rows, vault)?)
+}
+
+/// The folder in which usage files are kept that were counted.
+fn archive(folder: Option<&Path>) -> io::Result<Option<Spool>> {
+    let open = |folder: &Path| {
+        Spool::open(folder).map_err(|error| {
+            let text = format!(
+                "usage files cannot be kept in {}: {error}",
+                folder.display()
+            );
+            io::Error::new(error.kind(), text)
+        })
+    };
+    folder.map(open).transpose()
 }

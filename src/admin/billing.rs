@@ -148,6 +148,12 @@ pub(super) enum BillCommand {
         #[command(flatten)]
         page: Page,
     },
+    /// Shows what the bill of this month would be, if it ended now
+    Preview {
+        /// Of which account
+        #[arg(value_parser = parse_id::<AccountId>)]
+        account: Text<AccountId>,
+    },
     /// Gets a bill: `sealcast bill verify` computes it again
     Get {
         /// Which
@@ -315,6 +321,11 @@ pub(super) fn bills(api: &Api, command: &BillCommand) -> Result<(), Failure> {
             api.show(&page, |page| {
                 table::page(&show_bills(&page.bills), page.next.as_ref())
             });
+        }
+        BillCommand::Preview { account } => {
+            let path = format!("/v1/accounts/{account}/bill");
+            let bill: Bill = api.get(&path).map_err(failure)?;
+            api.show(&bill, bill::page);
         }
         BillCommand::Get {
             bill: id,

@@ -13,6 +13,7 @@ use sealcast_objects::api::Bill;
 
 use crate::Failure;
 use crate::admin::Access;
+pub use text::page;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum BillCommand {
@@ -110,7 +111,7 @@ pub fn write(bill: &Bill, format: Format, out: Option<&Path>) -> Result<(), Fail
 
 fn as_format(bill: &Bill, format: Format, parties: &Parties) -> Result<String, Failure> {
     Ok(match format {
-        Format::Text => text::page(bill),
+        Format::Text => page(bill),
         Format::Html => html::page(bill, parties),
         Format::Json => {
             let bytes =

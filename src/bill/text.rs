@@ -8,11 +8,15 @@ use super::{how, money, what};
 use crate::table::table;
 
 /// A bill as a few tables.
-pub(super) fn page(bill: &Bill) -> String {
+pub fn page(bill: &Bill) -> String {
     let amount = |amount| money(amount, &bill.currency);
+    let name = match bill.number {
+        0 => "What the bill would be".to_owned(),
+        number => format!("Bill {number} ({})", bill.id),
+    };
     let mut text = format!(
-        "Bill {} ({}) of {} for {}\naccount {}, tariff {}\n\n",
-        bill.number, bill.id, bill.issued, bill.month, bill.account, bill.tariff
+        "{name}, {}, for {}\naccount {}, tariff {}\n\n",
+        bill.issued, bill.month, bill.account, bill.tariff
     );
     let lines: Vec<_> = bill
         .lines

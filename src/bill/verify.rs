@@ -1,18 +1,18 @@
 //! Computes a bill again, from what anybody with an operator's eyes can ask the server for.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use sealcast_control::offline;
-use sealcast_domain::billing::bills::{self, Step};
+use sealcast_domain::billing::bills;
 use sealcast_domain::billing::compute::{self, Basis};
 use sealcast_domain::sales::{balance, credit};
 use sealcast_objects::api::{
     Bill, Charge, ChargePage, Cursor, LicencePage, LicenceRecord, Tariff, Transfer, TransferPage,
     UsagePage, UsageRow,
 };
+use sealcast_objects::id::Text;
 use sealcast_objects::month::Month;
 use sealcast_objects::problem::Kind;
 use sealcast_terminal::https::RequestError;
@@ -32,15 +32,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let asked = Asked::of(&api, &bill).map_err(failure)?;
     let again = asked.compute(&bill);
     let mut wrong = Vec::new();
-    match again {
-        None => wrong.push("there is nothing to bill".to_owned()),
-        Some(again) => {
-            let same =
-                bills::to_bytes(&again).map_err(|error| Failure::NotAsItMustBe(error.into()))?;
-            if same != bytes {
-                wrong.extend(differences(&bill, &again));
-            }
-        }
+    let same = bills::to_bytes(&again).map_err(|error| Failure::NotAsItMustBe(error.into()))?;
+    if same != bytes {
+        wrong.extend(differences(&bill, &again));
     }
     wrong.extend(asked.booked_otherwise(&bill));
     if !args.deep.is_empty() {
@@ -77,8 +71,8 @@ struct Asked {
     licences: Vec<LicenceRecord>,
     charges: Vec<Charge>,
     booked: Vec<Transfer>,
-    /// What the bill itself booked.
-    steps: BTreeMap<&'static str, i128>,
+    /// What each step of the bill moved.
+    moved: Vec<u64>,
 }
 
 impl Asked {
@@ -96,7 +90,7 @@ impl Asked {
             balance(account.0, &bill.currency),
             credit(account.0, &bill.currency),
         ] {
-            let book = sealcast_objects::id::Text(book.id).to_string();
+            let book = Text(book.id).to_string();
             let filter = [("book", Some(book))];
             let all = pages(api, "/v1/transfers", &filter, |page: TransferPage| {
                 (page.transfers, page.next)
@@ -119,11 +113,11 @@ impl Asked {
             })?,
             charges,
             booked,
-            steps: steps(api, bill)?,
+            moved: moved(api, bill)?,
         })
     }
 
-    fn compute(&self, bill: &Bill) -> Option<Bill> {
+    fn compute(&self, bill: &Bill) -> Bill {
         compute::bill(&Basis {
             account: bill.account.0,
             month: bill.month,
@@ -141,40 +135,30 @@ impl Asked {
 
     /// Where the ledger says something else.
     fn booked_otherwise(&self, bill: &Bill) -> Vec<String> {
-        let billed = [
-            ("from the balance", bill.from_balance),
-            ("owed", bill.gross - bill.from_balance),
-            ("without tax", bill.net),
-            ("tax", bill.tax),
-        ];
-        let otherwise = billed.into_iter().filter_map(|(step, billed)| {
-            let booked = self.steps.get(step).copied().unwrap_or(0);
-            (booked != i128::from(billed).abs())
-                .then(|| format!("booked {step}: {booked}, in the bill: {billed}"))
-        });
-        otherwise.collect()
+        let otherwise = bills::steps(bill).into_iter().zip(&self.moved);
+        let otherwise = otherwise.filter(|((_, billed), moved)| billed.unsigned_abs() != **moved);
+        otherwise
+            .map(|((step, billed), moved)| {
+                format!(
+                    "{}: the ledger moved {moved}, the bill says {billed}",
+                    step.name()
+                )
+            })
+            .collect()
     }
 }
 
 /// What the bill's own transfers moved, either way.
-fn steps(api: &Api, bill: &Bill) -> Result<BTreeMap<&'static str, i128>, RequestError> {
-    let mut moved = BTreeMap::new();
-    for (name, step) in [
-        ("from the balance", Step::Paid),
-        ("owed", Step::Owed),
-        ("without tax", Step::Net),
-        ("tax", Step::Tax),
-    ] {
-        let id = sealcast_objects::id::Text(step.of(bill.id.0));
+fn moved(api: &Api, bill: &Bill) -> Result<Vec<u64>, RequestError> {
+    let moved = bills::steps(bill).map(|(step, _)| {
+        let id = Text(step.of(bill.id.0));
         match api.get::<Transfer>(&format!("/v1/transfers/{id}")) {
-            Ok(made) => {
-                moved.insert(name, i128::from(made.amount));
-            }
-            Err(RequestError::Refused(problem)) if problem.kind == Kind::NotFound => {}
-            Err(error) => return Err(error),
+            Ok(made) => Ok(made.amount),
+            Err(RequestError::Refused(problem)) if problem.kind == Kind::NotFound => Ok(0),
+            Err(error) => Err(error),
         }
-    }
-    Ok(moved)
+    });
+    moved.into_iter().collect()
 }
 
 /// A whole list.

@@ -11,7 +11,10 @@
 
 mod administration;
 mod bad_input;
+mod billing;
 mod contents;
+#[path = "../support/counted.rs"]
+mod counted;
 mod devices;
 mod doctor;
 mod endpoints;

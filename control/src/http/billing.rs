@@ -71,6 +71,16 @@ pub(super) fn routes() -> Routes {
             about("Closes a month: its bills are made").answers::<BillingMonth>(201),
         )
         .get(
+            "/v1/accounts/{id}/bill",
+            preview,
+            "What the bill of this month would be, if it ended now",
+        )
+        .get(
+            "/v1/me/bill",
+            preview_of_person,
+            "What the bill of this month would be, if it ended now",
+        )
+        .get(
             "/v1/bills",
             list_bills,
             "Bills, and what is still to be paid",
@@ -294,6 +304,26 @@ async fn bills_of_person(
         month: None,
     };
     app.bills(filter, pages).await
+}
+
+async fn preview(
+    _: Operator<ReadCustomers>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<AccountId>>,
+) -> Reply<Bill> {
+    let now = now();
+    Ok(Json(
+        app.read(move |store| bills::preview(store, now, id))
+            .await?,
+    ))
+}
+
+async fn preview_of_person(person: Person, State(app): State<App>) -> Reply<Bill> {
+    let (now, id) = (now(), person.account);
+    Ok(Json(
+        app.read(move |store| bills::preview(store, now, id))
+            .await?,
+    ))
 }
 
 async fn bill(

@@ -143,6 +143,7 @@ struct Inner {
     events: events::Events,
     limits: Limits,
     lives: Lives,
+    usage_archive: Option<Spool>,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
 }
@@ -196,6 +197,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How long the steps of a sale may take.
     pub lives: Lives,
+    /// Where usage files are kept that were counted, if they are.
+    pub usage_archive: Option<Spool>,
     /// Randomness.
     pub rng: StdRng,
 }
@@ -240,6 +243,7 @@ impl App {
             events: events::Events::new(&parts.events, parts.heads, parts.stopped),
             limits: parts.limits,
             lives: parts.lives,
+            usage_archive: parts.usage_archive,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
         }))
@@ -384,6 +388,11 @@ impl App {
     }
 
     /// What is given to packagers, and for how long it is kept.
+    /// Where usage files are kept that were counted, if they are.
+    pub(crate) fn usage_archive(&self) -> Option<&Spool> {
+        self.0.usage_archive.as_ref()
+    }
+
     pub(crate) fn interop_bounds(&self) -> sealcast_domain::cenc::Bounds {
         self.0.interop.bounds()
     }

@@ -77,10 +77,11 @@ async fn take(
     body: Result<Whole, ApiError>,
 ) -> Result<Json<UsageTaken>, ApiError> {
     let Whole(body) = body?;
-    let counted = tokio::task::spawn_blocking(move || Counted::read(&body, now())).await;
-    let counted = counted.map_err(internal)??;
+    let read = move || Counted::read(&body, now()).map(|counted| (counted, body));
+    let read = tokio::task::spawn_blocking(read).await;
+    let (counted, body) = read.map_err(internal)??;
     bringer.may_bring(&counted)?;
-    Ok(Json(app.take_usage(counted).await?))
+    Ok(Json(app.take_usage(counted, body).await?))
 }
 
 /// Who brings a file. Nobody's body is read before it is known.
@@ -134,8 +135,20 @@ impl Bringer {
 }
 
 impl App {
-    /// Counts a file, unless it was counted before.
-    async fn take_usage(&self, counted: Counted) -> Result<UsageTaken, Problem> {
+    /// Counts a file, unless it was counted before; where files are kept, it is there first.
+    async fn take_usage(
+        &self,
+        counted: Counted,
+        body: impl AsRef<[u8]> + Send + 'static,
+    ) -> Result<UsageTaken, Problem> {
+        if let Some(archive) = self.usage_archive().cloned() {
+            let name = counted.name().to_owned();
+            let kept = tokio::task::spawn_blocking(move || archive.keep(&name, body.as_ref()));
+            kept.await.map_err(internal)?.map_err(|error| {
+                let detail = format!("the file cannot be kept in the archive: {error}");
+                Problem::new(Kind::Unavailable, detail)
+            })?;
+        }
         self.write(move |tx| counted.take(tx, now())).await
     }
 }
@@ -143,10 +156,11 @@ impl App {
 /// The master counts the files of its own key doors.
 impl Carrier for App {
     async fn carry(&self, file: Vec<u8>) -> Result<(), Undelivered> {
-        let counted = tokio::task::spawn_blocking(move || Counted::read(&file, now())).await;
-        let counted = counted.map_err(|error| Undelivered::Later(error.to_string()))?;
-        let counted = counted.map_err(|problem| Undelivered::Never(problem.detail))?;
-        match self.take_usage(counted).await {
+        let read = move || Counted::read(&file, now()).map(|counted| (counted, file));
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|error| Undelivered::Later(error.to_string()))?;
+        let (counted, file) = read.map_err(|problem| Undelivered::Never(problem.detail))?;
+        match self.take_usage(counted, file).await {
             Ok(_) => Ok(()),
             Err(problem) if problem.kind == Kind::Conflict => {
                 Err(Undelivered::Never(problem.detail))

@@ -14,11 +14,19 @@ use sealcast_proto::records::{
 
 /// What a file counts.
 #[derive(Debug)]
-pub(crate) enum Counted {
+pub(crate) struct Counted {
+    /// What the file is called.
+    name: String,
+    file: File,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
     /// Which keys a key server gave.
-    Keys(File, Vec<KeyRow>),
+    Keys(Vec<KeyRow>),
     /// What a delivery server sent.
-    Sent(File, Vec<SentRow>),
+    Sent(Vec<SentRow>),
 }
 
 fn invalid(why: impl std::fmt::Display) -> Problem {
@@ -37,8 +45,11 @@ impl Counted {
                 let rows = file
                     .records()
                     .map(|record| key_row(&identity, &record, now));
-                let rows = rows.collect();
-                Ok(Self::Keys(checked(&file, SourceKind::KeyServer)?, rows))
+                Ok(Self {
+                    name: identity.file_name(),
+                    rows: Rows::Keys(rows.collect()),
+                    file: checked(&file, SourceKind::KeyServer)?,
+                })
             }
             Err(RecordError::OtherKind { .. }) => {
                 let file = RecordFile::<UsageFile>::read(bytes).map_err(invalid)?;
@@ -46,11 +57,11 @@ impl Counted {
                 let rows = file
                     .records()
                     .map(|record| sent_row(&identity, &record, now));
-                let rows = rows.collect();
-                Ok(Self::Sent(
-                    checked(&file, SourceKind::DeliveryServer)?,
-                    rows,
-                ))
+                Ok(Self {
+                    name: identity.file_name(),
+                    rows: Rows::Sent(rows.collect()),
+                    file: checked(&file, SourceKind::DeliveryServer)?,
+                })
             }
             Err(error) => Err(invalid(error)),
         }
@@ -65,17 +76,29 @@ impl Counted {
         tx: &mut dyn Tx,
         now: Timestamp,
     ) -> sealcast_domain::Result<UsageTaken> {
-        match self {
-            Self::Keys(file, rows) => metering::take_keys(tx, now, file, rows),
-            Self::Sent(file, rows) => metering::take_sent(tx, now, file, rows),
+        match &self.rows {
+            Rows::Keys(rows) => metering::take_keys(tx, now, &self.file, rows),
+            Rows::Sent(rows) => metering::take_sent(tx, now, &self.file, rows),
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many records it has.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        match &self.rows {
+            Rows::Keys(rows) => rows.len(),
+            Rows::Sent(rows) => rows.len(),
         }
     }
 
     /// Whose file it is.
     pub(crate) fn file(&self) -> &File {
-        match self {
-            Self::Keys(file, _) | Self::Sent(file, _) => file,
-        }
+        &self.file
     }
 }
 

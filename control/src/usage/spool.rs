@@ -115,6 +115,17 @@ impl Spool {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// Keeps a whole file, unless one of this name is there: what was counted first stays.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.folder.join(name).try_exists()? {
+            return Ok(());
+        }
+        self.put(name, bytes)
+    }
+
     /// Takes a file away: others have it.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)

@@ -276,6 +276,7 @@ fn all_bills(bench: &mut Bench, now: Timestamp) -> Vec<BillSummary> {
 fn sums_are_right(bench: &mut Bench) {
     bench.flush();
     assert_eq!(ledger::verify(bench).unwrap(), []);
+    assert_eq!(sealcast_domain::billing::verify(bench).unwrap(), []);
 }
 
 /// MD-33, MD-34: bytes beyond those that are free, requests by key and literally, each channel by its own rate or by that of all.

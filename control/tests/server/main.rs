@@ -5,8 +5,11 @@ mod acts;
 mod admission;
 mod approvals;
 mod bench;
+mod billing;
 mod bodies;
 mod contents;
+#[path = "../../../tests/support/counted.rs"]
+mod counted;
 mod devices;
 mod events;
 mod identities;

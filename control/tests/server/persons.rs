@@ -252,6 +252,8 @@ async fn sec_02_a_person_sees_and_changes_what_is_of_the_account_and_nothing_els
         .post("/v1/factory-devices", &made)
         .await
         .unwrap();
+    let (_, bill) = crate::billing::billed(&bench, id).await;
+    let bill = bill.to_string();
     let revoked = json!({"standing": "revoked"});
     let paths = [
         (Method::GET, "/v1/me".to_owned(), json!(null)),
@@ -270,6 +272,10 @@ async fn sec_02_a_person_sees_and_changes_what_is_of_the_account_and_nothing_els
         (Method::GET, "/v1/me/rights".to_owned(), json!(null)),
         (Method::GET, "/v1/me/licences".to_owned(), json!(null)),
         (Method::GET, "/v1/me/purchases".to_owned(), json!(null)),
+        (Method::GET, "/v1/me/money".to_owned(), json!(null)),
+        (Method::GET, "/v1/me/bill".to_owned(), json!(null)),
+        (Method::GET, "/v1/me/bills".to_owned(), json!(null)),
+        (Method::GET, format!("/v1/me/bills/{bill}"), json!(null)),
         (Method::GET, "/v1/me/recoveries".to_owned(), json!(null)),
         (
             Method::POST,
@@ -315,7 +321,7 @@ async fn sec_02_a_person_sees_and_changes_what_is_of_the_account_and_nothing_els
     }
     // Another person: what has an id in its path is not there, lists are empty, and nothing of it changes.
     for (method, path, body) in &paths {
-        if path.contains(id) || path.contains(&recovery) {
+        if [id, &recovery, &bill].iter().any(|id| path.contains(*id)) {
             let kind = bob.refused(method.clone(), path, body).await;
             assert_eq!(kind, Kind::NotFound, "{method} {path}");
         }

@@ -8,6 +8,7 @@ use sealcast_terminal::identity::Identity;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, channel, problem, raw};
+use crate::billing::billed;
 use crate::licences::Holder;
 use crate::sales::settled;
 use crate::slaves::Slave;
@@ -18,6 +19,7 @@ struct There(Vec<(&'static str, String)>);
 impl There {
     async fn make(bench: &Bench, device: &Identity) -> Self {
         let purchase = settled(bench, &Holder::of(device.clone(), 9), 9).await;
+        let (month, bill) = billed(bench, &device.subject).await;
         let device = device.subject.as_str();
         let new = json!({"name": "Northern Films"});
         let provider: Value = bench.admin.post("/v1/providers", &new).await.unwrap();
@@ -48,6 +50,8 @@ impl There {
             ("purchase", purchase.id.to_string()),
             ("certificate", purchase.certificates[0].id.to_string()),
             ("webhook", text(&webhook["id"])),
+            ("bill", bill.to_string()),
+            ("month", month.to_string()),
         ])
     }
 
@@ -65,6 +69,8 @@ impl There {
             "purchase",
             "certificate",
             "webhook",
+            "bill",
+            "month",
         ];
         Self(names.map(|name| (name, "{id}".to_owned())).into())
     }
@@ -131,6 +137,9 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "licences",
         "offers",
         "purchases",
+        "tariffs",
+        "billing/months",
+        "bills",
         "packagers",
         "authority-keys",
         "operators",

@@ -35,7 +35,9 @@ pub enum Step {
 }
 
 impl Step {
-    fn name(self) -> &'static str {
+    /// As in the notes of transfers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Paid => "bill paid",
             Self::Overdrawn => "bill overdrawn",
@@ -133,6 +135,62 @@ fn gather_one(
     })
 }
 
+/// What the bill of the month of `now` would be, if that ended now; its number is 0. Nothing is booked.
+///
+/// # Errors
+/// Not found: the account, or it has no tariff. The store's.
+pub fn preview(store: &mut dyn Read, now: Timestamp, account: AccountId) -> Result<Bill> {
+    let month = Month::of(now);
+    let assigned = tariffs::of_account(store, account)?;
+    if tariffs::in_month(&assigned, month).is_none() {
+        let detail = format!(
+            "account {} has no tariff in {month}: it is not billed",
+            Text(account)
+        );
+        return refuse(Kind::NotFound, detail);
+    }
+    let of = gather_one(store, account, month, &mut Kept::default())?;
+    let balance = money::in_currency(store, account, &of.tariff.terms.currency)?.balance;
+    Ok(of.compute((month, 0, now), balance))
+}
+
+/// A bill again, from what it was made of: what it is now must be what it was then.
+pub(super) fn again(store: &mut dyn Read, known: &Bill, kept: &mut Kept) -> Result<Bill> {
+    let of = gather_one(store, known.account.0, known.month, kept)?;
+    let paid = u64::try_from(known.from_balance).unwrap_or(0);
+    Ok(of.compute((known.month, known.number, known.issued), paid))
+}
+
+/// What each step of a bill moves, the other way round below 0; but for what is overdrawn, which depends on what was left then.
+#[must_use]
+pub fn steps(bill: &Bill) -> [(Step, i64); 4] {
+    [
+        (Step::Paid, bill.from_balance),
+        (Step::Owed, bill.gross - bill.from_balance),
+        (Step::Net, bill.net),
+        (Step::Tax, bill.tax),
+    ]
+}
+
+impl Gathered {
+    /// The bill, of this number, made then.
+    fn compute(&self, (month, number, issued): (Month, u64, Timestamp), balance: u64) -> Bill {
+        compute::bill(&Basis {
+            account: self.account,
+            month,
+            number,
+            issued,
+            tariff: &self.tariff,
+            paying: self.paying,
+            usage: &self.usage,
+            licences: &self.licences,
+            charges: &self.charges,
+            booked: &self.booked,
+            balance,
+        })
+    }
+}
+
 /// Makes the bills of a batch, of which nothing was billed before; `last`: there are no more accounts. Returns how many bills there are.
 ///
 /// # Errors
@@ -151,20 +209,9 @@ pub fn make(
     let first = number;
     for of in gathered {
         let currency = &of.tariff.terms.currency;
-        let bill = compute::bill(&Basis {
-            account: of.account,
-            month: pending.month,
-            number: number + 1,
-            issued: now,
-            tariff: &of.tariff,
-            paying: of.paying,
-            usage: &of.usage,
-            licences: &of.licences,
-            charges: &of.charges,
-            booked: &of.booked,
-            balance: money::in_currency(tx, of.account, currency)?.balance,
-        });
-        if let Some(bill) = bill {
+        let balance = money::in_currency(tx, of.account, currency)?.balance;
+        let bill = of.compute((pending.month, number + 1, now), balance);
+        if !(bill.lines.is_empty() && bill.purchases.is_empty()) {
             insert(tx, &bill)?;
             book(tx, now, &bill)?;
             number += 1;
@@ -260,15 +307,22 @@ fn book(tx: &mut dyn Tx, now: Timestamp, bill: &Bill) -> Result<()> {
     let owed = bill.gross - bill.from_balance;
     let left = money::in_currency(tx, account, currency)?.credit;
     let lacks = owed.saturating_sub(i64::try_from(left).unwrap_or(i64::MAX));
-    let parts = [
-        (Step::Paid, &balance, &billed, bill.from_balance),
-        (Step::Overdrawn, &overdrawn, &credit, lacks.max(0)),
-        (Step::Owed, &credit, &billed, owed),
-        (Step::Net, &billed, &income, bill.net),
-        (Step::Tax, &billed, &tax, bill.tax),
-    ];
-    for (step, debit, credit, amount) in parts {
-        moves(tx, now, (step, bill), (debit, credit), amount)?;
+    moves(
+        tx,
+        now,
+        (Step::Overdrawn, bill),
+        (&overdrawn, &credit),
+        lacks.max(0),
+    )?;
+    for (step, amount) in steps(bill) {
+        let between = match step {
+            Step::Paid => (&balance, &billed),
+            Step::Overdrawn => (&overdrawn, &credit),
+            Step::Owed => (&credit, &billed),
+            Step::Net => (&billed, &income),
+            Step::Tax => (&billed, &tax),
+        };
+        moves(tx, now, (step, bill), between, amount)?;
     }
     Ok(())
 }

@@ -47,9 +47,9 @@ pub struct Basis<'a> {
     pub balance: u64,
 }
 
-/// The bill; `None`: there is nothing to say.
+/// The bill, which may have nothing to say.
 #[must_use]
-pub fn bill(of: &Basis<'_>) -> Option<Bill> {
+pub fn bill(of: &Basis<'_>) -> Bill {
     let terms = &of.tariff.terms;
     let mut lines: Vec<_> = (terms.rates.iter())
         .filter_map(|rate| line(of, rate))
@@ -60,9 +60,6 @@ pub fn bill(of: &Basis<'_>) -> Option<Bill> {
         .iter()
         .filter_map(|made| purchase(of, made))
         .collect();
-    if lines.is_empty() && purchases.is_empty() {
-        return None;
-    }
     let net = lines.iter().map(|line| line.amount).sum();
     let tax = part(terms.tax, net);
     let gross = net + tax;
@@ -79,7 +76,7 @@ pub fn bill(of: &Basis<'_>) -> Option<Bill> {
         of: terms.tax.of,
         parts: terms.tax.parts.saturating_add(terms.tax.of),
     };
-    Some(Bill {
+    Bill {
         id: Text(bill_id(of.account, of.month)),
         number: of.number,
         account: Text(of.account),
@@ -98,7 +95,7 @@ pub fn bill(of: &Basis<'_>) -> Option<Bill> {
         purchases_tax: part(within, bought),
         from_balance,
         due: gross - from_balance + by_invoice,
-    })
+    }
 }
 
 fn pay_by(issued: Timestamp, days: u32) -> Timestamp {

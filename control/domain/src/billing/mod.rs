@@ -17,6 +17,7 @@
 //! | `compute.rs` | a bill, from what it is made of (pure) |
 //! | `months.rs` | months that are closed |
 //! | `bills.rs` | bills that were made, booked, shown |
+//! | `verify.rs` | all bills, computed again |
 //! | `owed.rs` | what is still to be paid, and reminders |
 //! | `money.rs` | what an account has, may and owes |
 
@@ -27,12 +28,14 @@ pub mod money;
 pub mod months;
 pub mod owed;
 pub mod tariffs;
+mod verify;
 
 use sealcast_objects::id::Id as _;
 use sealcast_objects::month::Month;
 use sealcast_objects::{AccountId, BillId};
 
 use crate::sales::hash;
+pub use verify::{Fault, verify};
 
 /// The bill of an account for a month.
 #[must_use]

@@ -198,7 +198,6 @@ impl World {
             booked: &booked,
             balance: paid,
         })
-        .unwrap()
     }
 }
 

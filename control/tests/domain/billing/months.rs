@@ -195,3 +195,42 @@ fn tariffs_never_change_and_begin_with_months_that_are_open() {
     assert_eq!(before.tariff, "counting");
     assert_eq!(tariffs::in_month(&has, month("2026-08")), None);
 }
+
+/// SEC-34: what was changed in the store under a bill, in it, or in the ledger, is found; and one that is gone.
+#[test]
+fn sec_34_what_was_changed_is_found() {
+    use sealcast_domain::billing::{Fault, verify};
+    let changes = [
+        "UPDATE key_usage SET requests = requests + 1, last_epoch = last_epoch + 1",
+        "UPDATE sent_usage SET bytes = bytes + 1000 WHERE epoch = 3",
+        "UPDATE transfer SET amount = amount + 1 WHERE note LIKE 'bill net%'",
+        "UPDATE tariff SET terms = REPLACE(terms, '\"price\":1', '\"price\":2')",
+        "UPDATE bill SET number = 2",
+    ];
+    for change in changes {
+        let mut bench = Bench::new(5);
+        let (device, account) = counting(&mut bench);
+        let day = at("2026-09-30T23:00:00Z");
+        sent(&mut bench, (1, 0), 1..=20, 1000);
+        keys(&mut bench, (device, 1, 0), day, 1..=10);
+        let september = month("2026-09");
+        close(&mut bench, closing_time(september), september);
+        sums_are_right(&mut bench);
+        bench.damage(change, &[]);
+        let faults = verify(&mut bench).unwrap();
+        let id = bill_id(account, september);
+        let expected = [
+            Fault::Bill(id),
+            Fault::Booked(id),
+            Fault::Number {
+                wanted: 1,
+                found: 2,
+            },
+        ];
+        assert!(!faults.is_empty(), "{change}");
+        assert!(
+            faults.iter().all(|fault| expected.contains(fault)),
+            "{change}: {faults:?}"
+        );
+    }
+}
