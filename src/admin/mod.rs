@@ -19,6 +19,7 @@ mod operators;
 mod providers;
 mod rights;
 mod sales;
+mod shares;
 mod slaves;
 mod usage;
 mod webhooks;
@@ -130,6 +131,12 @@ enum Command {
     /// Bills: months that are closed, what is to be paid
     #[command(subcommand)]
     Bill(billing::BillCommand),
+    /// How income is divided
+    #[command(subcommand)]
+    Split(shares::SplitCommand),
+    /// What is due to those who have a share
+    #[command(subcommand)]
+    Party(shares::PartyCommand),
     /// Operators
     #[command(subcommand)]
     Operator(operators::OperatorCommand),
@@ -300,6 +307,8 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Tariff(command) => return billing::tariffs(&api, command),
         Command::Charge(command) => billing::charges(&api, command),
         Command::Bill(command) => return billing::bills(&api, command),
+        Command::Split(command) => shares::splits(&api, command),
+        Command::Party(command) => shares::parties(&api, command),
         Command::Operator(command) => operators::run(&api, command),
         Command::Approval(command) => operators::approvals(&api, command),
         Command::Interop(command) => interop::run(&api, command),

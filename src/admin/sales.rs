@@ -2,8 +2,9 @@
 
 use reqwest::Method;
 use sealcast_objects::api::{
-    CertificateRecord, ChangeOffer, LicenceSubject, NewOffer, Offer, OfferPage, OfferState,
-    OfferSubject, OfferTerms, Price, Purchase, PurchasePage, RefundPurchase, RestoreCertificate,
+    CertificateRecord, ChangeOffer, FailPurchase, LicenceSubject, NewOffer, Offer, OfferPage,
+    OfferState, OfferSubject, OfferTerms, Price, Purchase, PurchasePage, RefundPurchase,
+    RestoreCertificate,
 };
 use sealcast_objects::id::{CertificateId, ContentId, OfferId, PurchaseId, Text};
 use sealcast_objects::licence::Subject;
@@ -55,6 +56,9 @@ pub(super) enum OfferCommand {
         /// The shop that sells it, an operator of that role [default: the house]
         #[arg(long, value_name = "NAME")]
         shop: Option<String>,
+        /// How what it brings is divided: a split [default: it is the house's]
+        #[arg(long, value_name = "NAME")]
+        split: Option<String>,
     },
     /// Changes title or price; what was bought stays as it was
     Set {
@@ -98,6 +102,20 @@ pub(super) enum PurchaseCommand {
         /// Which
         #[arg(value_parser = parse_id::<PurchaseId>)]
         purchase: Text<PurchaseId>,
+    },
+    /// A shop has taken the money: the purchase counts
+    Settle {
+        /// Which
+        #[arg(value_parser = parse_id::<PurchaseId>)]
+        purchase: Text<PurchaseId>,
+    },
+    /// A shop has not got the money: the purchase does not count
+    Fail {
+        /// Which
+        #[arg(value_parser = parse_id::<PurchaseId>)]
+        purchase: Text<PurchaseId>,
+        /// Why, for the buyer
+        why: String,
     },
     /// Pays a purchase back: its licences end
     Refund {
@@ -165,6 +183,7 @@ pub(super) fn offers(api: &Api, command: &OfferCommand) -> Done {
             until,
             plays,
             shop,
+            split,
         } => {
             let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
             let new = NewOffer {
@@ -181,6 +200,7 @@ pub(super) fn offers(api: &Api, command: &OfferCommand) -> Done {
                     plays: *plays,
                 },
                 shop: shop.clone(),
+                split: split.clone(),
             };
             let offer: Offer = api.call(Method::POST, "/v1/offers", Some(&new))?;
             api.show(&offer, show);
@@ -222,6 +242,19 @@ pub(super) fn purchases(api: &Api, command: &PurchaseCommand) -> Done {
         }
         PurchaseCommand::Show { purchase } => {
             let purchase: Purchase = api.get(&format!("/v1/purchases/{purchase}"))?;
+            api.show(&purchase, show_purchase);
+            Ok(())
+        }
+        PurchaseCommand::Settle { purchase } => {
+            let path = format!("/v1/purchases/{purchase}/settle");
+            let purchase: Purchase = api.call(Method::POST, &path, None::<&()>)?;
+            api.show(&purchase, show_purchase);
+            Ok(())
+        }
+        PurchaseCommand::Fail { purchase, why } => {
+            let body = FailPurchase { why: why.clone() };
+            let path = format!("/v1/purchases/{purchase}/fail");
+            let purchase: Purchase = api.call(Method::POST, &path, Some(&body))?;
             api.show(&purchase, show_purchase);
             Ok(())
         }

@@ -13,6 +13,7 @@
 //! | [`accounts`], [`devices`], [`rights`] | who may receive what, and when that ends |
 //! | [`sales`] | offers, purchases, settlement, grants |
 //! | [`billing`] | tariffs, what accounts are charged for a month, what they owe |
+//! | [`shares`] | how income is divided, what is due to whom |
 //! | [`licences`], [`device_keys`] | who may use what, whatever it came from; what devices sign and are wrapped to with |
 //! | [`customers`], [`logins`], [`identities`] | who stands behind an account, and how that person logs in |
 //! | [`enrolment`], [`certificates`], [`factory`] | one-time codes, what was issued, devices as they were made |
@@ -60,6 +61,7 @@ pub mod recovery;
 pub mod rights;
 pub mod sales;
 pub mod schema;
+pub mod shares;
 pub mod slaves;
 pub mod store;
 pub mod webhooks;

@@ -68,4 +68,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V14__billing",
         sql: include_str!("../migrations/V14__billing.sql"),
     },
+    Migration {
+        name: "V15__shares",
+        sql: include_str!("../migrations/V15__shares.sql"),
+    },
 ];

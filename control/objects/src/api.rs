@@ -10,6 +10,7 @@ mod money;
 mod oidc;
 mod operators;
 mod sales;
+mod shares;
 mod status;
 mod usage;
 mod webhooks;
@@ -56,9 +57,13 @@ pub use money::{AccountMoney, Money, Pay, PaymentKind};
 pub use oidc::{BeginOidc, FinishOidc, LinkedIdentity, Login, OidcBegun};
 pub use operators::{Operator, OperatorRole, Permit, PutOperator};
 pub use sales::{
-    AskLicence, BuyOffers, CertificateRecord, CertificateState, ChangeOffer, Method, NamedRestore,
-    NewOffer, Offer, OfferPage, OfferState, OfferSubject, OfferTerms, Purchase, PurchasePage,
-    PurchaseState, RefundPurchase, RestoreCertificate, SignedPurchase,
+    AskLicence, BuyOffers, CertificateRecord, CertificateState, ChangeOffer, FailPurchase, Method,
+    NamedRestore, NewOffer, Offer, OfferPage, OfferState, OfferSubject, OfferTerms, Purchase,
+    PurchasePage, PurchaseState, RefundPurchase, RestoreCertificate, SignedPurchase,
+};
+pub use shares::{
+    NewSplit, Parties, PartyMoney, PartyStatement, PayOut, PayOutKind, Share, Split, SplitPage,
+    StatementOf,
 };
 pub use status::{
     AuthorityKey, EpochStatus, KeyStage, Lead, ServerStatus, SlaveHeld, SlaveStatus, Status,

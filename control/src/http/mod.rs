@@ -38,6 +38,7 @@ mod request_id;
 mod revision;
 mod sales;
 mod session;
+mod shares;
 mod slaves;
 mod staff;
 mod throttle;
@@ -482,6 +483,7 @@ fn api() -> ApiRouter<App> {
         .merge(ledger::routes())
         .merge(money::routes())
         .merge(billing::routes())
+        .merge(shares::routes())
         .merge(licences::routes())
         .merge(device::routes())
         .merge(sales::routes())

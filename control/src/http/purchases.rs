@@ -6,7 +6,7 @@ use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::Done;
 use sealcast_domain::sales::grants::{self, Granting};
 use sealcast_domain::sales::purchases::{self, Filter, NewPurchase};
-use sealcast_domain::sales::settle;
+use sealcast_domain::sales::{offers, settle};
 use sealcast_domain::{Error, Read, device_keys, licences};
 use sealcast_objects::api::{
     AskLicence, BuyOffers, Method, OfferPage, Purchase, PurchasePage, PurchaseState, SignedLicence,
@@ -108,7 +108,7 @@ async fn buy(
     Json(BuyOffers { offers, method }): Json<BuyOffers>,
 ) -> Result<(StatusCode, Json<SignedPurchase>), ApiError> {
     let (now, mut rng, issuer) = (now(), app.fork_rng(), app.issuer());
-    let new = NewPurchase {
+    let mut new = NewPurchase {
         id,
         device: device.id(),
         shop: None,
@@ -116,11 +116,14 @@ async fn buy(
         method,
     };
     if method == Method::Card {
-        let why = "this key server takes no cards: method `balance` or `invoice`";
+        let why = "this key server takes no cards: method `balance`, `invoice`, or `shop` for what a shop sells";
         return Err(Problem::new(Kind::Invalid, why).into());
     }
     let lives = *app.lives();
     let bought = app.told(device.actor(), move |tx| {
+        if let (Method::Shop, Some(first)) = (new.method, new.offers.first()) {
+            new.shop = offers::get(tx, *first)?.shop;
+        }
         if purchases::find(tx, id)?.is_some() {
             let purchase = of_device(tx, new.device, id)?;
             let same: Vec<_> = purchase.certificates.iter().map(|of| of.offer.0).collect();

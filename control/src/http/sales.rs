@@ -5,9 +5,11 @@ use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::sales::purchases::{self, Filter};
 use sealcast_domain::sales::{offers, settle};
+use sealcast_domain::{Error, Read};
 use sealcast_objects::api::{
-    self, CertificateRecord, ChangeOffer, NamedRestore, NewOffer, Offer, OfferPage, OfferSubject,
-    Purchase, PurchasePage, RefundPurchase, RestoreCertificate,
+    self, CertificateRecord, ChangeOffer, FailPurchase, Method, NamedRestore, NewOffer, Offer,
+    OfferPage, OfferSubject, OperatorRole, Purchase, PurchasePage, RefundPurchase,
+    RestoreCertificate,
 };
 use sealcast_objects::id::{CertificateId, OfferId, PurchaseId, Text};
 use sealcast_objects::problem::{Kind, Problem};
@@ -32,6 +34,16 @@ pub(super) fn routes() -> Routes {
         .patch("/v1/offers/{id}", change_offer, "Changes an offer")
         .get("/v1/purchases", list, "Purchases")
         .get("/v1/purchases/{id}", one, "A purchase")
+        .post(
+            "/v1/purchases/{id}/settle",
+            settle,
+            "A shop has taken the money: the purchase counts",
+        )
+        .post(
+            "/v1/purchases/{id}/fail",
+            fail,
+            "A shop has not got the money: the purchase does not count",
+        )
         .post(
             "/v1/purchases/{id}/refund",
             refund,
@@ -200,6 +212,62 @@ async fn one(
     Ok(Json(
         app.read(move |store| purchases::get(store, id)).await?,
     ))
+}
+
+/// A purchase that a shop settles: each its own only (SEC-27).
+fn check_shop(
+    store: &mut dyn Read,
+    id: PurchaseId,
+    (name, role): (&str, OperatorRole),
+) -> Result<(), Error> {
+    let purchase = purchases::get(store, id)?;
+    if role == OperatorRole::Shop && purchase.shop.as_deref() != Some(name) {
+        let detail = format!("{} was not bought at {name}", purchase.id);
+        return Err(Problem::new(Kind::Forbidden, detail).into());
+    }
+    if purchase.method == Method::Shop {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} is paid by {}: that is settled by the house",
+        purchase.id,
+        purchase.method.name()
+    );
+    Err(Problem::new(Kind::Conflict, detail).into())
+}
+
+/// The settlement completion notice of a shop (PC-17, CM-55).
+async fn settle(
+    once: Once<Bookkeep>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<PurchaseId>>,
+) -> Result<Answered<Purchase, 200>, ApiError> {
+    let (now, name, role) = (now(), once.name().to_owned(), once.role());
+    let settled = once.act(&app, &(), move |tx| {
+        check_shop(tx, id, (&name, role))?;
+        settle::complete(tx, now, id)?;
+        let purchase = purchases::get(tx, id)?;
+        let act = Act::on("purchase.settle", Text(id)).with("state", purchase.state.name());
+        Ok((purchase, act))
+    });
+    Ok(settled.await?.status())
+}
+
+async fn fail(
+    once: Once<Bookkeep>,
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<PurchaseId>>,
+    Json(FailPurchase { why }): Json<FailPurchase>,
+) -> Result<Answered<Purchase, 200>, ApiError> {
+    let (now, name, role) = (now(), once.name().to_owned(), once.role());
+    let asked = why.clone();
+    let failed = once.act(&app, &asked, move |tx| {
+        check_shop(tx, id, (&name, role))?;
+        settle::fail(tx, now, id, &why)?;
+        let act = Act::on("purchase.fail", Text(id)).with("why", format_args!("{why:?}"));
+        Ok((purchases::get(tx, id)?, act))
+    });
+    Ok(failed.await?.status())
 }
 
 async fn refund(

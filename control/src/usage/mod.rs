@@ -30,7 +30,8 @@ use tokio::task::JoinHandle;
 
 pub use courier::{Carrier, Courier, CourierStats, Undelivered};
 pub use meter::{INTERVAL, Meter, MeterConfig, MeterStats, Tap};
-pub(crate) use read::{Counted, of_key_server};
+pub use read::Counted;
+pub(crate) use read::of_key_server;
 pub use spool::Spool;
 
 /// Folder of usage files inside a key server's data folder.

@@ -12,9 +12,9 @@ use sealcast_proto::records::{
     UsageFile, UsageIdentity,
 };
 
-/// What a file counts.
+/// What a usage file counts: read, whole and closed.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub struct Counted {
     /// What the file is called.
     name: String,
     file: File,
@@ -38,7 +38,7 @@ impl Counted {
     ///
     /// # Errors
     /// It is damaged, not closed, or of a source whose counts are not taken in.
-    pub(crate) fn read(bytes: &[u8], now: Timestamp) -> Result<Self, Problem> {
+    pub fn read(bytes: &[u8], now: Timestamp) -> Result<Self, Problem> {
         match RecordFile::<KeyUsageFile>::read(bytes) {
             Ok(file) => {
                 let identity = *file.identity();
@@ -71,11 +71,7 @@ impl Counted {
     ///
     /// # Errors
     /// Another file of this name was taken; the store's.
-    pub(crate) fn take(
-        &self,
-        tx: &mut dyn Tx,
-        now: Timestamp,
-    ) -> sealcast_domain::Result<UsageTaken> {
+    pub fn take(&self, tx: &mut dyn Tx, now: Timestamp) -> sealcast_domain::Result<UsageTaken> {
         match &self.rows {
             Rows::Keys(rows) => metering::take_keys(tx, now, &self.file, rows),
             Rows::Sent(rows) => metering::take_sent(tx, now, &self.file, rows),
@@ -83,7 +79,8 @@ impl Counted {
     }
 
     /// What it is called.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
@@ -97,7 +94,8 @@ impl Counted {
     }
 
     /// Whose file it is.
-    pub(crate) fn file(&self) -> &File {
+    #[must_use]
+    pub fn file(&self) -> &File {
         &self.file
     }
 }

@@ -43,6 +43,7 @@ fn nineteen_percent(rates: &[Rate]) -> NewTariff {
         currency: "EUR".to_owned(),
         tax: Fraction { of: 19, parts: 100 },
         pay_within_days: 14,
+        split: None,
         rates: rates.to_vec(),
     }
 }
@@ -219,6 +220,7 @@ fn buy(
         grants: 1,
         terms: OfferTerms::default(),
         shop: None,
+        split: None,
     };
     let id = PurchaseId([number; 16]);
     let mut rng = bench.rng.clone();

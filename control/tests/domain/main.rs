@@ -17,6 +17,7 @@ mod packagers;
 mod postgres;
 mod sales;
 mod senders;
+mod shares;
 mod usage;
 mod webhooks;
 

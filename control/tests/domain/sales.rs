@@ -42,6 +42,7 @@ fn new_offer(channel: u16, amount: u64, grants: u32) -> NewOffer {
         grants,
         terms: OfferTerms::default(),
         shop: None,
+        split: None,
     }
 }
 

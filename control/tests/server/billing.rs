@@ -3,7 +3,7 @@
 use reqwest::Method;
 use sealcast_objects::api::{
     AccountMoney, Approval, Bill, BillPage, BillState, BillingMonth, Granted, LineKind, Money,
-    MonthState, OperatorRole, Transfer,
+    MonthState, OperatorRole, Parties, Transfer,
 };
 use sealcast_objects::id::{BillId, Id as _, Text};
 use sealcast_objects::month::Month;
@@ -26,12 +26,16 @@ pub(crate) async fn billed(bench: &Bench, device: &str) -> (Month, Text<BillId>)
     let month = counted::last_month();
     let account = account_of(bench, device).await;
     let tariff = json!({
-        "currency": "EUR", "tax": {"of": 19, "parts": 100}, "pay_within_days": 14,
+        "currency": "EUR", "tax": {"of": 19, "parts": 100}, "pay_within_days": 14, "split": "halves",
         "rates": [
             {"kind": "requests", "price": 5, "per": 1},
             {"kind": "data", "price": 1, "per": 100_000, "channel": 1},
         ]
     });
+    let halves = json!([{"party": "house", "parts": 1}, {"party": "corner", "parts": 1}]);
+    bench
+        .put("/v1/splits/halves", &json!({"shares": halves}))
+        .await;
     bench.put("/v1/tariffs/counting", &tariff).await;
     let assign = json!({"tariff": "counting", "paying": "invoice", "from": month});
     let path = format!("/v1/accounts/{account}/tariff");
@@ -107,6 +111,15 @@ async fn md_33_md_34_a_month_is_closed_billed_and_paid() {
         (page.bills[0].open, page.bills[0].state),
         (57, BillState::Open)
     );
+
+    // Half of it, without tax, is another's.
+    let parties: Parties = bench.admin.get("/v1/parties").await.unwrap();
+    let due: Vec<_> = parties
+        .parties
+        .iter()
+        .map(|of| (of.party.as_str(), of.due))
+        .collect();
+    assert_eq!(due, [("corner", 150)]);
 
     // What is charged now is on the bill of this month, which can be seen as it would be.
     let preview = format!("/v1/accounts/{account}/bill");

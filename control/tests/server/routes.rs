@@ -138,6 +138,8 @@ async fn state(bench: &Bench) -> Vec<Value> {
         "offers",
         "purchases",
         "tariffs",
+        "splits",
+        "parties",
         "billing/months",
         "bills",
         "packagers",
@@ -213,7 +215,11 @@ async fn sec_02_administration_is_for_operators_only_on_every_path() {
             .header(IDEMPOTENCY_KEY, number)
             .header(REASON, "a walk");
         let status = sent.json(&body).send().await.unwrap().status();
-        let early = path.ends_with("end-epoch") && status == StatusCode::CONFLICT;
+        // Too early, or nobody's but the house's to settle.
+        let not_now = ["end-epoch", "/settle", "/fail"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        let early = not_now && status == StatusCode::CONFLICT;
         assert!(status.is_success() || early, "{method} {path}: {status}");
     }
     assert_ne!(state(&bench).await, before);

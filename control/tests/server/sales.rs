@@ -319,3 +319,42 @@ async fn sec_02_what_a_device_buys_is_asked_for_with_its_certificate() {
         }
     }
 }
+
+/// CM-55, SEC-27: a shop settles what was bought at it, once, and nothing else; the house settles nothing in its place unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn cm_55_sec_27_a_shop_settles_what_was_bought_at_it() {
+    let bench = Bench::start().await;
+    bench.channel(1).await;
+    let device = Holder::new(&bench, 7).await;
+    let corner = bench.operator("corner", OperatorRole::Shop).await;
+    let other = bench.operator("other", OperatorRole::Shop).await;
+    let shares =
+        json!({"shares": [{"party": "house", "parts": 7}, {"party": "corner", "parts": 3}]});
+    bench.put("/v1/splits/seventy", &shares).await;
+    let new = json!({
+        "title": "A season", "subject": {"kind": "channel", "channel": 1}, "shop": "corner", "split": "seventy",
+        "price": {"amount": 1000, "currency": "EUR"}
+    });
+    let offer: Offer = bench.admin.post("/v1/offers", &new).await.unwrap();
+    let why = refused_as(Kind::Invalid, device.buy(1, &[&offer], Pays::Invoice).await);
+    assert!(why.contains("sold by corner"), "{why}");
+    let bought = device.buy(1, &[&offer], Pays::Shop).await.unwrap();
+    assert_eq!(bought.purchase.shop.as_deref(), Some("corner"));
+    let settle = format!("/v1/purchases/{}/settle", purchase(1));
+    // PC-19: not before the device has it.
+    refused_as(Kind::Conflict, corner.post::<Value>(&settle, &()).await);
+    let notice = device.notice(1, &bought.object);
+    let received = device.acknowledge(1, notice).await.unwrap();
+    assert_eq!(received.state, PurchaseState::Received);
+    refused_as(Kind::Forbidden, other.post::<Value>(&settle, &()).await);
+    for _ in 0..2 {
+        let settled: Purchase = corner.post(&settle, &()).await.unwrap();
+        assert_eq!(settled.state, PurchaseState::Settled);
+    }
+    let parties: Value = bench.admin.get("/v1/parties").await.unwrap();
+    assert_eq!(parties["parties"][0]["shares"], 300);
+    assert_eq!(parties["parties"][0]["taken"], 1000);
+    let fail = format!("/v1/purchases/{}/fail", purchase(1));
+    let failed = corner.post::<Value>(&fail, &json!({"why": "no"})).await;
+    refused_as(Kind::Conflict, failed);
+}

@@ -17,6 +17,7 @@ use super::{charges, money, owed, tariffs};
 use crate::ledger::{self, Command, NewBook, NewTransfer};
 use crate::metering::{self, Sent};
 use crate::sales::{balance, credit, hash, income};
+use crate::shares::{self, Income};
 use crate::{Read, Result, StoreError, Tx, licences, params, read_rows, refuse};
 
 /// Steps of a bill that book something.
@@ -214,6 +215,14 @@ pub fn make(
         if !(bill.lines.is_empty() && bill.purchases.is_empty()) {
             insert(tx, &bill)?;
             book(tx, now, &bill)?;
+            if let Some(split) = &of.tariff.terms.split {
+                let income = Income {
+                    of: &bill.id.to_string(),
+                    currency,
+                    amount: bill.net,
+                };
+                shares::divide(tx, now, split, income)?;
+            }
             number += 1;
         }
     }

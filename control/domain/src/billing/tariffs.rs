@@ -14,7 +14,9 @@ use sealcast_objects::time::Timestamp;
 use super::months;
 use crate::catalogue::{NAME, check_price, check_text};
 use crate::ledger::Done;
-use crate::{Read, Result, Row, StoreError, Tx, accounts, channels, params, read_rows, refuse};
+use crate::{
+    Read, Result, Row, StoreError, Tx, accounts, channels, params, read_rows, refuse, shares,
+};
 
 /// Rates of a tariff, at most.
 const RATES_MAX: usize = 100;
@@ -44,6 +46,9 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
     if new.pay_within_days > DAYS_MAX || new.rates.len() > RATES_MAX {
         let detail = format!("a tariff has at most {RATES_MAX} rates, and {DAYS_MAX} days to pay");
         return refuse(Kind::Invalid, detail);
+    }
+    if let Some(split) = &new.split {
+        shares::get(store, split)?;
     }
     let mut known = BTreeSet::new();
     for rate in &new.rates {

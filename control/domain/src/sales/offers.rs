@@ -12,7 +12,7 @@ use sealcast_objects::{ContentId, OfferId};
 use crate::catalogue::{NAME, check_price, check_text, contents};
 use crate::{
     Read, Result, Row, StoreError, Tx, channels, check_revision, operators, params, read_rows,
-    refuse,
+    refuse, shares,
 };
 
 /// Licences of one offer, at most.
@@ -21,7 +21,7 @@ pub const GRANTS_MAX: u32 = 1000;
 macro_rules! offers {
     ($which:literal) => {
         concat!(
-            "SELECT id, shop, title, channel, content, amount, currency, grants, lasts, until, plays, state, revision, added FROM offer ",
+            "SELECT id, shop, title, channel, content, amount, currency, grants, lasts, until, plays, state, revision, added, split FROM offer ",
             $which
         )
     };
@@ -55,6 +55,7 @@ fn read(row: &Row) -> std::result::Result<Offer, StoreError> {
             .ok_or_else(|| StoreError::Damaged(format!("an offer that is {state:?}")))?,
         revision: row.get(12)?,
         added: Timestamp(row.get(13)?),
+        split: row.get(14)?,
     })
 }
 
@@ -96,6 +97,9 @@ fn check(store: &mut dyn Read, now: Timestamp, new: &NewOffer) -> Result<()> {
             "its licences would be over before they begin",
         );
     }
+    if let Some(split) = &new.split {
+        shares::get(store, split)?;
+    }
     if let Some(shop) = &new.shop
         && operators::get(store, shop)?.role != OperatorRole::Shop
     {
@@ -107,7 +111,7 @@ fn check(store: &mut dyn Read, now: Timestamp, new: &NewOffer) -> Result<()> {
 /// Adds an offer.
 ///
 /// # Errors
-/// Invalid: a text, the price, the terms, an operator who is no shop. Not found: the channel, the content, the shop. The store's.
+/// Invalid: a text, the price, the terms, an operator who is no shop. Not found: the channel, the content, the shop, the split. The store's.
 pub fn add(
     tx: &mut dyn Tx,
     now: Timestamp,
@@ -123,8 +127,8 @@ pub fn add(
         } => (None, Some(content.to_bytes())),
     };
     tx.execute(
-        "INSERT INTO offer (id, shop, title, channel, content, amount, currency, grants, lasts, until, plays, state, revision, added) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13)",
+        "INSERT INTO offer (id, shop, title, channel, content, amount, currency, grants, lasts, until, plays, state, revision, added, split) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14)",
         params![
             id.to_bytes(),
             new.shop.clone(),
@@ -138,7 +142,8 @@ pub fn add(
             new.terms.until.map(|until| until.0),
             new.terms.plays,
             OfferState::Offered.name(),
-            now.0
+            now.0,
+            new.split.clone()
         ],
     )?;
     get(tx, id)

@@ -175,7 +175,8 @@ pub fn put(tx: &mut dyn Tx, now: Timestamp, draft: &Draft, object: &[u8]) -> Res
         };
         tx.execute(
             "INSERT INTO purchase_certificate (id, purchase, offer, channel, content, version, amount, grants, lasts, until, plays, \
-             generated, settle_by, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'generated')",
+             generated, settle_by, state, split) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'generated', \
+             (SELECT split FROM offer WHERE id = $3))",
             params![
                 certificate.id.to_bytes(),
                 new.id.to_bytes(),
@@ -474,4 +475,18 @@ pub fn next_due(store: &mut dyn Read) -> Result<Option<Timestamp>> {
         next = next.into_iter().chain(at).min();
     }
     Ok(next.map(Timestamp))
+}
+
+/// How what the certificates of a purchase brought is divided: the certificate, the split, what it cost.
+pub(super) fn splits(
+    store: &mut dyn Read,
+    id: PurchaseId,
+) -> Result<Vec<(CertificateId, String, u64)>> {
+    let rows = store.query(
+        "SELECT id, split, amount FROM purchase_certificate WHERE purchase = $1 AND split IS NOT NULL ORDER BY id",
+        params![id.to_bytes()],
+    )?;
+    read_rows(&rows, |row| {
+        Ok((CertificateId(row.get(0)?), row.get(1)?, row.get(2)?))
+    })
 }

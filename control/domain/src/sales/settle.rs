@@ -13,6 +13,7 @@ use crate::accounts::Floor;
 use crate::billing::money;
 use crate::catalogue::check_text;
 use crate::ledger::{self, Command, Done, NewBook, NewTransfer};
+use crate::shares::{self, Income};
 use crate::{Error, Result, Tx, licences, params, refuse};
 
 /// Where the money of a purchase comes from.
@@ -126,6 +127,7 @@ pub fn complete(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Done>
         }
         other => other?,
     }
+    divide(tx, now, &purchase, 1)?;
     let [sold, _] = all_grants();
     for certificate in &purchase.certificates {
         let grants = grants_of(certificate.id.0);
@@ -151,6 +153,19 @@ pub fn complete(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Done>
     Ok(Done::Now)
 }
 
+/// Others get their shares of what was paid (CM-56), or give them back.
+fn divide(tx: &mut dyn Tx, now: Timestamp, purchase: &Purchase, sign: i64) -> Result<()> {
+    for (certificate, split, amount) in purchases::splits(tx, purchase.id.0)? {
+        let income = Income {
+            of: &certificate.text(),
+            currency: &purchase.price.currency,
+            amount: sign * i64::try_from(amount).unwrap_or(i64::MAX),
+        };
+        shares::divide(tx, now, &split, income)?;
+    }
+    Ok(())
+}
+
 fn over<T>(purchase: &Purchase, state: PurchaseState) -> Result<T> {
     let why = purchase.reason.as_deref().unwrap_or("it is over");
     let detail = format!("{} is {} ({why}): buy it again", purchase.id, state.name());
@@ -160,7 +175,7 @@ fn over<T>(purchase: &Purchase, state: PurchaseState) -> Result<T> {
 /// The purchase cannot be paid; its certificates count for nothing (PC-33).
 ///
 /// # Errors
-/// Not found. Conflict: it was paid. The store's.
+/// Not found. Conflict: it was paid. Invalid: the reason. The store's.
 pub fn fail(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId, why: &str) -> Result<Done> {
     let purchase = purchases::get(tx, id)?;
     match purchase.state {
@@ -168,6 +183,7 @@ pub fn fail(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId, why: &str) -> Resul
         PurchaseState::Sent | PurchaseState::Received => {}
         other => return over(&purchase, other),
     }
+    check_text("a reason", why, 1..=200)?;
     set(tx, now, id, PurchaseState::Failed, Some(why))?;
     set_certificates(tx, id, CertificateState::Expired)?;
     Ok(Done::Now)
@@ -205,6 +221,7 @@ pub fn refund(
         (&income, &source),
         purchase.price.amount,
     )?;
+    divide(tx, now, &purchase, -1)?;
     let mut floors = Vec::new();
     for certificate in &purchase.certificates {
         for licence in licences::of_origin(tx, &certificate.id.to_string())? {

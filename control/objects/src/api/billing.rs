@@ -111,6 +111,9 @@ pub struct NewTariff {
     /// Days in which a bill is to be paid.
     #[schemars(range(max = 365))]
     pub pay_within_days: u32,
+    /// How what it brings is divided, without tax, the name of a split; nothing: it is the house's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// What costs what: at most 100; each kind and channel once.
     #[schemars(length(max = 100))]
     pub rates: Vec<Rate>,

@@ -97,6 +97,9 @@ pub struct NewOffer {
     /// The shop that sells it, an operator of that role; nothing: the house.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shop: Option<String>,
+    /// How what it brings is divided, the name of a split; nothing: it is the house's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }
 
 /// Whether something is sold.
@@ -143,6 +146,9 @@ pub struct Offer {
     /// The shop that sells it; nothing: the house.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shop: Option<String>,
+    /// How what it brings is divided; nothing: it is the house's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Whether it is sold.
     pub state: OfferState,
     /// Every change counts one; the `ETag` of its answers.
@@ -318,6 +324,14 @@ pub struct AskLicence {
     #[serde(with = "crate::bytes")]
     #[schemars(with = "crate::bytes::Base64Url")]
     pub certificate: Vec<u8>,
+}
+
+/// `POST /v1/purchases/{id}/fail`: whoever was to take the money did not get it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailPurchase {
+    /// Why, for the buyer: 1 to 200 characters.
+    pub why: String,
 }
 
 /// `POST /v1/purchases/{id}/refund`: it is paid back.
