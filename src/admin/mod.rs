@@ -16,7 +16,7 @@ mod nodes;
 mod operators;
 mod providers;
 mod rights;
-mod sales;
+pub(crate) mod sales;
 mod slaves;
 mod usage;
 mod webhooks;
