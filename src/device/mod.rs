@@ -11,15 +11,16 @@ use anyhow::{Context as _, anyhow};
 use sealcast_objects::ContentId;
 use sealcast_objects::api::{Method, Role};
 use sealcast_objects::id::{OfferId, Text};
+use sealcast_terminal::enrol;
 use sealcast_terminal::https::{Client, RequestError};
 use sealcast_terminal::identity::Identity;
 use sealcast_terminal::wallet::{self, Passphrase, Player, PlayerError, Stage, Wallet};
 use serde::Serialize;
-use tokio::runtime::Runtime;
 
 use crate::Failure;
 use crate::admin::devices::parse_id;
 use crate::content::transfer;
+use crate::identities::runtime;
 
 /// Whose wallet.
 #[derive(Debug, clap::Args)]
@@ -172,13 +173,6 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
 
 type Opened = Player<Client>;
 
-fn runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.map_err(|error| Failure::CannotOpen(error.into()))
-}
-
 fn client(identity: &Identity) -> Result<Client, Failure> {
     Client::new(identity).map_err(|error| Failure::CannotOpen(error.into()))
 }
@@ -280,7 +274,25 @@ fn buy(owner: &Owner, wanted: &[Text<OfferId>], count: u8, method: Method) -> Re
     Ok(())
 }
 
+/// Renews the certificate of an identity that ends soon; a device that only plays has nobody else who does.
+fn renew(file: &Path) -> Result<(), Failure> {
+    let mut identity = load(file)?;
+    if !enrol::is_due(&identity) {
+        return Ok(());
+    }
+    match runtime()?.block_on(enrol::renew(&mut identity)) {
+        Ok(()) => identity
+            .save(file)
+            .map_err(|error| Failure::CannotOpen(error.into())),
+        Err(error) => {
+            tracing::warn!(%error, until = %identity.until, "the certificate is not renewed");
+            Ok(())
+        }
+    }
+}
+
 fn sync(owner: &Owner, trust_new_signer: bool) -> Result<(), Failure> {
+    renew(&owner.identity)?;
     let mut player = owner.player_or_new()?;
     let synced = runtime()?.block_on(player.sync(trust_new_signer));
     let synced = synced.map_err(failure)?;

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use sealcast_terminal::wallet::PlayerError;
 
-use super::{Lock, Opened, failure, runtime};
+use super::{Lock, Opened, failure};
 use crate::Failure;
+use crate::identities::runtime;
 
 /// Whether the wallet has a licence for each of these channels, by a new list if the key server can be reached, and else by the one that it has.
 ///

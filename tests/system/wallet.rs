@@ -3,8 +3,12 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
 use sealcast_domain::sales;
 use sealcast_objects::AccountId;
 use sealcast_objects::id::Text;
@@ -134,6 +138,8 @@ fn mv_25_mv_28_pc_26_a_film_is_bought_downloaded_played_and_refused_after_a_refu
     let out = folder.path().join("film.sealed").display().to_string();
     let fetched = device.run("download", &[&content, "--out", &out]).unwrap();
     assert_eq!(fetched["file"], out.as_str());
+    let again = device.run("download", &[&content]).unwrap();
+    assert_eq!(again, fetched, "it is here");
     let plain = fs::read(&film).unwrap();
     let sealed = fs::read(&out).unwrap();
     assert!(!sealed.windows(188).any(|window| window == &plain[..188]));
@@ -233,4 +239,53 @@ fn int_01_a_channel_is_received_under_a_licence_and_refused_with_the_reason() {
     );
     let (_, said) = receive(false);
     assert!(said.contains("lost"), "the key server's word: {said}");
+}
+
+/// PC-26, PC-30: a program that is killed while it buys, wherever that is, has bought once when it is asked again.
+#[test]
+fn pc_30_a_buyer_that_is_killed_has_bought_once_when_it_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = KeyServer::start(None, folder.path(), &[]);
+    server.channel(1, &[]);
+    let price = ["--price", "10", "--currency", "EUR"];
+    let offer = server.admin(&[&["offer", "add", "A day", "1"][..], &price].concat());
+    let offer = offer["id"].as_str().unwrap();
+    let device = Box::new(&server, folder.path(), "box");
+    device.pay_in("1000");
+    device.run("sync", &[]).unwrap();
+    let done = || {
+        let all = device.run("certificates", &[]).unwrap();
+        let all = all.as_array().unwrap();
+        all.iter().filter(|of| of["stage"] == "done").count()
+    };
+    let seed = std::env::var("SEALCAST_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let mut rng = StdRng::seed_from_u64(seed);
+    let start = Instant::now();
+    device.run("buy", &[offer]).unwrap();
+    let whole = start.elapsed();
+    let mut killed = 0;
+    for round in 2..=9 {
+        let args = ["device", "buy", "--identity", &device.identity, offer];
+        let mut buyer = sealcast(None, folder.path(), "buyer", &args);
+        sleep(rng.random_range(Duration::ZERO..whole));
+        buyer.signal(Signal::KILL);
+        killed += u32::from(!buyer.wait(LIMIT).success());
+        if done() < round {
+            device.run("buy", &[offer]).unwrap();
+        }
+        assert_eq!(done(), round, "seed {seed}");
+    }
+    assert!(killed > 0, "seed {seed}: each was done before");
+    let bought = server.admin(&["purchase", "list", "--device", &device.device.id]);
+    let bought = bought["purchases"].as_array().unwrap();
+    assert_eq!(bought.len(), 9, "seed {seed}: {bought:?}");
+    assert!(
+        bought.iter().all(|of| of["state"] == "settled"),
+        "{bought:?}"
+    );
+    let licences = device.run("licences", &[]).unwrap();
+    let licences = licences.as_array().unwrap();
+    assert_eq!(licences.len(), 9, "seed {seed}");
+    let good = |of: &Value| of["usable"] == true && of["acknowledged"] == true;
+    assert!(licences.iter().all(good), "seed {seed}: {licences:?}");
 }

@@ -93,12 +93,6 @@ pub enum PlayerError {
     Play(#[from] PlayError),
 }
 
-impl From<std::convert::Infallible> for PlayerError {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
-}
-
 /// What [`Player::sync`] found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Synced {
@@ -284,7 +278,7 @@ impl<S: Service> Player<S> {
     /// A purchase whose stage is [`Stage::Settling`] waits for somebody else; [`Player::sync`] goes on with it.
     ///
     /// # Errors
-    /// [`PlayerError::NotBought`]: it came to nothing. Any other: it is begun, and the next [`Player::sync`] or the same call goes on.
+    /// [`PlayerError::NotBought`]: it came to nothing. Any other: if it is among [`Player::orders`], the next [`Player::sync`] or the same call goes on.
     pub async fn buy(
         &mut self,
         offers: &[Offer],
@@ -294,6 +288,7 @@ impl<S: Service> Player<S> {
             offer: offer.id,
             price: offer.price.clone(),
         };
+        self.introduce(false).await?;
         let items: Vec<_> = offers.iter().map(item).collect();
         let (now, new) = (
             (self.now)(),
@@ -307,7 +302,6 @@ impl<S: Service> Player<S> {
             state.orders.entry(id).or_insert_with(order);
             Ok::<_, PlayerError>(id)
         })?;
-        self.introduce(false).await?;
         self.look_after(Some(id)).await?;
         let driven = self.drive().await;
         if let Stage::Failed(why) = self.order(id)?.stage {

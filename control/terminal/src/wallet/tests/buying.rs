@@ -88,7 +88,7 @@ async fn pc_26_a_device_buys_acknowledges_and_has_its_licences() {
     assert_eq!(device.wire.with(|model| model.charges.len()), 2);
 }
 
-/// Every single fault, and every pair of them, at every request: one charge, and what was bought.
+/// Every fault at every request, and every other one somewhere after it: one charge, and what was bought.
 #[tokio::test]
 async fn pc_26_pc_30_any_two_faults_on_the_way_come_to_one_charge() {
     let whole = {
@@ -235,6 +235,20 @@ async fn pc_30_a_licence_whose_receipt_came_too_late_is_had_again() {
     let (over, good): (Vec<_>, Vec<_>) = licences.iter().partition(|of| of.id.0 == first);
     assert_eq!(over[0].valid.unwrap_err().name(), "invalid");
     assert!(good[0].valid.is_ok());
+}
+
+/// A player may run among the tasks of a program with many threads.
+#[tokio::test]
+async fn what_a_player_does_may_be_spawned() {
+    let device = Box::new();
+    let (mut player, offer) = (device.player(), device.wire.with(|model| model.offer()));
+    let task = tokio::spawn(async move {
+        player.sync(false).await.unwrap();
+        player.buy(&[offer], PAYS).await.unwrap();
+        player.offers().await.unwrap().len()
+    });
+    assert_eq!(task.await.unwrap(), 1);
+    device.check(1, "spawned");
 }
 
 fn film() -> Vec<u8> {
