@@ -6,8 +6,11 @@
 //! | `disk` | where it lies: one process at a time, and a crash leaves the former or the new one |
 //! | `state` | what is in it, and what may be put into it |
 //! | `decision` | whether a licence may be used, and if not, why: pure |
-//! | `orders` | buying, step by step: sans-IO |
+//! | `orders` | purchases: what is bought, where each stands |
+//! | `steps` | buying, step by step: sans-IO |
 //! | `player` | the API: [`Player`] |
+//! | `asking` | what it asks of the key server |
+//! | `fetching` | sealed files are fetched |
 //! | `play` | a sealed content is opened, piece by piece: [`Playing`] |
 //!
 //! The wallet holds the private keys that the device's licences are made for. Whoever has a copy of it and of the identity (and knows the passphrase) has
@@ -42,13 +45,16 @@
 //! # }
 //! ```
 
+mod asking;
 mod decision;
 mod disk;
+mod fetching;
 mod format;
 mod orders;
 mod play;
 mod player;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use sealcast_crypto::SigningKey;
 use sealcast_objects::api::PurchaseState;
 use sealcast_objects::content::{ContentKey, Header, Sealer};
 use sealcast_objects::id::LicenceId;
@@ -128,13 +129,20 @@ async fn pc_30_random_faults_and_synchronizations_come_to_one_charge() {
         }
         device.wire.fail(&faults);
         let offer = device.wire.with(|model| model.offer());
-        let mut done = device.player().buy(&[offer], PAYS).await.is_ok();
+        let mut done = false;
         for _ in 0..60 {
+            let mut player = device.player();
+            // What was not begun is not gone on with.
+            let begun = player.orders().next().is_some();
+            done = match begun {
+                false => player.buy(std::slice::from_ref(&offer), PAYS).await.is_ok(),
+                true => player.sync(false).await.is_ok(),
+            };
             if done {
                 break;
             }
-            done = device.player().sync(false).await.is_ok();
         }
+        assert!(done, "seed {seed}, round {round}");
         device.check(1, &format!("seed {seed}, round {round}: {faults:?}"));
     }
 }
@@ -235,6 +243,36 @@ async fn pc_30_a_licence_whose_receipt_came_too_late_is_had_again() {
     let (over, good): (Vec<_>, Vec<_>) = licences.iter().partition(|of| of.id.0 == first);
     assert_eq!(over[0].valid.unwrap_err().name(), "invalid");
     assert!(good[0].valid.is_ok());
+}
+
+/// SEC-25: what a stranger has signed is named and not kept, and holds nothing else up.
+#[tokio::test]
+async fn sec_25_a_licence_that_cannot_be_believed_holds_no_other_up() {
+    let device = Box::new();
+    device.player().sync(false).await.unwrap();
+    let terms = Terms {
+        from: NOW,
+        until: None,
+        plays: None,
+    };
+    let operator = || (OriginKind::Operator, "ada".to_owned());
+    device.wire.with(|model| {
+        let stranger = SigningKey::from_seed(&[66; 32]);
+        let own = std::mem::replace(&mut model.signer, stranger);
+        model.issue(LicenceId([6; 16]), operator(), terms);
+        model.signer = own;
+        model.issue(LicenceId([7; 16]), operator(), terms);
+    });
+    let error = device.player().sync(false).await.unwrap_err();
+    let named = matches!(error, PlayerError::Distrust(Distrust::NotSigned { .. }));
+    assert!(named, "{error:?}");
+    let licences = device.player().licences();
+    assert_eq!(licences.len(), 1);
+    assert_eq!(licences[0].id.0, LicenceId([7; 16]));
+    assert!(licences[0].valid.is_ok() && licences[0].acknowledged);
+    // Nor does it hold a purchase up.
+    device.buy(1).await.unwrap();
+    assert_eq!(device.wire.with(|model| model.charges.len()), 1);
 }
 
 /// A player may run among the tasks of a program with many threads.
