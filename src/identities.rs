@@ -14,6 +14,7 @@ use sealcast_terminal::identity::{FileError, Identity};
 use crate::Failure;
 use crate::admin::devices::parse_id;
 use crate::admin::failure;
+use crate::device;
 
 /// Commands about identities.
 #[derive(Debug, clap::Subcommand)]
@@ -38,6 +39,8 @@ pub enum DeviceCommand {
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
     },
+    #[command(flatten)]
+    Wallet(device::Command),
     /// Enrols a device by the key that it was made with, writes the identity file
     EnrolMade {
         /// Address of the key server: https://HOST:PORT
@@ -76,11 +79,12 @@ pub fn run(command: &IdentityCommand, role: Role) -> Result<(), Failure> {
 }
 
 /// Runs a command about devices.
-pub fn device(command: &DeviceCommand) -> Result<(), Failure> {
+pub fn run_device(command: &DeviceCommand) -> Result<(), Failure> {
     match command {
         DeviceCommand::Enrol(args) => enrol_as(args, Role::Device),
         DeviceCommand::Recover(args) => recover(args),
         DeviceCommand::Object { recovery, identity } => object(*recovery, identity),
+        DeviceCommand::Wallet(command) => device::run(command),
         DeviceCommand::EnrolMade {
             server,
             key,
@@ -90,7 +94,7 @@ pub fn device(command: &DeviceCommand) -> Result<(), Failure> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -24,6 +24,7 @@ mod config_command;
 mod content;
 mod daemon;
 mod demo;
+mod device;
 mod doctor;
 mod door_hub;
 mod identities;
@@ -87,7 +88,7 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Contents that are kept and downloaded: files, versions, what is known of them
     Content(content::ContentArgs),
-    /// The identity of a device (`receive`)
+    /// A device: its identity (`receive`), and its wallet: what it buys, downloads and plays
     #[command(subcommand)]
     Device(identities::DeviceCommand),
     /// The identity of a delivery server (`send`)
@@ -190,7 +191,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Content(args) => content::run(&args),
-        Command::Device(command) => identities::device(&command),
+        Command::Device(command) => identities::run_device(&command),
         Command::Node(command) => identities::run(&command, Role::Node),
         Command::Slave(command) => slave::run(&command),
         Command::Operator(command) => identities::run(&command, Role::Admin),

@@ -14,6 +14,7 @@ use sealcast_proto::records::SourceKind;
 use crate::Failure;
 use crate::channels;
 use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Role};
+use crate::device::{self, Lock};
 use crate::door_hub::DoorHub;
 use crate::keylog::KeyLog;
 use crate::run::{self, Kind, Outcome, RunArgs};
@@ -27,6 +28,11 @@ pub struct ReceiveArgs {
     /// Identity and session of this device, made by `sealcast device enrol`
     #[arg(long, env = "SEALCAST_SESSION", value_name = "FILE")]
     session: Option<PathBuf>,
+    /// Receives only what a licence in this wallet allows; without it, the key server alone decides
+    #[arg(long, env = "SEALCAST_WALLET", value_name = "FILE")]
+    wallet: Option<PathBuf>,
+    #[command(flatten)]
+    lock: Lock,
     /// Output: udp://, rtp://, file path, - (stdout)
     #[arg(long, value_name = "URL")]
     output: Option<Output>,
@@ -94,7 +100,10 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let keylog = KeyLog::open(plan.keylog.as_deref()).map_err(Failure::CannotOpen)?;
-    let wanted = plan.channels.iter().map(|plan| plan.channel.0).collect();
+    let wanted: Vec<_> = plan.channels.iter().map(|plan| plan.channel.0).collect();
+    if let Some(wallet) = &args.wallet {
+        device::receive::check((wallet, &args.lock), &plan.identity, &wanted)?;
+    }
     let hub = DoorHub::connect(&plan.identity, wanted).map_err(Failure::CannotOpen)?;
     let meter = usage::start(&plan, SourceKind::Device, hub.device().to_bytes())?;
     let receiving = Receiving {

@@ -18,7 +18,7 @@ mod nodes;
 mod operators;
 mod providers;
 mod rights;
-mod sales;
+pub(crate) mod sales;
 mod shares;
 mod slaves;
 mod usage;

@@ -278,11 +278,11 @@ pub(super) fn purchases(api: &Api, command: &PurchaseCommand) -> Done {
     }
 }
 
-fn price(price: &Price) -> String {
+pub(crate) fn price(price: &Price) -> String {
     format!("{} {}", price.amount, price.currency)
 }
 
-fn show_offers(offers: &[Offer]) -> String {
+pub(crate) fn show_offers(offers: &[Offer]) -> String {
     let row = |offer: &Offer| {
         let subject = match offer.subject {
             OfferSubject::Channel { channel } => format!("channel {channel}"),

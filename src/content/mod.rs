@@ -1,7 +1,7 @@
 //! `sealcast content`: contents, their versions and files, through the API.
 
 mod show;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::path::PathBuf;
 

@@ -15,7 +15,7 @@ use crate::Failure;
 use crate::admin::{Api, failure};
 
 /// A bar of so many bytes; none in a pipe.
-fn bar(length: u64) -> ProgressBar {
+pub(crate) fn bar(length: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -25,7 +25,7 @@ fn bar(length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style)
 }
 
-fn failed(error: TransferError) -> Failure {
+pub(crate) fn failed(error: TransferError) -> Failure {
     match error {
         TransferError::Request(error) => failure(error),
         TransferError::File { .. } => Failure::CannotOpen(error.into()),

@@ -46,5 +46,6 @@ mod standby;
 mod streams;
 mod traces;
 mod usage;
+mod wallet;
 mod webhooks;
 mod zero_copy;

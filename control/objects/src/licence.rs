@@ -113,17 +113,32 @@ pub struct Terms {
     pub plays: Option<u32>,
 }
 
+/// On which side of its period a licence is not used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Outside {
+    /// It does not count yet.
+    #[error("the licence begins at {0}")]
+    Before(Timestamp),
+    /// It does not count any more.
+    #[error("the licence ended at {0}")]
+    After(Timestamp),
+}
+
 impl Terms {
+    /// Why its period forbids its use now, if it does.
+    #[must_use]
+    pub fn outside(&self, now: Timestamp) -> Option<Outside> {
+        if now < self.from {
+            return Some(Outside::Before(self.from));
+        }
+        let over = self.until.filter(|until| *until <= now);
+        over.map(Outside::After)
+    }
+
     /// Why it cannot be used now, if it cannot.
     #[must_use]
     pub fn why_not(&self, now: Timestamp) -> Option<String> {
-        if now < self.from {
-            return Some(format!("the licence begins at {}", self.from));
-        }
-        match self.until {
-            Some(until) if until <= now => Some(format!("the licence ended at {until}")),
-            _ => None,
-        }
+        self.outside(now).map(|outside| outside.to_string())
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`content`] | files of contents: sent, and fetched from where it ended |
 //! | [`keeper`] | when to open a session, which way to send a request: sans-IO |
 //! | [`doors`] | the driver of the keeper |
+//! | [`wallet`] | keys, licences and purchases of a device; what a player does with them |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,3 +21,4 @@ pub mod https;
 pub mod identity;
 pub mod keeper;
 mod tls;
+pub mod wallet;
