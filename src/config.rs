@@ -6,6 +6,7 @@ mod interop;
 mod oidc;
 mod postgres;
 mod rates;
+mod sales;
 mod settings;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use interop::{InteropFile, InteropPlan};
 pub use oidc::{OidcArgs, OidcFile, OidcPlan};
 pub use postgres::{PostgresArgs, PostgresFile, StorePlan};
 pub use rates::{RatesArgs, RatesFile, RatesPlan};
+pub use sales::{SalesFile, SalesPlan};
 use settings::opt_as_text;
 pub use settings::{
     ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,

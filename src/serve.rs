@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::config::{
     ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, OidcArgs,
-    OidcFile, OidcPlan, PostgresArgs, PostgresFile, RatesArgs, RatesFile, RatesPlan, StorePlan,
-    as_text, opt_duration, read,
+    OidcFile, OidcPlan, PostgresArgs, PostgresFile, RatesArgs, RatesFile, RatesPlan, SalesFile,
+    SalesPlan, StorePlan, as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -176,6 +176,8 @@ struct File {
     #[serde(default)]
     interop: InteropFile,
     #[serde(default)]
+    sales: SalesFile,
+    #[serde(default)]
     contents: ContentsFile,
     #[serde(default, deserialize_with = "opt_duration")]
     usage_interval: Option<Duration>,
@@ -219,6 +221,7 @@ pub struct ServePlan {
     oidc: OidcPlan,
     rates: RatesPlan,
     interop: InteropPlan,
+    sales: SalesPlan,
     contents: ContentsPlan,
 }
 
@@ -285,6 +288,7 @@ impl ServePlan {
             oidc: args.oidc.resolve(file.oidc)?,
             rates: args.rates.resolve(&file.rates),
             interop: file.interop.resolve()?,
+            sales: file.sales.resolve()?,
             contents: file.contents.resolve()?,
         })
     }
@@ -317,6 +321,7 @@ impl ServePlan {
             canary: self.canary,
             oidc: self.oidc.config(),
             interop: self.interop.into(),
+            sales: self.sales.into(),
             contents: self.contents.0.clone(),
             usage_interval: self.usage_interval,
             usage_archive: self.usage_archive.clone(),

@@ -1,10 +1,12 @@
 //! `sealcast bill`: bills as people read them, and computed again by whoever doubts them.
 
 mod html;
+mod pdf;
 mod text;
 mod verify;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -64,6 +66,8 @@ pub enum Format {
     Json,
     /// A page to be printed
     Html,
+    /// The text, to be printed
+    Pdf,
 }
 
 /// Who sells, and to whom, in lines.
@@ -91,32 +95,32 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         seller: lines(&args.seller)?,
         customer: lines(&args.customer)?,
     };
-    print!("{}", as_format(&bill, args.format, &parties)?);
-    Ok(())
+    put(&as_format(&bill, args.format, &parties)?, None)
 }
 
 /// Writes a bill to a file, or to standard output.
 pub fn write(bill: &Bill, format: Format, out: Option<&Path>) -> Result<(), Failure> {
-    let text = as_format(bill, format, &Parties::default())?;
-    match out {
-        Some(out) => fs::write(out, text)
-            .with_context(|| out.display().to_string())
-            .map_err(Failure::CannotOpen),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
-    }
+    put(&as_format(bill, format, &Parties::default())?, out)
 }
 
-fn as_format(bill: &Bill, format: Format, parties: &Parties) -> Result<String, Failure> {
+fn put(bytes: &[u8], out: Option<&Path>) -> Result<(), Failure> {
+    let written = match out {
+        Some(out) => fs::write(out, bytes).with_context(|| out.display().to_string()),
+        None => io::stdout().write_all(bytes).context("standard output"),
+    };
+    written.map_err(Failure::CannotOpen)
+}
+
+fn as_format(bill: &Bill, format: Format, parties: &Parties) -> Result<Vec<u8>, Failure> {
     Ok(match format {
-        Format::Text => page(bill),
-        Format::Html => html::page(bill, parties),
+        Format::Text => page(bill).into_bytes(),
+        Format::Html => html::page(bill, parties).into_bytes(),
+        Format::Pdf => pdf::file(bill, parties),
         Format::Json => {
-            let bytes =
-                bills::to_bytes(bill).map_err(|error| Failure::NotAsItMustBe(error.into()))?;
-            String::from_utf8_lossy(&bytes).into_owned() + "\n"
+            let bytes = bills::to_bytes(bill);
+            let mut bytes = bytes.map_err(|error| Failure::NotAsItMustBe(error.into()))?;
+            bytes.push(b'\n');
+            bytes
         }
     })
 }

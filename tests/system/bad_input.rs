@@ -260,3 +260,21 @@ fn help_is_a_page_and_flags_are_checked() {
         &["70000"],
     );
 }
+
+#[test]
+fn wrong_times_of_sales_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("serve.toml");
+    for (sales, words) in [
+        ("receive = \"0s\"", "sales.receive"),
+        (
+            "receive = \"2h\"\nsettle = \"1h\"",
+            "must have arrived before",
+        ),
+        ("grant = \"91days\"", "sales.grant"),
+    ] {
+        std::fs::write(&file, format!("[sales]\n{sales}\n")).unwrap();
+        let config = file.display().to_string();
+        assert_refused(folder.path(), &["serve", "--config", &config], 2, &[words]);
+    }
+}

@@ -108,6 +108,19 @@ fn sec_34_a_bill_is_computed_again_from_the_files_that_were_counted() {
         page.contains("(3750000000 - 500000000 free) x 0.09 EUR / 1000000000"),
         "{page}"
     );
+    // As whoever prints it reads it.
+    let paper = folder.join("bill.pdf").display().to_string();
+    let get = ["bill", "get", id, "--format", "pdf", "--out", &paper];
+    assert_eq!(server.run(&[&admin[..], &get].concat()).0, 0);
+    let read = std::process::Command::new("pdftotext")
+        .args([&paper, "-"])
+        .output()
+        .unwrap();
+    let read = String::from_utf8(read.stdout).unwrap();
+    assert!(
+        read.contains("0.46 EUR") && read.contains("Bill 1 (bill_"),
+        "{read}"
+    );
     let (code, said) = bill(&server, &["show", &file]);
     assert!(code == 0 && said.contains("0.46 EUR"), "{said}");
 
