@@ -12,7 +12,7 @@ use super::{as_text, opt_duration};
 const BOUNDS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(90 * 24 * 3600)];
 
 /// As in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SalesFile {
     #[serde(default, deserialize_with = "opt_duration")]

@@ -273,7 +273,7 @@ fn wrong_times_of_sales_are_refused() {
         ),
         ("grant = \"91days\"", "sales.grant"),
     ] {
-        std::fs::write(&file, format!("[sales]\n{sales}\n")).unwrap();
+        fs::write(&file, format!("[sales]\n{sales}\n")).unwrap();
         let config = file.display().to_string();
         assert_refused(folder.path(), &["serve", "--config", &config], 2, &[words]);
     }

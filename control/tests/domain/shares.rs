@@ -67,7 +67,8 @@ fn start(seed: u64) -> (Bench, DeviceId) {
     bench.channel(1);
     let shop = PutOperator {
         role: OperatorRole::Shop,
-        ..PutOperator::default()
+        grants_per_day: None,
+        anew: false,
     };
     bench
         .command(|tx| operators::put(tx, "corner", &shop))
