@@ -115,6 +115,8 @@ pub(crate) enum Pays {
     Balance,
     /// On the account's next invoice
     Invoice,
+    /// At the shop that sells it, which says when it has the money
+    Shop,
 }
 
 impl From<Pays> for Method {
@@ -122,6 +124,7 @@ impl From<Pays> for Method {
         match pays {
             Pays::Balance => Self::Balance,
             Pays::Invoice => Self::Invoice,
+            Pays::Shop => Self::Shop,
         }
     }
 }

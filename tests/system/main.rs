@@ -45,6 +45,7 @@ mod slaves;
 mod standby;
 mod streams;
 mod traces;
+mod tutorial;
 mod usage;
 mod wallet;
 mod webhooks;
