@@ -39,8 +39,6 @@ pub enum DeviceCommand {
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
     },
-    #[command(flatten)]
-    Wallet(device::Command),
     /// Enrols a device by the key that it was made with, writes the identity file
     EnrolMade {
         /// Address of the key server: https://HOST:PORT
@@ -56,6 +54,8 @@ pub enum DeviceCommand {
         #[arg(long, short, value_name = "FILE")]
         out: PathBuf,
     },
+    #[command(flatten)]
+    Wallet(device::Command),
 }
 
 /// Flags of `enrol`.

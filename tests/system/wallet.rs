@@ -146,6 +146,27 @@ fn mv_25_mv_28_pc_26_a_film_is_bought_downloaded_played_and_refused_after_a_refu
     let (played, code, said) = device.play(&content, &[]);
     assert_eq!(code, Some(0), "{said}");
     assert_same("played", &plain, &played);
+    // What is damaged is found out, and fetched anew.
+    let mut damaged = sealed.clone();
+    damaged[1_000_000] ^= 1;
+    fs::write(&out, &damaged).unwrap();
+    let (played, code, said) = device.play(&content, &[]);
+    assert!(
+        code == Some(1) && said.contains("device download"),
+        "{said}"
+    );
+    assert!(plain.starts_with(&played) && played.len() < plain.len());
+    device.run("download", &[&content]).unwrap();
+    assert!(fs::read(&out).unwrap() == sealed);
+    // What is somebody else's stays, however often it is asked for.
+    fs::write(&out, "mine").unwrap();
+    for _ in 0..2 {
+        let (code, said) = device.run("download", &[&content]).unwrap_err();
+        assert!(code == 3 && said.contains("film.sealed"), "{said}");
+    }
+    assert_eq!(fs::read(&out).unwrap(), b"mine");
+    fs::write(&out, &sealed).unwrap();
+    device.run("download", &[&content]).unwrap();
     let to = folder.path().join("player.ts").display().to_string();
     let (_, code, said) = device.play(&content, &["--player", &format!("cat > {to}")]);
     assert_eq!(code, Some(0), "{said}");

@@ -1,9 +1,13 @@
 //! Sealed files are fetched: the wallet knows where to before there is one.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use sealcast_crypto::Sha256;
 use sealcast_objects::ContentId;
 use sealcast_objects::api::ContentVersion;
+use sealcast_objects::content::Header;
 use sealcast_objects::id::Text;
 use sealcast_objects::licence::Subject;
 
@@ -13,9 +17,46 @@ use super::state::Download;
 use crate::content::{self, TransferError};
 use crate::https::Client;
 
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+
+/// Whether a file is what the server says it is.
+fn is_whole(file: &Path, of: &ContentVersion) -> bool {
+    let sha256 = || {
+        let (mut file, mut sha256) = (File::open(file)?, Sha256::default());
+        let mut piece = vec![0; PIECE];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok::<_, io::Error>(sha256.finish()),
+                count => sha256.update(&piece[..count]),
+            }
+        }
+    };
+    let is = sha256().ok();
+    is.is_some_and(|is| of.sha256.as_deref() == Some(&is[..]))
+}
+
+/// Whether a file is a sealed one of this version of a content, be it damaged or not.
+fn is_of(file: &Path, (content, version): (Text<ContentId>, u32)) -> bool {
+    let mut head = [0; Header::LEN];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    let header = read.ok().and_then(|()| Header::read(&head).ok());
+    header.is_some_and(|header| (header.content(), header.version()) == (content.0, version))
+}
+
+/// Makes room for a file that is not what it was when it was fetched.
+fn remove(file: &Path) -> Result<(), TransferError> {
+    fs::remove_file(file).map_err(|why| TransferError::File {
+        what: "remove",
+        path: file.to_path_buf(),
+        why,
+    })
+}
+
 impl Player<Client> {
     /// Fetches the sealed file of a content (the version that there is a licence for, or the newest) to `out`, or beside the wallet. What is there from
-    /// before is not fetched again. `progress` hears how many bytes are here, of how many.
+    /// before is not fetched again. A file that was fetched before and is damaged by now is fetched anew. `progress`
+    /// hears how many bytes are here, of how many.
     ///
     /// # Errors
     /// [`PlayerError`]; what came so far stays for the next time.
@@ -31,15 +72,20 @@ impl Player<Client> {
             .sealed_length
             .ok_or(TransferError::NotReady(of.version))?;
         let known = self.wallet.state.downloads.get(&key).cloned();
-        let is_there = |file: &Path| file.metadata().is_ok_and(|there| there.len() == bytes);
-        if let Some(known) = known.as_ref().filter(|known| is_there(&known.file)) {
-            // Ended between the file's being whole and the wallet's knowing it.
-            let whole = Download {
-                complete: true,
-                ..known.clone()
-            };
-            self.keep_download(key, &whole)?;
-            return Ok(whole);
+        if let Some(known) = known.as_ref().filter(|known| known.file.exists()) {
+            if is_whole(&known.file, &of) {
+                // Ended between the file's being whole and the wallet's knowing it.
+                let whole = Download {
+                    complete: true,
+                    ..known.clone()
+                };
+                self.keep_download(key, &whole)?;
+                return Ok(whole);
+            }
+            // What lies there may be somebody else's: then it stays, and the fetching is refused.
+            if known.complete && is_of(&known.file, key) {
+                remove(&known.file)?;
+            }
         }
         let mut download = Download {
             file: self.place(out, known.as_ref(), key)?,
