@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
-use sealcast_domain::sales;
-use sealcast_objects::AccountId;
-use sealcast_objects::id::Text;
 use serde_json::Value;
 
 use crate::keyserver::{Device, KeyServer};
@@ -65,25 +62,20 @@ impl<'a> Box<'a> {
     }
 
     /// Its account has paid this much before it buys.
-    fn pay_in(&self, amount: &str) {
+    fn account(&self) -> String {
         let shown = self.server.admin(&["device", "show", &self.device.id]);
-        let account: Text<AccountId> = shown["account"].as_str().unwrap().parse().unwrap();
-        let balance = Text(sales::balance(account.0, "EUR").id).to_string();
-        let bank = "book_00000000000000000000000000000001";
-        for (book, bound) in [(bank, "free"), (&balance, "debits-within-credits")] {
-            let open = ["ledger", "open", "EUR", "--id", book, "--bound", bound];
-            self.server.admin(&open);
-        }
-        let between = ["--debit", bank, "--credit", &balance, amount];
+        shown["account"].as_str().unwrap().to_owned()
+    }
+
+    fn pay_in(&self, amount: &str) {
+        let account = self.account();
         self.server
-            .admin(&[&["ledger", "move"][..], &between].concat());
+            .admin(&["money", "pay-in", &account, amount, "EUR"]);
     }
 
     fn balance(&self) -> String {
-        let shown = self.server.admin(&["device", "show", &self.device.id]);
-        let account: Text<AccountId> = shown["account"].as_str().unwrap().parse().unwrap();
-        let balance = Text(sales::balance(account.0, "EUR").id).to_string();
-        self.server.admin(&["ledger", "book", &balance]).to_string()
+        let money = self.server.admin(&["money", "show", &self.account()]);
+        money["money"][0]["balance"].to_string()
     }
 }
 
