@@ -37,7 +37,9 @@ pub(super) fn routes() -> Routes {
         .put(
             "/v1/tariffs/{name}",
             put_tariff,
-            about("Adds a tariff, which never changes").answers::<Tariff>(201),
+            about("Adds a tariff, which never changes")
+                .answers::<Tariff>(200)
+                .answers::<Tariff>(201),
         )
         .get(
             "/v1/accounts/{id}/tariff",
@@ -57,7 +59,9 @@ pub(super) fn routes() -> Routes {
         .put(
             "/v1/accounts/{id}/charges/{charge}",
             charge,
-            about("Charges an account, once").answers::<Charge>(201),
+            about("Charges an account, once")
+                .answers::<Charge>(200)
+                .answers::<Charge>(201),
         )
         .get("/v1/billing/months", list_months, "Months that are closed")
         .get(
@@ -68,7 +72,9 @@ pub(super) fn routes() -> Routes {
         .put(
             "/v1/billing/months/{month}",
             close,
-            about("Closes a month: its bills are made").answers::<BillingMonth>(201),
+            about("Closes a month: its bills are made")
+                .answers::<BillingMonth>(200)
+                .answers::<BillingMonth>(201),
         )
         .get(
             "/v1/accounts/{id}/bill",
@@ -78,7 +84,7 @@ pub(super) fn routes() -> Routes {
         .get(
             "/v1/me/bill",
             preview_of_person,
-            "What the bill of this month would be, if it ended now",
+            about("What the bill of this month would be, if it ended now").refuses(404),
         )
         .get(
             "/v1/bills",

@@ -26,7 +26,9 @@ pub(super) fn routes() -> Routes {
         .put(
             "/v1/splits/{name}",
             put,
-            about("Adds a split, which never changes").answers::<Split>(201),
+            about("Adds a split, which never changes")
+                .answers::<Split>(200)
+                .answers::<Split>(201),
         )
         .get("/v1/parties", parties, "What is due to whom")
         .get(

@@ -39,7 +39,7 @@ pub(crate) fn sealed(store: &mut dyn Read) -> Result<BTreeMap<u16, u64>> {
     Ok(pairs.into_iter().collect())
 }
 
-/// Closes a month, the one after the last that was. `anyway`: though usage files of it may still come, or are missing.
+/// Closes a month, the one after the last that was, or after which accounts have tariffs. `anyway`: though usage files of it may still come, or are missing.
 ///
 /// # Errors
 /// Conflict: it is not over, one before it is not closed, files may still come or are missing. The store's.
@@ -52,10 +52,8 @@ pub fn close(tx: &mut dyn Tx, now: Timestamp, month: Month, anyway: bool) -> Res
         let detail = format!("{month} is not over: it ends at {}", month.end());
         return refuse(Kind::Conflict, detail);
     }
-    let first = match last {
-        Some(last) => Some(last.next()),
-        None => tariffs::first_month(tx)?,
-    };
+    // Months in which nobody had a tariff need not be closed.
+    let first = tariffs::first_month(tx)?.map(|first| first.max(last.map_or(first, Month::next)));
     if let Some(first) = first.filter(|first| *first < month) {
         let detail = format!("{first} is not closed: months are closed one after the other");
         return refuse(Kind::Conflict, detail);

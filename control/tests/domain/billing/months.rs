@@ -108,6 +108,24 @@ fn months_are_closed_one_after_the_other_when_their_files_have_come() {
     );
 }
 
+/// Whoever closes a month of long ago, in which nobody had a tariff, need not close all between.
+#[test]
+fn months_without_tariffs_need_not_be_closed() {
+    let mut bench = Bench::new(6);
+    let (long_ago, september) = (month("2001-01"), month("2026-09"));
+    let now = closing_time(september);
+    close(&mut bench, now, long_ago);
+    close(&mut bench, now, month("2003-01"));
+    counting(&mut bench);
+    close(&mut bench, now, september);
+    assert_eq!(closing::last(&mut bench).unwrap(), Some(september));
+    let states = closing::all(&mut bench).unwrap();
+    assert!(
+        states.iter().all(|state| state.billed == Some(now)),
+        "{states:?}"
+    );
+}
+
 /// What was gathered before somebody else made the bills is not booked again.
 #[test]
 fn bills_are_made_once() {

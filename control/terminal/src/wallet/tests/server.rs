@@ -213,6 +213,7 @@ impl Model {
             grants: 1,
             terms: OfferTerms::default(),
             shop: None,
+            split: None,
             state: OfferState::Offered,
             revision: 1,
             added: NOW,
