@@ -15,7 +15,6 @@
 //! | `cpu.rs` | processor time of processes and threads, and of a wake that does nothing |
 //! | `interrupt.rs` | Ctrl-C |
 //! | `keydoor/` | how many key requests one core answers: `cargo run --release -p sealcast-bench --bin keydoor` |
-//! | `billing/` | what a month of metered devices costs: counted, billed, computed again: `cargo run --release -p sealcast-bench --bin billing` |
 //! | `commands/` | how many durable commands a master takes: `cargo run --release -p sealcast-bench --bin commands` |
 //! | `saturation/` | how much one core does: seal, send, receive, open, whole path: `cargo run --release -p sealcast-bench --bin saturation` |
 //! | `peers/` | sealcast beside other software, packets from end to end: `cargo run --release -p sealcast-bench --bin peers` |
@@ -28,7 +27,6 @@
 
 #![warn(missing_docs)]
 
-pub mod billing;
 pub mod clock;
 pub mod commands;
 mod cpu;
