@@ -219,7 +219,7 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         if fs::metadata(path).with_context(told)?.is_dir() {
             for entry in fs::read_dir(path).with_context(told)? {
                 let file = entry.with_context(told)?.path();
-                if file.is_file() {
+                if file.extension().is_some_and(|ending| ending == "usage") {
                     files.push(file);
                 }
             }

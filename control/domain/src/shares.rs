@@ -175,7 +175,12 @@ pub(crate) fn divide(
 }
 
 /// Opens the books of a party, and notes that it has them; its share's.
-fn open(tx: &mut dyn Tx, now: Timestamp, party: &str, currency: &str) -> Result<NewBook> {
+pub(crate) fn open(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    party: &str,
+    currency: &str,
+) -> Result<NewBook> {
     tx.execute(
         "INSERT INTO party_money (party, currency) VALUES ($1, $2) ON CONFLICT (party, currency) DO NOTHING",
         params![party, currency],

@@ -135,21 +135,23 @@ impl Bringer {
 }
 
 impl App {
-    /// Counts a file, unless it was counted before; where files are kept, it is there first.
+    /// Counts a file, unless it was counted before; and keeps it, where files are kept. Whoever brings it brings it again until both are done, and
+    /// one that is refused is not kept.
     async fn take_usage(
         &self,
         counted: Counted,
         body: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<UsageTaken, Problem> {
+        let name = counted.name().to_owned();
+        let taken = self.write(move |tx| counted.take(tx, now())).await?;
         if let Some(archive) = self.usage_archive().cloned() {
-            let name = counted.name().to_owned();
             let kept = tokio::task::spawn_blocking(move || archive.keep(&name, body.as_ref()));
             kept.await.map_err(internal)?.map_err(|error| {
                 let detail = format!("the file cannot be kept in the archive: {error}");
                 Problem::new(Kind::Unavailable, detail)
             })?;
         }
-        self.write(move |tx| counted.take(tx, now())).await
+        Ok(taken)
     }
 }
 

@@ -32,7 +32,11 @@ fn euros(amount: u64) -> Price {
 }
 
 /// The corner shop sells channel 1 for that, divided so; the device has acknowledged what it bought.
-fn sold(bench: &mut Bench, device: DeviceId, (number, amount, split): (u8, u64, &str)) -> Purchase {
+fn sold(
+    bench: &mut Bench,
+    device: DeviceId,
+    (number, amount, split): (u8, u64, Option<&str>),
+) -> Purchase {
     let new = NewOffer {
         title: "A season".to_owned(),
         subject: OfferSubject::Channel { channel: 1 },
@@ -40,7 +44,7 @@ fn sold(bench: &mut Bench, device: DeviceId, (number, amount, split): (u8, u64, 
         grants: 1,
         terms: OfferTerms::default(),
         shop: Some("corner".to_owned()),
-        split: Some(split.to_owned()),
+        split: split.map(str::to_owned),
     };
     let id = PurchaseId([number; 16]);
     let mut rng = bench.rng.clone();
@@ -108,7 +112,7 @@ fn cm_55_cm_56_int_13_receipts_are_divided_by_fixed_parts() {
         &[("house", 1), ("corner", 1), ("studio", 1)],
     )
     .unwrap();
-    let waits = sold(&mut bench, device, (1, 1000, "thirds"));
+    let waits = sold(&mut bench, device, (1, 1000, Some("thirds")));
     assert_eq!(waits.state, PurchaseState::Received, "the shop settles it");
     assert_eq!(due(&mut bench), []);
     for _ in 0..2 {
@@ -175,7 +179,7 @@ fn int_13_nothing_is_lost_in_any_split() {
         split(&mut bench, &name, parts).unwrap();
         for amount in [1, 2, 3, 99, 100, 1001] {
             number += 1;
-            let bought = sold(&mut bench, device, (number, amount, &name));
+            let bought = sold(&mut bench, device, (number, amount, Some(&name)));
             bench
                 .command(|tx| settle::complete(tx, T0, bought.id.0))
                 .unwrap();
@@ -201,6 +205,19 @@ fn int_13_nothing_is_lost_in_any_split() {
     }
     bench.flush();
     assert_eq!(ledger::verify(&mut bench).unwrap(), []);
+}
+
+/// What a shop without a share takes is due to the house all the same.
+#[test]
+fn a_shop_without_a_share_owes_what_it_took() {
+    let (mut bench, device) = start(4);
+    let waits = sold(&mut bench, device, (1, 1000, None));
+    bench
+        .command(|tx| settle::complete(tx, T0, waits.id.0))
+        .unwrap();
+    assert_eq!(due(&mut bench), [("corner".to_owned(), 0, 1000, -1000)]);
+    pay(&mut bench, T0, (PayOutKind::HandOver, "corner", 1000));
+    assert_eq!(due(&mut bench), [("corner".to_owned(), 0, 0, 0)]);
 }
 
 #[test]

@@ -99,8 +99,13 @@ pub fn complete(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Done>
     }
     let inside = is_inside(purchase.method);
     let (source, income) = (source(&purchase), income(&purchase.price.currency));
+    let currency = &purchase.price.currency;
     if purchase.method == Method::Invoice {
-        money::even(tx, now, purchase.account.0, &purchase.price.currency)?;
+        money::even(tx, now, purchase.account.0, currency)?;
+    }
+    if let Some(shop) = &purchase.shop {
+        // What it takes is due to the house, whether it has a share or not.
+        shares::open(tx, now, shop, currency)?;
     }
     let paid = moves(
         tx,
