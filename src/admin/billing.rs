@@ -8,8 +8,7 @@ use reqwest::Method;
 use sealcast_objects::AccountId;
 use sealcast_objects::api::{
     AccountTariffs, AssignTariff, Bill, BillPage, BillSummary, BillingMonth, BillingMonths, Charge,
-    ChargeKind, ChargePage, CloseMonth, MonthState, NewCharge, NewTariff, Paying, Tariff,
-    TariffPage,
+    ChargeKind, ChargePage, CloseMonth, NewCharge, NewTariff, Paying, Tariff, TariffPage,
 };
 use sealcast_objects::id::{BillId, ChargeId, Text};
 use sealcast_objects::month::Month;
@@ -288,7 +287,7 @@ pub(super) fn bills(api: &Api, command: &BillCommand) -> Result<(), Failure> {
                 .call(Method::PUT, &path, Some(&asked))
                 .map_err(failure)?;
             let begun = Instant::now();
-            while closed.state == MonthState::Billing && !no_wait {
+            while closed.billed.is_none() && !no_wait {
                 if begun.elapsed() > Duration::from_secs(3600) {
                     let error = anyhow!(
                         "{month} is closed, but its bills are not all made after an hour: see the server's log"

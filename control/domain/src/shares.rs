@@ -14,9 +14,9 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use crate::billing::money::cash;
-use crate::catalogue::{NAME, check_price, check_text};
-use crate::ledger::{self, Bound, Command, Done, NewBook, NewTransfer};
-use crate::sales::{book, hash, income, taken_by};
+use crate::catalogue::{check_name, check_price};
+use crate::ledger::{self, Bound, Command, Done, NewBook, NewTransfer, book, hash};
+use crate::sales::{income, taken_by};
 use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 
 /// The house, in a split: its part stays where it is.
@@ -28,16 +28,6 @@ const PARTIES_MAX: usize = 20;
 #[must_use]
 pub fn share_of(party: &str, currency: &str) -> NewBook {
     book("share", party, currency, Bound::Free)
-}
-
-fn check_name(what: &str, name: &str) -> Result<()> {
-    check_text(what, name, NAME)?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.bytes().all(fits) {
-        return Ok(());
-    }
-    let detail = format!("{name:?}: {what} is letters, digits, '-', '_' and '.'");
-    refuse(Kind::Invalid, detail)
 }
 
 fn damaged(error: serde_json::Error) -> StoreError {
@@ -237,18 +227,9 @@ fn currencies(store: &mut dyn Read, party: &str) -> Result<Vec<String>> {
     read_rows(&rows, |row| row.get(0))
 }
 
-/// Credits less debits of a book that may not be open yet.
-fn net(store: &mut dyn Read, book: &NewBook) -> Result<i64> {
-    let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-    let book = ledger::find(store, book.id)?;
-    Ok(book.map_or(0, |book| {
-        signed(book.credited).saturating_sub(signed(book.debited))
-    }))
-}
-
 fn money(store: &mut dyn Read, party: &str, currency: &str) -> Result<PartyMoney> {
-    let shares = net(store, &share_of(party, currency))?;
-    let taken = -net(store, &taken_by(party, currency))?;
+    let shares = ledger::net(store, &share_of(party, currency))?;
+    let taken = -ledger::net(store, &taken_by(party, currency))?;
     Ok(PartyMoney {
         party: party.to_owned(),
         currency: currency.to_owned(),

@@ -32,7 +32,7 @@ pub use approvals::{
 pub use billing::{
     AccountTariff, AccountTariffs, AssignTariff, Bill, BillLine, BillPage, BillPurchase, BillState,
     BillSummary, BillingMonth, BillingMonths, Charge, ChargeKind, ChargePage, CloseMonth, Counting,
-    Fraction, LineKind, MonthState, NewCharge, NewTariff, Paying, Rate, Tariff, TariffPage,
+    Fraction, LineKind, NewCharge, NewTariff, Paying, Rate, Tariff, TariffPage,
 };
 pub use catalogue::{
     Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::Timestamp;
 
-const DAY_MS: i64 = 24 * 3600 * 1000;
 /// The first and the last that can be named.
 const YEARS: std::ops::RangeInclusive<u32> = 2000..=9998;
 
@@ -66,8 +65,7 @@ impl Month {
     /// Its days: 28 to 31.
     #[must_use]
     pub fn days(self) -> u64 {
-        let days = (self.end().0 - self.start().0) / DAY_MS;
-        days.unsigned_abs()
+        (self.end().day() - self.start().day()).unsigned_abs()
     }
 }
 
@@ -143,6 +141,7 @@ mod tests {
             assert_eq!(Month::from_number(at.number()), Some(at));
             at = at.next();
         }
+        assert_eq!(month("9998-12").days(), 31, "the last one has an end");
         for wrong in [
             "", "2026", "2026-00", "2026-13", "26-11", "1999-12", "9999-01", "2026-1",
         ] {

@@ -34,6 +34,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(millis).expect("not negative"))
     }
 
+    /// Its day: days since 1970-01-01 UTC.
+    #[must_use]
+    pub fn day(self) -> i64 {
+        self.0.div_euclid(24 * 3600 * 1000)
+    }
+
     /// As the standard library has it; instants before 1970 become 1970.
     #[must_use]
     pub fn system(self) -> SystemTime {
@@ -111,6 +117,9 @@ mod tests {
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         assert_eq!(Timestamp(i64::MAX).to_string(), "9999-12-31T23:59:59.000Z");
         assert!("tomorrow".parse::<Timestamp>().is_err());
+        let day = time.day();
+        assert_eq!((day, Timestamp(day * 86_400_000).day()), (20_717, 20_717));
+        assert_eq!(Timestamp(-1).day(), -1);
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
     }
 }

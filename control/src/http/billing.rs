@@ -7,8 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
-use sealcast_domain::billing::bills::{self, Filter};
-use sealcast_domain::billing::{charges, months, tariffs};
+use sealcast_domain::billing::owed::{self, Filter};
+use sealcast_domain::billing::{bills, charges, months, tariffs};
 use sealcast_domain::ledger::Done;
 use sealcast_objects::AccountId;
 use sealcast_objects::api::{
@@ -17,7 +17,6 @@ use sealcast_objects::api::{
 };
 use sealcast_objects::id::{BillId, ChargeId, Text};
 use sealcast_objects::month::Month;
-use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
 use serde::Deserialize;
 
@@ -278,7 +277,7 @@ impl App {
     ) -> Result<Paged<BillPage>, ApiError> {
         let (after, most, now) = (pages.after.unwrap_or(0), pages.most, now());
         let bills = self
-            .read(move |store| bills::page(store, now, filter, after, most))
+            .read(move |store| owed::page(store, now, filter, after, most))
             .await?;
         pages.answer(
             bills,
@@ -337,7 +336,7 @@ async fn bill(
     State(app): State<App>,
     Path(Text(id)): Path<Text<BillId>>,
 ) -> Result<Kept<Bill>, ApiError> {
-    let kept = app.read(move |store| bills::get(store, id)).await?;
+    let kept = app.read(move |store| bills::get(store, id, None)).await?;
     Ok(Kept(kept, PhantomData))
 }
 
@@ -346,14 +345,9 @@ async fn bill_of_person(
     State(app): State<App>,
     Path(Text(id)): Path<Text<BillId>>,
 ) -> Result<Kept<Bill>, ApiError> {
-    let kept = app.read(move |store| {
-        let account = bills::account_of(store, id)?;
-        if account != person.account {
-            // Whose it is, is nobody else's business.
-            let detail = format!("there is no bill {}", Text(id));
-            return Err(Problem::new(Kind::NotFound, detail).into());
-        }
-        bills::get(store, id)
-    });
-    Ok(Kept(kept.await?, PhantomData))
+    let account = Some(person.account);
+    let kept = app
+        .read(move |store| bills::get(store, id, account))
+        .await?;
+    Ok(Kept(kept, PhantomData))
 }

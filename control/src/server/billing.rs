@@ -5,6 +5,7 @@ use sealcast_domain::audit::Act;
 use sealcast_domain::billing::bills::{self, Kept};
 use sealcast_domain::billing::months::{self, Pending};
 use sealcast_domain::billing::owed;
+use sealcast_objects::month::Month;
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 
@@ -19,7 +20,7 @@ const REMIND_MAX: u32 = 100;
 
 /// The month whose bills are being made, and what is kept from one batch to the next.
 #[derive(Default)]
-pub(super) struct Billing(Option<(Pending, Kept)>);
+pub(super) struct Billing(Option<(Month, Kept)>);
 
 impl Billing {
     /// Goes on with it, if there is something to do.
@@ -39,7 +40,7 @@ impl Billing {
     }
 
     async fn batch(&mut self, app: &App, pending: Pending) -> Result<(), Problem> {
-        let kept = self.0.take().filter(|(of, _)| of.month == pending.month);
+        let kept = self.0.take().filter(|(month, _)| *month == pending.month);
         let mut kept = kept.map_or_else(Kept::default, |(_, kept)| kept);
         let (gathered, kept) = app
             .read(move |store| {
@@ -55,7 +56,7 @@ impl Billing {
             Ok(((), (made > 0 || last).then_some(act)))
         });
         made.await?;
-        self.0 = Some((pending, kept));
+        self.0 = Some((pending.month, kept));
         Ok(())
     }
 }

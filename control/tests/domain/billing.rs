@@ -4,7 +4,8 @@
 mod many;
 mod months;
 
-use sealcast_domain::billing::bills::{self, Filter, Kept};
+use sealcast_domain::billing::bills::{self, Kept};
+use sealcast_domain::billing::owed::Filter;
 use sealcast_domain::billing::{bill_id, charges, money, months as closing, owed, tariffs};
 use sealcast_domain::ledger::{self, Done, NewTransfer};
 use sealcast_domain::licences;
@@ -149,7 +150,7 @@ fn make_bills(bench: &mut Bench, now: Timestamp) {
 }
 
 fn bill(bench: &mut Bench, account: AccountId, month: Month) -> Bill {
-    let bytes = bills::get(bench, bill_id(account, month)).unwrap();
+    let bytes = bills::get(bench, bill_id(account, month), None).unwrap();
     let bill: Bill = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(bills::to_bytes(&bill).unwrap(), bytes, "canonical");
     bill
@@ -272,7 +273,7 @@ fn licensed(
 }
 
 fn all_bills(bench: &mut Bench, now: Timestamp) -> Vec<BillSummary> {
-    bills::page(bench, now, Filter::default(), 0, 1000).unwrap()
+    owed::page(bench, now, Filter::default(), 0, 1000).unwrap()
 }
 
 fn sums_are_right(bench: &mut Bench) {

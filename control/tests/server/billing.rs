@@ -3,7 +3,7 @@
 use reqwest::Method;
 use sealcast_objects::api::{
     AccountMoney, Approval, Bill, BillPage, BillState, BillingMonth, Granted, LineKind, Money,
-    MonthState, OperatorRole, Parties, Transfer,
+    OperatorRole, Parties, Transfer,
 };
 use sealcast_objects::id::{BillId, Id as _, Text};
 use sealcast_objects::month::Month;
@@ -53,7 +53,7 @@ pub(crate) async fn billed(bench: &Bench, device: &str) -> (Month, Text<BillId>)
     bench.put(&path, &json!({"anyway": true})).await;
     until("the bills are made", async || {
         let closed: BillingMonth = bench.admin.get(&path).await.unwrap();
-        closed.state == MonthState::Billed
+        closed.billed.is_some()
     })
     .await;
     let path = format!("/v1/bills?account={account}");

@@ -13,10 +13,10 @@ use sealcast_objects::{AccountId, BillId, TransferId};
 
 use super::compute::{self, Basis};
 use super::months::{self, Pending};
-use super::{charges, money, owed, tariffs};
-use crate::ledger::{self, Command, NewBook, NewTransfer};
+use super::{charges, money, tariffs};
+use crate::ledger::{self, Command, NewBook, NewTransfer, hash};
 use crate::metering::{self, Sent};
-use crate::sales::{balance, credit, hash, income};
+use crate::sales::{balance, credit, income};
 use crate::shares::{self, Income};
 use crate::{Read, Result, StoreError, Tx, licences, params, read_rows, refuse};
 
@@ -108,6 +108,10 @@ pub fn gather(
     accounts.into_iter().map(gather).collect()
 }
 
+/// What one account's bill is made of.
+///
+/// # Errors
+/// Not found: the account, or it has no tariff in this month. The store's.
 fn gather_one(
     store: &mut dyn Read,
     account: AccountId,
@@ -116,7 +120,11 @@ fn gather_one(
 ) -> Result<Gathered> {
     let assigned = tariffs::of_account(store, account)?;
     let Some(AccountTariff { tariff, paying, .. }) = tariffs::in_month(&assigned, month) else {
-        return Err(StoreError::Damaged(format!("no tariff of {}", Text(account))).into());
+        let detail = format!(
+            "account {} has no tariff in {month}: it is not billed",
+            Text(account)
+        );
+        return refuse(Kind::NotFound, detail);
     };
     let tariff = kept.tariff(store, tariff)?;
     let currency = tariff.terms.currency.clone();
@@ -142,14 +150,6 @@ fn gather_one(
 /// Not found: the account, or it has no tariff. The store's.
 pub fn preview(store: &mut dyn Read, now: Timestamp, account: AccountId) -> Result<Bill> {
     let month = Month::of(now);
-    let assigned = tariffs::of_account(store, account)?;
-    if tariffs::in_month(&assigned, month).is_none() {
-        let detail = format!(
-            "account {} has no tariff in {month}: it is not billed",
-            Text(account)
-        );
-        return refuse(Kind::NotFound, detail);
-    }
     let of = gather_one(store, account, month, &mut Kept::default())?;
     let balance = money::in_currency(store, account, &of.tariff.terms.currency)?.balance;
     Ok(of.compute((month, 0, now), balance))
@@ -316,14 +316,8 @@ fn book(tx: &mut dyn Tx, now: Timestamp, bill: &Bill) -> Result<()> {
     let owed = bill.gross - bill.from_balance;
     let left = money::in_currency(tx, account, currency)?.credit;
     let lacks = owed.saturating_sub(i64::try_from(left).unwrap_or(i64::MAX));
-    moves(
-        tx,
-        now,
-        (Step::Overdrawn, bill),
-        (&overdrawn, &credit),
-        lacks.max(0),
-    )?;
-    for (step, amount) in steps(bill) {
+    let overdraws = (Step::Overdrawn, lacks.max(0));
+    for (step, amount) in [overdraws].into_iter().chain(steps(bill)) {
         let between = match step {
             Step::Paid => (&balance, &billed),
             Step::Overdrawn => (&overdrawn, &credit),
@@ -336,63 +330,17 @@ fn book(tx: &mut dyn Tx, now: Timestamp, bill: &Bill) -> Result<()> {
     Ok(())
 }
 
-/// A bill, as it was made: its canonical bytes.
+/// A bill, as it was made: its canonical bytes. `of`: only if it is this account's.
 ///
 /// # Errors
 /// Not found; the store's.
-pub fn get(store: &mut dyn Read, id: BillId) -> Result<Vec<u8>> {
+pub fn get(store: &mut dyn Read, id: BillId, of: Option<AccountId>) -> Result<Vec<u8>> {
     let row = store.first(
-        "SELECT body FROM bill WHERE id = $1",
-        params![id.to_bytes()],
+        "SELECT body FROM bill WHERE id = $1 AND (account = $2 OR $2 IS NULL)",
+        params![id.to_bytes(), of.map(AccountId::to_bytes)],
     )?;
     match row {
         Some(row) => Ok(row.get(0)?),
         None => refuse(Kind::NotFound, format!("there is no bill {}", Text(id))),
     }
-}
-
-/// Whose bill it is.
-///
-/// # Errors
-/// Not found; the store's.
-pub fn account_of(store: &mut dyn Read, id: BillId) -> Result<AccountId> {
-    let row = store.first(
-        "SELECT account FROM bill WHERE id = $1",
-        params![id.to_bytes()],
-    )?;
-    match row {
-        Some(row) => Ok(AccountId::from_bytes(row.get(0)?)),
-        None => refuse(Kind::NotFound, format!("there is no bill {}", Text(id))),
-    }
-}
-
-/// Which bills.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Filter {
-    /// Of this account.
-    pub account: Option<AccountId>,
-    /// Of this month.
-    pub month: Option<Month>,
-}
-
-/// At most `most` bills after number `after`, in the order of their numbers, with what is still to be paid of them.
-///
-/// # Errors
-/// The store's.
-pub fn page(
-    store: &mut dyn Read,
-    now: Timestamp,
-    filter: Filter,
-    after: u64,
-    most: u32,
-) -> Result<Vec<sealcast_objects::api::BillSummary>> {
-    let account = filter.account.map(AccountId::to_bytes);
-    let month = filter.month.map(Month::number);
-    let rows = store.query(
-        "SELECT id FROM bill WHERE number > $1 AND (account = $2 OR $2 IS NULL) AND (month = $3 OR $3 IS NULL) \
-         ORDER BY number LIMIT $4",
-        params![after, account, month, most],
-    )?;
-    let ids = read_rows(&rows, |row| Ok(BillId(row.get(0)?)))?;
-    owed::summaries(store, now, &ids)
 }

@@ -1,6 +1,7 @@
 //! A bill, from what it is made of: no store, no clock. The same on the server and wherever somebody computes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sealcast_objects::api::{
     Bill, BillLine, BillPurchase, Charge, ChargeKind, Counting, Fraction, LicenceRecord, LineKind,
@@ -18,7 +19,7 @@ use crate::sales::{self, Booked};
 
 /// A line is at most this, whatever a tariff says.
 const LINE_MAX: u64 = 1_000_000_000_000_000;
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a bill is made of.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,7 @@ pub fn bill(of: &Basis<'_>) -> Bill {
         account: Text(of.account),
         month: of.month,
         issued: of.issued,
-        pay_by: pay_by(of.issued, terms.pay_within_days),
+        pay_by: of.issued.after(DAY * terms.pay_within_days),
         tariff: of.tariff.name.clone(),
         paying: of.paying,
         currency: terms.currency.clone(),
@@ -96,10 +97,6 @@ pub fn bill(of: &Basis<'_>) -> Bill {
         from_balance,
         due: gross - from_balance + by_invoice,
     }
-}
-
-fn pay_by(issued: Timestamp, days: u32) -> Timestamp {
-    Timestamp(issued.0.saturating_add(i64::from(days) * DAY_MS))
 }
 
 /// That part of an amount, rounded once; of what is given back, as of what is charged.
@@ -212,22 +209,12 @@ fn line(of: &Basis<'_>, rate: &Priced) -> Option<BillLine> {
 
 /// Whether a rate for this channel, or for all without one of their own, is the one for `channel`.
 fn is_for(of: &Basis<'_>, kind: LineKind, rate: Option<u16>, channel: u16) -> bool {
-    rate.map_or_else(|| !has_own(of, kind, channel), |rate| rate == channel)
-}
-
-/// Whether a channel has a rate of this kind of its own.
-fn has_own(of: &Basis<'_>, kind: LineKind, channel: u16) -> bool {
-    of.tariff.terms.rates.iter().any(|rate| {
-        let (its, own) = match *rate {
-            Priced::Data { channel, .. } => (LineKind::Data, channel),
-            Priced::Requests { channel, .. } => (LineKind::Requests, channel),
-            Priced::Period { channel, .. } => (LineKind::Period, channel),
-            Priced::Licence { .. } | Priced::MoveCertificate { .. } | Priced::Premium { .. } => {
-                return false;
-            }
-        };
-        its == kind && own == Some(channel)
-    })
+    let mut rates = of.tariff.terms.rates.iter();
+    let mut has_own = || rates.any(|own| own.kind() == kind && own.channel() == Some(channel));
+    match rate {
+        Some(rate) => rate == channel,
+        None => !has_own(),
+    }
 }
 
 /// What the rows of a rate's channels add up to.
@@ -250,7 +237,7 @@ fn counted(
 /// Days of the month on which a device had a licence for a channel of this rate, added up over devices and channels. A licence counts from when
 /// its device said that it has it, until it ends.
 fn licensed_days(of: &Basis<'_>, rate: Option<u16>) -> u64 {
-    let (start, end) = (of.month.start().0, of.month.end().0);
+    let (start, end) = (of.month.start(), of.month.end());
     let mut days = BTreeSet::<(DeviceId, u16, i64)>::new();
     for licence in of.licences {
         let Subject::Channel(channel) = licence.subject.into() else {
@@ -264,22 +251,22 @@ fn licensed_days(of: &Basis<'_>, rate: Option<u16>) -> u64 {
         };
         let (from, until) = (from.max(start), until.min(end));
         if from < until {
-            let (first, last) = (from.div_euclid(DAY_MS), (until - 1).div_euclid(DAY_MS));
+            let (first, last) = (from.day(), Timestamp(until.0 - 1).day());
             days.extend((first..=last).map(|day| (licence.device.0, channel, day)));
         }
     }
     days.len() as u64
 }
 
-/// From when until when a licence was in force, or suspended, in milliseconds; nothing if its device never had it.
-fn in_force(licence: &LicenceRecord) -> Option<(i64, i64)> {
+/// From when until when a licence was in force, or suspended; nothing if its device never had it.
+fn in_force(licence: &LicenceRecord) -> Option<(Timestamp, Timestamp)> {
     let from = licence.received?.max(licence.from);
     let ended = match licence.validity {
         Validity::Invalid => licence.changed,
         Validity::Valid | Validity::Suspended => None,
     };
     let ends = [licence.until, ended].into_iter().flatten().min();
-    Some((from.0, ends.map_or(i64::MAX, |end| end.0)))
+    Some((from, ends.unwrap_or(Timestamp(i64::MAX))))
 }
 
 /// Licences that devices got in the month, but those that were bought.

@@ -16,9 +16,9 @@
 //! | `charges.rs` | what goes on a bill besides what was counted |
 //! | `compute.rs` | a bill, from what it is made of (pure) |
 //! | `months.rs` | months that are closed |
-//! | `bills.rs` | bills that were made, booked, shown |
+//! | `bills.rs` | bills that are made and booked |
 //! | `verify.rs` | all bills, computed again |
-//! | `owed.rs` | what is still to be paid, and reminders |
+//! | `owed.rs` | bills with what is still to be paid, and reminders |
 //! | `money.rs` | what an account has, may and owes |
 
 pub mod bills;
@@ -34,7 +34,7 @@ use sealcast_objects::id::Id as _;
 use sealcast_objects::month::Month;
 use sealcast_objects::{AccountId, BillId};
 
-use crate::sales::hash;
+use crate::ledger::hash;
 pub use verify::{Fault, verify};
 
 /// The bill of an account for a month.

@@ -12,8 +12,8 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use crate::catalogue::check_price;
-use crate::ledger::{self, Bound, Command, NewBook, NewTransfer};
-use crate::sales::{balance, book, credit, hash};
+use crate::ledger::{self, Bound, Command, NewBook, NewTransfer, book, hash, net, sums};
+use crate::sales::{balance, credit};
 use crate::{Read, Result, Tx, accounts, params, read_rows, refuse};
 
 /// Money that came in, and went out.
@@ -148,27 +148,16 @@ pub fn pay(
     })
 }
 
-/// What a book has been debited, and credited; nothing, if it is not open yet.
-fn sums(store: &mut dyn Read, book: &NewBook) -> Result<(i64, i64)> {
-    let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-    let book = ledger::find(store, book.id)?;
-    Ok(book.map_or((0, 0), |book| {
-        let debited = book.debited.saturating_add(book.debits_reserved);
-        (signed(debited), signed(book.credited))
-    }))
-}
-
 /// What an account has in one currency.
 pub(super) fn in_currency(
     store: &mut dyn Read,
     account: AccountId,
     currency: &str,
 ) -> Result<Money> {
-    let net = |(debited, credited): (i64, i64)| credited.saturating_sub(debited);
-    let balance = net(sums(store, &balance(account, currency))?).max(0);
-    let credit = net(sums(store, &credit(account, currency))?);
-    let line = -net(sums(store, &line(account, currency))?);
-    let overdrawn = -net(sums(store, &overdrawn(account, currency))?);
+    let balance = net(store, &balance(account, currency))?.max(0);
+    let credit = net(store, &credit(account, currency))?;
+    let line = -net(store, &line(account, currency))?;
+    let overdrawn = -net(store, &overdrawn(account, currency))?;
     Ok(Money {
         currency: currency.to_owned(),
         balance: balance.unsigned_abs(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sealcast_objects::AccountId;
-use sealcast_objects::api::{BillingMonth, MonthState};
+use sealcast_objects::api::BillingMonth;
 use sealcast_objects::id::Id as _;
 use sealcast_objects::month::Month;
 use sealcast_objects::problem::Kind;
@@ -16,6 +16,15 @@ use crate::{Read, Result, Row, StoreError, Tx, metering, params, read_rows, refu
 
 /// How long usage files of a month may still come after its end.
 pub const FILES_COME: Duration = Duration::from_secs(48 * 3600);
+
+macro_rules! months {
+    ($which:literal) => {
+        concat!(
+            "SELECT month, closed, bills, billed FROM billing_month ",
+            $which
+        )
+    };
+}
 
 fn month(number: u32) -> std::result::Result<Month, StoreError> {
     Month::from_number(number)
@@ -107,10 +116,6 @@ fn read(row: &Row) -> std::result::Result<BillingMonth, StoreError> {
     Ok(BillingMonth {
         month: month(row.get(0)?)?,
         closed: Timestamp(row.get(1)?),
-        state: match billed {
-            Some(_) => MonthState::Billed,
-            None => MonthState::Billing,
-        },
         bills: row.get(2)?,
         billed: billed.map(Timestamp),
     })
@@ -121,10 +126,7 @@ fn read(row: &Row) -> std::result::Result<BillingMonth, StoreError> {
 /// # Errors
 /// The store's.
 pub fn all(store: &mut dyn Read) -> Result<Vec<BillingMonth>> {
-    let rows = store.query(
-        "SELECT month, closed, bills, billed FROM billing_month ORDER BY month",
-        params![],
-    )?;
+    let rows = store.query(months!("ORDER BY month"), params![])?;
     read_rows(&rows, read)
 }
 
@@ -133,10 +135,7 @@ pub fn all(store: &mut dyn Read) -> Result<Vec<BillingMonth>> {
 /// # Errors
 /// Not found; the store's.
 pub fn get(store: &mut dyn Read, month: Month) -> Result<BillingMonth> {
-    let row = store.first(
-        "SELECT month, closed, bills, billed FROM billing_month WHERE month = $1",
-        params![month.number()],
-    )?;
+    let row = store.first(months!("WHERE month = $1"), params![month.number()])?;
     match row {
         Some(row) => Ok(read(&row)?),
         None => refuse(Kind::NotFound, format!("{month} is not closed")),

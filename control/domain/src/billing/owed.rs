@@ -2,6 +2,7 @@
 //! purchases and bills.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sealcast_objects::api::{BillState, BillSummary};
 use sealcast_objects::id::{Id as _, Text};
@@ -15,8 +16,8 @@ use crate::sales::{Booked, booked, credit};
 use crate::{Read, Result, Row, StoreError, Tx, params, read_rows};
 
 /// Reminders of a bill: when it is due, and then after each of these days.
-const REMIND_AFTER_DAYS: [i64; 3] = [7, 14, 14];
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const REMIND_AFTER_DAYS: [u32; 3] = [7, 14, 14];
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 macro_rules! bills {
     ($which:literal) => {
@@ -77,34 +78,60 @@ fn open(store: &mut dyn Read, account: AccountId, currency: &str) -> Result<BTre
     Ok(open)
 }
 
-/// These bills, in this order, with what is still to be paid of them.
-pub(super) fn summaries(
+/// These bills, with what is still to be paid of them.
+fn with_open(
     store: &mut dyn Read,
     now: Timestamp,
-    ids: &[BillId],
+    mut bills: Vec<BillSummary>,
 ) -> Result<Vec<BillSummary>> {
     let mut known = BTreeMap::new();
-    let mut bills = Vec::with_capacity(ids.len());
-    for id in ids {
-        let Some(row) = store.first(bills!("WHERE id = $1"), params![id.to_bytes()])? else {
-            continue;
-        };
-        let mut bill = read(&row)?;
+    for bill in &mut bills {
         let of = (bill.account.0, bill.currency.clone());
         if !known.contains_key(&of) {
             let open = open(store, of.0, &of.1)?;
             known.insert(of.clone(), open);
         }
-        let open = known.get(&of).and_then(|open| open.get(id));
+        let open = known.get(&of).and_then(|open| open.get(&bill.id.0));
         bill.open = open.copied().unwrap_or(0);
         bill.state = match bill.open {
             0 => BillState::Paid,
             _ if bill.pay_by <= now => BillState::Overdue,
             _ => BillState::Open,
         };
-        bills.push(bill);
     }
     Ok(bills)
+}
+
+/// Which bills.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Filter {
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Of this month.
+    pub month: Option<Month>,
+}
+
+/// At most `most` bills after number `after`, in the order of their numbers.
+///
+/// # Errors
+/// The store's.
+pub fn page(
+    store: &mut dyn Read,
+    now: Timestamp,
+    filter: Filter,
+    after: u64,
+    most: u32,
+) -> Result<Vec<BillSummary>> {
+    let account = filter.account.map(AccountId::to_bytes);
+    let month = filter.month.map(Month::number);
+    let rows = store.query(
+        bills!(
+            "WHERE number > $1 AND (account = $2 OR $2 IS NULL) AND (month = $3 OR $3 IS NULL) ORDER BY number LIMIT $4"
+        ),
+        params![after, account, month, most],
+    )?;
+    let bills = read_rows(&rows, read)?;
+    with_open(store, now, bills)
 }
 
 /// When the next bill is looked at whether it was paid.
@@ -126,19 +153,21 @@ pub fn next_due(store: &mut dyn Read) -> Result<Option<Timestamp>> {
 /// The store's.
 pub fn remind(tx: &mut dyn Tx, now: Timestamp, most: u32) -> Result<Vec<BillSummary>> {
     let rows = tx.query(
-        "SELECT id FROM bill WHERE remind_at IS NOT NULL AND remind_at <= $1 ORDER BY remind_at, number LIMIT $2",
+        bills!("WHERE remind_at <= $1 ORDER BY remind_at, number LIMIT $2"),
         params![now.0, most],
     )?;
-    let ids = read_rows(&rows, |row| Ok(BillId(row.get(0)?)))?;
+    let bills = read_rows(&rows, read)?;
     let mut overdue = Vec::new();
-    for mut bill in summaries(tx, now, &ids)? {
+    for mut bill in with_open(tx, now, bills)? {
         let unpaid = bill.state == BillState::Overdue;
         if unpaid {
             bill.reminders += 1;
         }
         let after = usize::try_from(bill.reminders).ok();
         let after = after.and_then(|told| REMIND_AFTER_DAYS.get(told.checked_sub(1)?));
-        let next = after.filter(|_| unpaid).map(|days| now.0 + days * DAY_MS);
+        let next = after
+            .filter(|_| unpaid)
+            .map(|days| now.after(DAY * *days).0);
         tx.execute(
             "UPDATE bill SET reminders = $1, remind_at = $2 WHERE id = $3",
             params![bill.reminders, next, bill.id.0.to_bytes()],

@@ -12,7 +12,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use super::months;
-use crate::catalogue::{NAME, check_price, check_text};
+use crate::catalogue::{check_name, check_price};
 use crate::ledger::Done;
 use crate::{
     Read, Result, Row, StoreError, Tx, accounts, channels, params, read_rows, refuse, shares,
@@ -27,14 +27,7 @@ const PER_MAX: u64 = 1_000_000_000_000_000_000;
 const DAYS_MAX: u32 = 365;
 
 fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
-    check_text("the name of a tariff", name, NAME)?;
-    if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    {
-        let detail = format!("{name:?}: the name of a tariff is letters, digits, '-', '_' and '.'");
-        return refuse(Kind::Invalid, detail);
-    }
+    check_name("the name of a tariff", name)?;
     check_price(&Price {
         amount: 0,
         currency: new.currency.clone(),
@@ -52,9 +45,9 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
     }
     let mut known = BTreeSet::new();
     for rate in &new.rates {
-        let (kind, channel) = what(rate);
+        let (kind, channel) = (rate.kind(), rate.channel());
         if !known.insert((kind, channel)) {
-            let detail = format!("two rates for {kind}{}", of_channel(channel));
+            let detail = format!("two rates for {}{}", kind.name(), of_channel(channel));
             return refuse(Kind::Invalid, detail);
         }
         if let Some(channel) = channel {
@@ -63,7 +56,8 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
         let (price, per, free) = numbers(rate);
         if price > PRICE_MAX || !(1..=PER_MAX).contains(&per) || free > PER_MAX {
             let detail = format!(
-                "the rate for {kind}{}: a price is at most {PRICE_MAX}, for 1 to {PER_MAX}, beyond at most {PER_MAX}",
+                "the rate for {}{}: a price is at most {PRICE_MAX}, for 1 to {PER_MAX}, beyond at most {PER_MAX}",
+                kind.name(),
                 of_channel(channel)
             );
             return refuse(Kind::Invalid, detail);
@@ -74,17 +68,6 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
 
 fn of_channel(channel: Option<u16>) -> String {
     channel.map_or(String::new(), |channel| format!(" of channel {channel}"))
-}
-
-fn what(rate: &Rate) -> (&'static str, Option<u16>) {
-    match *rate {
-        Rate::Data { channel, .. } => ("data", channel),
-        Rate::Requests { channel, .. } => ("requests", channel),
-        Rate::Period { channel, .. } => ("period", channel),
-        Rate::Licence { .. } => ("licence", None),
-        Rate::MoveCertificate { .. } => ("move-certificate", None),
-        Rate::Premium { .. } => ("premium", None),
-    }
 }
 
 fn numbers(rate: &Rate) -> (u64, u64, u64) {

@@ -1,10 +1,10 @@
 //! All bills, computed again from what they were made of, and held against the ledger: for tests and a live database.
 
 use sealcast_objects::BillId;
-use sealcast_objects::api::{Bill, Transfer};
+use sealcast_objects::api::Bill;
 use sealcast_objects::id::Text;
 
-use super::bills::{self, Kept, Step};
+use super::bills::{self, Kept};
 use crate::ledger;
 use crate::{Error, Read, Result, StoreError, params, read_rows};
 
@@ -73,24 +73,21 @@ fn of_bill(
 ) -> Result<Option<Fault>> {
     let bill: Bill = serde_json::from_slice(body)
         .map_err(|error| StoreError::Damaged(format!("{}: {error}", Text(id))))?;
-    let again = bills::again(store, &bill, kept)?;
-    if bill.id.0 != id || bills::to_bytes(&again)? != body {
+    let again = match bills::again(store, &bill, kept) {
+        Ok(again) => Some(bills::to_bytes(&again)?),
+        // What it was made of is gone.
+        Err(Error::Refused(_)) => None,
+        Err(error) => return Err(error),
+    };
+    if bill.id.0 != id || again.as_deref() != Some(body) {
         return Ok(Some(Fault::Bill(id)));
     }
     for (step, amount) in bills::steps(&bill) {
-        let moved = made(store, step, id)?.map_or(0, |made| made.amount);
+        let made = ledger::find_made(store, step.of(id))?;
+        let moved = made.map_or(0, |made| made.amount);
         if moved != amount.unsigned_abs() {
             return Ok(Some(Fault::Booked(id)));
         }
     }
     Ok(None)
-}
-
-fn made(store: &mut dyn Read, step: Step, bill: BillId) -> Result<Option<Transfer>> {
-    use sealcast_objects::problem::Kind;
-    match ledger::made(store, step.of(bill)) {
-        Ok(made) => Ok(Some(made)),
-        Err(Error::Refused(problem)) if problem.kind == Kind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

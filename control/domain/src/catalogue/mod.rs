@@ -46,3 +46,14 @@ pub(crate) fn check_text(what: &str, text: &str, length: RangeInclusive<usize>) 
     }
     Ok(())
 }
+
+/// A name that stands in paths and in other things' settings.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
+    check_text(what, name, NAME)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.bytes().all(fits) {
+        return Ok(());
+    }
+    let detail = format!("{name:?}: {what} is letters, digits, '-', '_' and '.'");
+    refuse(Kind::Invalid, detail)
+}

@@ -149,10 +149,15 @@ pub fn books(store: &mut dyn Read, after: Option<BookId>, most: u32) -> Result<V
 /// # Errors
 /// Not found.
 pub fn made(store: &mut dyn Read, id: TransferId) -> Result<api::Transfer> {
-    match transfer::find(store, id)? {
-        Some(transfer) => Ok(transfer.into()),
+    match find_made(store, id)? {
+        Some(transfer) => Ok(transfer),
         None => refuse(Kind::NotFound, "there is no such transfer"),
     }
+}
+
+/// A transfer, if it was made.
+pub(crate) fn find_made(store: &mut dyn Read, id: TransferId) -> Result<Option<api::Transfer>> {
+    Ok(transfer::find(store, id)?.map(Into::into))
 }
 
 /// At most `most` transfers after number `after`, in order; of one book, or of all.

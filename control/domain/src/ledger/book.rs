@@ -123,7 +123,7 @@ pub fn open(tx: &mut dyn Tx, now: Timestamp, new: &NewBook) -> Result<Done> {
 }
 
 /// A book, if it is open.
-pub(crate) fn find(store: &mut dyn Read, id: BookId) -> Result<Option<Book>> {
+pub(super) fn find(store: &mut dyn Read, id: BookId) -> Result<Option<Book>> {
     if let Some(book) = known(store, id) {
         return Ok(Some(book));
     }

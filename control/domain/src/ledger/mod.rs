@@ -18,20 +18,23 @@
 //! |---|---|
 //! | `book.rs` | books and their sums |
 //! | `transfer.rs` | commands, and what they do |
+//! | `named.rs` | ids that are derived from what they belong to |
 //! | `share.rs` | rates and splits that lose nothing |
 //! | `api.rs` | books, transfers and commands as the API tells them |
 //! | `verify.rs` | all invariants, recomputed from the transfers |
 
 mod api;
 mod book;
+mod named;
 mod share;
 mod transfer;
 mod verify;
 
-pub(crate) use api::between;
 pub use api::{act, books, made, transfers};
+pub(crate) use api::{between, find_made};
+pub(crate) use book::write;
 pub use book::{Book, Bound, NewBook, get, open};
-pub(crate) use book::{find, write};
+pub(crate) use named::{book, hash, net, sums};
 pub use sealcast_objects::{BookId, TransferId};
 pub use share::{Rate, split};
 pub use transfer::{Command, NewTransfer, close, expire, next_due, transfer};

@@ -2,9 +2,6 @@
 
 use sealcast_objects::time::Timestamp;
 
-/// Milliseconds of a day.
-const DAY: i64 = 24 * 3600 * 1000;
-
 /// Numbers as first and last of each run of them, ascending, with gaps between.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Numbers(Vec<(u64, u64)>);
@@ -65,13 +62,9 @@ pub(super) struct Interval {
     pub(super) until: Timestamp,
 }
 
-fn day(at: Timestamp) -> i64 {
-    at.0.div_euclid(DAY)
-}
-
 impl Interval {
     fn joins(&self, next: &Self) -> bool {
-        self.last.checked_add(1) == Some(next.first) && day(self.since) == day(next.since)
+        self.last.checked_add(1) == Some(next.first) && self.since.day() == next.since.day()
     }
 
     fn join(&mut self, next: &Self) {
@@ -102,7 +95,7 @@ impl Intervals {
             // Given before, that day or another: it counts once, with its first day.
             held.requests += requests;
             held.answers += answers;
-            if day(since) == day(held.since) {
+            if since.day() == held.since.day() {
                 held.since = held.since.min(since);
                 held.until = held.until.max(until);
             }
@@ -170,7 +163,7 @@ mod tests {
                 let epoch = 1 + u64::from(rng.next_u32() % 40);
                 let (requests, answers) =
                     (u64::from(rng.next_u32() % 2), u64::from(rng.next_u32() % 3));
-                let since = Timestamp(i64::from(rng.next_u32() % 3) * DAY + 5);
+                let since = Timestamp(i64::from(rng.next_u32() % 3) * 86_400_000 + 5);
                 intervals.add(
                     epoch,
                     requests,
@@ -196,7 +189,7 @@ mod tests {
             assert!(!joined, "seed {seed}: what could be one is two");
             assert!(
                 all.iter()
-                    .all(|interval| day(interval.since) == day(interval.until))
+                    .all(|interval| interval.since.day() == interval.until.day())
             );
         }
     }

@@ -27,11 +27,10 @@ pub mod settle;
 use std::time::Duration;
 
 use sealcast_objects::api::{Price, Transfer};
-use sealcast_objects::code::sha256;
 use sealcast_objects::id::{Id, Text};
-use sealcast_objects::{AccountId, BookId, CertificateId, PurchaseId, TransferId};
+use sealcast_objects::{AccountId, CertificateId, PurchaseId, TransferId};
 
-use crate::ledger::{Bound, NewBook};
+use crate::ledger::{Bound, NewBook, book, hash};
 
 /// How long things may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,26 +102,6 @@ pub fn booked(made: &Transfer) -> Option<Booked> {
     let (_, booked) =
         (known.into_iter()).find(|(known, _)| known.name() == step && known.of(of) == made.id.0)?;
     Some(booked)
-}
-
-pub(crate) fn hash(words: &[&str]) -> [u8; 16] {
-    let text = ["sealcast sales"]
-        .iter()
-        .chain(words)
-        .copied()
-        .collect::<Vec<_>>()
-        .join("\n");
-    let mut id = [0; 16];
-    id.copy_from_slice(&sha256(text.as_bytes())[..16]);
-    id
-}
-
-pub(crate) fn book(kind: &str, of: &str, unit: &str, bound: Bound) -> NewBook {
-    NewBook {
-        id: BookId(hash(&["book", kind, of, unit])),
-        unit: unit.to_owned(),
-        bound,
-    }
 }
 
 /// What an account has paid before it buys; money comes in as credit, and it cannot be spent beyond that.

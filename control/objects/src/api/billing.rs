@@ -100,6 +100,32 @@ pub enum Rate {
     },
 }
 
+impl Rate {
+    /// What it is for.
+    #[must_use]
+    pub fn kind(&self) -> LineKind {
+        match self {
+            Self::Data { .. } => LineKind::Data,
+            Self::Requests { .. } => LineKind::Requests,
+            Self::Period { .. } => LineKind::Period,
+            Self::Licence { .. } => LineKind::Licence,
+            Self::MoveCertificate { .. } => LineKind::MoveCertificate,
+            Self::Premium { .. } => LineKind::Premium,
+        }
+    }
+
+    /// The channel that it is for only.
+    #[must_use]
+    pub fn channel(&self) -> Option<u16> {
+        match *self {
+            Self::Data { channel, .. }
+            | Self::Requests { channel, .. }
+            | Self::Period { channel, .. } => channel,
+            Self::Licence { .. } | Self::MoveCertificate { .. } | Self::Premium { .. } => None,
+        }
+    }
+}
+
 /// `PUT /v1/tariffs/{name}`. It never changes: another price is another tariff.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -232,7 +258,9 @@ pub struct ChargePage {
 }
 
 /// What a line of a bill is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineKind {
     /// Bytes.
@@ -389,16 +417,6 @@ pub struct CloseMonth {
     pub anyway: bool,
 }
 
-/// Where a month that is closed stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MonthState {
-    /// Bills are being made.
-    Billing,
-    /// All are made.
-    Billed,
-}
-
 /// A month that is closed: what comes later of it counts for the next.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BillingMonth {
@@ -406,11 +424,9 @@ pub struct BillingMonth {
     pub month: Month,
     /// When it was closed.
     pub closed: Timestamp,
-    /// Where it stands.
-    pub state: MonthState,
     /// Bills that were made.
     pub bills: u64,
-    /// When the last was.
+    /// When the last was; nothing: they are being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billed: Option<Timestamp>,
 }
