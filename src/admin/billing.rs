@@ -338,23 +338,16 @@ pub(super) fn bills(api: &Api, command: &BillCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All of them, page by page.
+/// All of them.
 fn list_csv(api: &Api, filter: &[(&str, Option<String>)]) -> Done {
+    let bills = api.whole("/v1/bills", filter, |page: BillPage| {
+        (page.bills, page.next)
+    })?;
     println!("bill,number,account,month,currency,gross,due,open,pay_by,state,reminders");
-    let mut page = Page {
-        limit: Some(1000),
-        ..Page::default()
-    };
-    loop {
-        let got: BillPage = api.get(&page.of("/v1/bills", filter))?;
-        for bill in &got.bills {
-            println!("{}", row(bill).join(","));
-        }
-        page.after = got.next;
-        if page.after.is_none() {
-            return Ok(());
-        }
+    for bill in &bills {
+        println!("{}", row(bill).join(","));
     }
+    Ok(())
 }
 
 fn row(bill: &BillSummary) -> [String; 11] {

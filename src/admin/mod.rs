@@ -27,13 +27,17 @@ mod webhooks;
 use std::path::PathBuf;
 
 use reqwest::Method;
-use sealcast_objects::api::{NewCode, Role};
+use sealcast_objects::api::{Cursor, NewCode, Role};
 use sealcast_terminal::https::{Client, RequestError, Tag};
 use sealcast_terminal::identity::{FileError, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
+use crate::table::Page;
+
+/// Parts of a list, at most: a list that has no end is none.
+const PARTS_MAX: usize = 100_000;
 
 /// Flags of `sealcast admin`.
 #[derive(Debug, clap::Args)]
@@ -261,6 +265,29 @@ impl Api {
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
         self.call(Method::GET, path, None::<&()>)
+    }
+
+    /// The whole list at `path`, of those that `filter` leaves, part by part; `part` takes an answer apart.
+    pub(crate) fn whole<P: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        filter: &[(&str, Option<String>)],
+        part: impl Fn(P) -> (Vec<T>, Option<Cursor>),
+    ) -> Result<Vec<T>, RequestError> {
+        let (mut all, mut page) = (Vec::new(), Page::default());
+        page.limit = Some(1000);
+        for _ in 0..PARTS_MAX {
+            let (some, next) = part(self.get(&page.of(path, filter))?);
+            all.extend(some);
+            if next.is_none() {
+                return Ok(all);
+            }
+            page.after = next;
+        }
+        Err(RequestError::Answer {
+            server: self.server.clone(),
+            why: format!("{path} has no end"),
+        })
     }
 
     /// Prints an answer as JSON, or as `text` says.

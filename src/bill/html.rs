@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sealcast_loadgen::report::escaped;
 use sealcast_objects::api::{Bill, Paying};
 
 use super::{Parties, how, money, what};
@@ -11,29 +12,13 @@ table{border-collapse:collapse;width:100%;margin:1em 0}th,td{padding:.3em .6em;b
 td.n,th.n{text-align:right;white-space:nowrap}tr.sum td{font-weight:bold;border-top:2px solid #111}\
 pre{font:inherit;margin:0}header{display:flex;justify-content:space-between;gap:2cm}small{color:#555}@page{margin:1.5cm}";
 
-/// Text as it stands in a page.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
-}
-
 fn row(cells: [&str; 3]) -> String {
-    let [what, how, amount] = cells.map(escape);
+    let [what, how, amount] = cells.map(escaped);
     format!("<tr><td>{what}</td><td>{how}</td><td class=\"n\">{amount}</td></tr>\n")
 }
 
 fn sum(what: &str, amount: &str) -> String {
-    let (what, amount) = (escape(what), escape(amount));
+    let (what, amount) = (escaped(what), escaped(amount));
     format!("<tr class=\"sum\"><td colspan=\"2\">{what}</td><td class=\"n\">{amount}</td></tr>\n")
 }
 
@@ -80,23 +65,13 @@ pub(super) fn page(bill: &Bill, parties: &Parties) -> String {
          is for all of its days: parts of it are charged by the day, UTC.</small></p>\n</body></html>\n",
         number = bill.number,
         month = bill.month,
-        seller = escape(&parties.seller),
-        customer = escape(&parties.customer),
+        seller = escaped(&parties.seller),
+        customer = escaped(&parties.customer),
         issued = bill.issued,
         pay_by = bill.pay_by,
         account = bill.account,
-        tariff = escape(&bill.tariff),
+        tariff = escaped(&bill.tariff),
         id = bill.id,
     );
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn what_customers_write_is_text_in_a_page() {
-        assert_eq!(escape("<script>\"'&"), "&lt;script&gt;&quot;&#39;&amp;");
-    }
 }

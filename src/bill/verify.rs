@@ -9,22 +9,17 @@ use sealcast_domain::billing::bills;
 use sealcast_domain::billing::compute::{self, Basis};
 use sealcast_domain::sales::{balance, credit};
 use sealcast_objects::api::{
-    Bill, Charge, ChargePage, Cursor, LicencePage, LicenceRecord, Tariff, Transfer, TransferPage,
+    Bill, Charge, ChargePage, LicencePage, LicenceRecord, Tariff, Transfer, TransferPage,
     UsagePage, UsageRow,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::month::Month;
 use sealcast_objects::problem::Kind;
 use sealcast_terminal::https::RequestError;
-use serde::de::DeserializeOwned;
 
 use super::{VerifyArgs, read};
 use crate::Failure;
 use crate::admin::{Api, failure};
-use crate::table::Page;
-
-/// Pages of a list, at most: a bill is of one account and month.
-const PAGES_MAX: usize = 100_000;
 
 pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let (bill, bytes) = read(&args.file)?;
@@ -92,23 +87,21 @@ impl Asked {
         ] {
             let book = Text(book.id).to_string();
             let filter = [("book", Some(book))];
-            let all = pages(api, "/v1/transfers", &filter, |page: TransferPage| {
+            let all = api.whole("/v1/transfers", &filter, |page: TransferPage| {
                 (page.transfers, page.next)
             })?;
             booked.extend(all.into_iter().filter(|made: &Transfer| in_month(made.at)));
         }
         booked.sort_by_key(|made| made.number);
         let charges = format!("/v1/accounts/{account}/charges");
-        let mut charges = pages(api, &charges, &[], |page: ChargePage| {
-            (page.charges, page.next)
-        })?;
+        let mut charges = api.whole(&charges, &[], |page: ChargePage| (page.charges, page.next))?;
         charges.retain(|made: &Charge| in_month(made.at));
         Ok(Self {
             tariff: api.get(&format!("/v1/tariffs/{}", bill.tariff))?,
-            usage: pages(api, "/v1/usage", &of_month, |page: UsagePage| {
+            usage: api.whole("/v1/usage", &of_month, |page: UsagePage| {
                 (page.rows, page.next)
             })?,
-            licences: pages(api, "/v1/licences", &of_account, |page: LicencePage| {
+            licences: api.whole("/v1/licences", &of_account, |page: LicencePage| {
                 (page.licences, page.next)
             })?,
             charges,
@@ -159,26 +152,6 @@ fn moved(api: &Api, bill: &Bill) -> Result<Vec<u64>, RequestError> {
         }
     });
     moved.into_iter().collect()
-}
-
-/// A whole list.
-fn pages<P: DeserializeOwned, T>(
-    api: &Api,
-    path: &str,
-    filter: &[(&str, Option<String>)],
-    part: impl Fn(P) -> (Vec<T>, Option<Cursor>),
-) -> Result<Vec<T>, RequestError> {
-    let (mut all, mut page) = (Vec::new(), Page::default());
-    page.limit = Some(1000);
-    for _ in 0..PAGES_MAX {
-        let (some, next) = part(api.get(&page.of(path, filter))?);
-        all.extend(some);
-        page.after = next;
-        if page.after.is_none() {
-            break;
-        }
-    }
-    Ok(all)
 }
 
 /// Fields that differ.

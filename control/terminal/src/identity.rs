@@ -4,15 +4,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sealcast_objects::api::{Role, SessionReply};
 use sealcast_objects::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
+
+use crate::replace::replace;
 
 /// An identity.
 #[derive(Clone, Serialize, Deserialize)]
@@ -160,30 +161,11 @@ impl Identity {
         name.push(format!(".{}", std::process::id()));
         let beside = file.with_file_name(name);
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        let write = || {
-            // What a crash left there may be readable by others.
-            let _ = fs::remove_file(&beside);
-            let mut made = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&beside)?;
-            made.write_all(&text)?;
-            made.sync_all()?;
-            fs::rename(&beside, file)?;
-            let folder = file
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
-        };
-        let written = write().map_err(|why| {
-            let _ = fs::remove_file(&beside);
-            FileError::Io {
-                what: "write",
-                file: file.to_path_buf(),
-                role: command(self.role),
-                why,
-            }
+        let written = replace(file, &beside, &text).map_err(|why| FileError::Io {
+            what: "write",
+            file: file.to_path_buf(),
+            role: command(self.role),
+            why,
         });
         text.zeroize();
         written

@@ -20,5 +20,6 @@ pub mod enrol;
 pub mod https;
 pub mod identity;
 pub mod keeper;
+mod replace;
 mod tls;
 pub mod wallet;

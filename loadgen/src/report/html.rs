@@ -73,8 +73,9 @@ fn rows(table: &Table) -> String {
     format!("<table>\n{text}</table>\n")
 }
 
-/// Text that may stand in a page.
-fn escaped(text: &str) -> String {
+/// Text as it stands in a page: no mark-up, inside of an attribute neither.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -82,6 +83,7 @@ fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
             letter => safe.push(letter),
         }
     }
@@ -111,5 +113,9 @@ mod tests {
         for elsewhere in ["http:", "https:", "<script", "<link", "src="] {
             assert!(!without.contains(elsewhere), "{elsewhere}: {without}");
         }
+    }
+    #[test]
+    fn what_others_write_is_text_in_a_page() {
+        assert_eq!(escaped("<script>\"'&"), "&lt;script&gt;&quot;&#39;&amp;");
     }
 }

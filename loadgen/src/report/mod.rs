@@ -8,7 +8,7 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-pub use html::to_html;
+pub use html::{escaped, to_html};
 pub use keys::{columns, latency, of_keys, row};
 pub use stream::of_stream;
 pub use text::to_text;

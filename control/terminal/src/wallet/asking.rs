@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::Holder;
 use super::orders::Stage;
-use super::player::{PAGES_MAX, Player, PlayerError, Service, Synced, get, parse};
+use super::player::{PAGES_MAX, Player, PlayerError, Service, Synced, get};
 use super::state::{Distrust, State};
-use super::steps::{Request, Step, is_final};
+use super::steps::{Request, Step, is_final, parse};
 use crate::https::RequestError;
 
 /// More steps than any wallet needs at once; beyond it something goes in a circle.
@@ -76,12 +76,7 @@ impl<S: Service> Player<S> {
 
     async fn step(&mut self, step: Step) -> Result<(), PlayerError> {
         let wallet = &self.wallet;
-        let holder = Holder {
-            device: wallet.device,
-            sign: &wallet.keys.sign,
-            wrap: &wallet.keys.wrap,
-        };
-        let Some(request) = wallet.state.request(step, &holder) else {
+        let Some(request) = wallet.state.request(step, &wallet.holder()) else {
             return Ok(());
         };
         let Request { method, path, body } = request;

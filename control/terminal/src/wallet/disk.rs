@@ -1,13 +1,14 @@
 //! Where a wallet lies: one process at a time has it, and a crash leaves the former bytes or the new ones.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::format::Unreadable;
+use crate::replace::replace;
 
 /// A longer file is no wallet: bytes.
 const LENGTH_MAX: u64 = 64 << 20;
@@ -133,25 +134,6 @@ impl Disk {
     /// Puts `bytes` in the place of what is there: first beside it, then by renaming.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), WalletError> {
         let new = beside(&self.path, ".new");
-        let write = || {
-            // What a crash left there.
-            let _ = fs::remove_file(&new);
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            let folder = self.path.parent();
-            let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
-        };
-        write().map_err(|why| {
-            let _ = fs::remove_file(&new);
-            self.failed("write")(why)
-        })
+        replace(&self.path, &new, bytes).map_err(self.failed("write"))
     }
 }

@@ -286,6 +286,14 @@ impl Wallet {
         }
     }
 
+    fn holder(&self) -> Holder<'_> {
+        Holder {
+            device: self.device,
+            sign: &self.keys.sign,
+            wrap: &self.keys.wrap,
+        }
+    }
+
     /// Changes what is in it, on the disk before it is so here; what fails changes nothing.
     fn change<T, E>(
         &mut self,
@@ -295,12 +303,7 @@ impl Wallet {
         PlayerError: From<E>,
     {
         let mut state = self.state.clone();
-        let holder = Holder {
-            device: self.device,
-            sign: &self.keys.sign,
-            wrap: &self.keys.wrap,
-        };
-        let done = change(&mut state, &holder)?;
+        let done = change(&mut state, &self.holder())?;
         if state != self.state {
             let file = sealed(&self.sealing, &self.keys, &state);
             self.disk.write(&file)?;

@@ -18,6 +18,7 @@ use super::decision::{Refusal, Valid, Wanted};
 use super::orders::{Item, Order, Stage};
 use super::play::{PlayError, Playing};
 use super::state::{Distrust, Download, content_key};
+use super::steps::parse;
 use super::{Wallet, WalletError};
 use crate::content::TransferError;
 use crate::https::{Client, RequestError};
@@ -138,16 +139,11 @@ fn set_aside(done: Result<(), PlayerError>) -> Result<Result<(), PlayerError>, P
 }
 
 /// What an answer holds.
-pub(super) fn parse<T: DeserializeOwned>(answer: Value) -> Result<T, PlayerError> {
-    let parsed = serde_json::from_value(answer);
-    parsed.map_err(|error| Distrust::NotAsked(error.to_string()).into())
-}
-
 pub(super) async fn get<T: DeserializeOwned>(
     service: &impl Service,
     path: &str,
 ) -> Result<T, PlayerError> {
-    parse(service.ask(Method::GET, path, None).await?)
+    Ok(parse(service.ask(Method::GET, path, None).await?)?)
 }
 
 /// What is sold; this needs no wallet.

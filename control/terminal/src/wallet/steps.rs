@@ -51,7 +51,7 @@ fn body(of: &impl Serialize) -> Option<Value> {
     serde_json::to_value(of).ok()
 }
 
-fn parse<T: DeserializeOwned>(answer: Value) -> Result<T, Distrust> {
+pub(super) fn parse<T: DeserializeOwned>(answer: Value) -> Result<T, Distrust> {
     serde_json::from_value(answer).map_err(|error| Distrust::NotAsked(error.to_string()))
 }
 
