@@ -15,6 +15,7 @@
 //! | `cpu.rs` | processor time of processes and threads, and of a wake that does nothing |
 //! | `interrupt.rs` | Ctrl-C |
 //! | `keydoor/` | how many key requests one core answers: `cargo run --release -p sealcast-bench --bin keydoor` |
+//! | `billing/` | a month of metered devices: usage counted, bills made and verified: `cargo run --release -p sealcast-bench --bin billing` |
 //! | `commands/` | how many durable commands a master takes: `cargo run --release -p sealcast-bench --bin commands` |
 //! | `saturation/` | how much one core does: seal, send, receive, open, whole path: `cargo run --release -p sealcast-bench --bin saturation` |
 //! | `peers/` | sealcast beside other software, packets from end to end: `cargo run --release -p sealcast-bench --bin peers` |
@@ -27,6 +28,7 @@
 
 #![warn(missing_docs)]
 
+pub mod billing;
 pub mod clock;
 pub mod commands;
 mod cpu;

@@ -166,8 +166,10 @@ pub fn count_usage<'a>(
     begun.map_err(|error| failed(error.to_string()))?;
     for (index, file) in files.into_iter().enumerate() {
         let counted = Counted::read(file, now).map_err(|problem| (index, problem))?;
-        let taken = counted.take(&mut *store, now);
-        taken.map_err(|error| (index, problem(error)))?;
+        let taken = Counted::take(&[counted], &mut *store, now);
+        for taken in taken.map_err(|error| (index, problem(error)))? {
+            taken.map_err(|problem| (index, problem))?;
+        }
     }
     let rows = metering::of_account(&mut *store, account, month, &mut metering::Sent::default());
     rows.map_err(|error| (0, problem(error)))

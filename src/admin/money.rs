@@ -76,11 +76,15 @@ fn show(all: &AccountMoney) -> String {
         [
             money.currency.clone(),
             money.balance.to_string(),
+            money.reserved.to_string(),
             money.line.to_string(),
             money.credit.to_string(),
             money.owed.to_string(),
         ]
     };
     let rows: Vec<_> = all.money.iter().map(row).collect();
-    table(["CURRENCY", "BALANCE", "LINE", "CREDIT", "OWED"], &rows)
+    table(
+        ["CURRENCY", "BALANCE", "RESERVED", "LINE", "CREDIT", "OWED"],
+        &rows,
+    )
 }

@@ -1,5 +1,5 @@
 //! The tables, as migrations that only go forward. Written for SQLite in words that PostgreSQL knows but for column types, which its
-//! driver translates: `INTEGER`, `BLOB`, `TEXT`, and `STRICT` at the end of a table.
+//! driver translates: `INTEGER`, `BLOB`, `TEXT`, and `STRICT` or `STRICT, WITHOUT ROWID` at the end of a table.
 
 /// One step. Steps are never changed once released.
 #[derive(Clone, Copy, Debug)]
@@ -71,5 +71,13 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "V15__shares",
         sql: include_str!("../migrations/V15__shares.sql"),
+    },
+    Migration {
+        name: "V16__reserved_usage",
+        sql: include_str!("../migrations/V16__reserved_usage.sql"),
+    },
+    Migration {
+        name: "V17__clustered_usage",
+        sql: include_str!("../migrations/V17__clustered_usage.sql"),
     },
 ];

@@ -98,7 +98,7 @@ use crate::oidc::Oidc;
 use crate::passwords::Passwords;
 use crate::signers::Signers;
 use crate::store::Store;
-use crate::usage::Spool;
+use crate::usage::{Intake, Spool};
 use crate::vault::Vault;
 use crate::webhooks::{EventsConfig, Webhooks};
 
@@ -144,6 +144,7 @@ struct Inner {
     events: events::Events,
     limits: Limits,
     lives: Lives,
+    intake: Intake,
     usage_archive: Option<Spool>,
     /// New enrolments of nodes reach the authority in the order of their commits.
     nodes_order: tokio::sync::Mutex<()>,
@@ -244,6 +245,7 @@ impl App {
             events: events::Events::new(&parts.events, parts.heads, parts.stopped),
             limits: parts.limits,
             lives: parts.lives,
+            intake: Intake::default(),
             usage_archive: parts.usage_archive,
             rng: Mutex::new(parts.rng),
             nodes_order: tokio::sync::Mutex::default(),
@@ -388,12 +390,17 @@ impl App {
         &self.0.lives
     }
 
-    /// What is given to packagers, and for how long it is kept.
+    /// Usage files that wait until they are counted.
+    fn intake(&self) -> &Intake {
+        &self.0.intake
+    }
+
     /// Where usage files are kept that were counted, if they are.
     pub(crate) fn usage_archive(&self) -> Option<&Spool> {
         self.0.usage_archive.as_ref()
     }
 
+    /// What is given to packagers, and for how long it is kept.
     pub(crate) fn interop_bounds(&self) -> sealcast_domain::cenc::Bounds {
         self.0.interop.bounds()
     }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
 use axum::http::request::Parts;
-use sealcast_domain::metering;
+use sealcast_domain::{Tx, metering};
 use sealcast_objects::api::{
     Role, UsageFilter, UsagePage, UsageRun, UsageSource, UsageTaken, UsageTotals,
 };
@@ -143,7 +143,12 @@ impl App {
         body: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<UsageTaken, Problem> {
         let name = counted.name().to_owned();
-        let taken = self.write(move |tx| counted.take(tx, now())).await?;
+        let app = self.clone();
+        let count = move |files: Vec<Counted>| async move {
+            let count = move |tx: &mut dyn Tx| Counted::take(&files, tx, now());
+            app.write(count).await
+        };
+        let taken = self.intake().take(counted, count).await?;
         if let Some(archive) = self.usage_archive().cloned() {
             let kept = tokio::task::spawn_blocking(move || archive.keep(&name, body.as_ref()));
             kept.await.map_err(internal)?.map_err(|error| {

@@ -1,10 +1,11 @@
 //! Carries usage files from a folder to the next one up, or into the store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -12,6 +13,8 @@ use super::spool::{Found, Spool};
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Files on their way at once: those that come together are counted together.
+const AT_ONCE: usize = 8;
 /// Pause after what cannot be delivered; doubled up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -65,7 +68,7 @@ pub(super) enum Round {
     Stuck,
 }
 
-/// Carries files, one after the other.
+/// Carries files, some at a time.
 #[derive(Clone, Debug)]
 pub struct Courier {
     spool: Spool,
@@ -126,8 +129,13 @@ impl Courier {
         };
         let waiting = &self.counters.waiting;
         waiting.store(files.len() as u64, Ordering::Relaxed);
-        for path in files {
-            match self.one(carrier, &path).await {
+        let carry = |path: PathBuf| async move {
+            let gone = self.one(carrier, &path).await;
+            (path, gone)
+        };
+        let mut carried = stream::iter(files).map(carry).buffered(AT_ONCE);
+        while let Some((path, gone)) = carried.next().await {
+            match gone {
                 Ok(true) => {
                     waiting.fetch_sub(1, Ordering::Relaxed);
                 }

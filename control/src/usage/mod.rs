@@ -13,8 +13,10 @@
 //! | `spool` | [`Spool`]: the folder in which files wait |
 //! | `courier` | [`Courier`]: carries them on |
 //! | `read` | files as rows of the business |
+//! | `intake` | [`Intake`]: counts files that come at the same time together |
 
 mod courier;
+mod intake;
 mod meter;
 mod read;
 mod spool;
@@ -29,6 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use courier::{Carrier, Courier, CourierStats, Undelivered};
+pub(crate) use intake::Intake;
 pub use meter::{INTERVAL, Meter, MeterConfig, MeterStats, Tap};
 pub use read::Counted;
 pub(crate) use read::of_key_server;

@@ -1,8 +1,8 @@
 //! Usage files as rows of the business.
 
-use sealcast_domain::Tx;
-use sealcast_domain::metering::{self, File, KeyRow, SentRow};
-use sealcast_objects::api::{UsageSource, UsageTaken};
+use sealcast_domain::metering::{self, File, KeyRow, SentRow, Taken};
+use sealcast_domain::{Error, Tx};
+use sealcast_objects::api::UsageSource;
 use sealcast_objects::id::Id as _;
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -67,15 +67,35 @@ impl Counted {
         }
     }
 
-    /// Counts it, unless it was counted before.
+    /// Counts files, but those that were counted before. What each came to, in their order; refused, if another file of its name was taken.
     ///
     /// # Errors
-    /// Another file of this name was taken; the store's.
-    pub fn take(&self, tx: &mut dyn Tx, now: Timestamp) -> sealcast_domain::Result<UsageTaken> {
-        match &self.rows {
-            Rows::Keys(rows) => metering::take_keys(tx, now, &self.file, rows),
-            Rows::Sent(rows) => metering::take_sent(tx, now, &self.file, rows),
+    /// The store's.
+    pub fn take(
+        files: &[Self],
+        tx: &mut dyn Tx,
+        now: Timestamp,
+    ) -> sealcast_domain::Result<Vec<Taken>> {
+        let keys: Vec<_> = files
+            .iter()
+            .filter_map(|counted| match &counted.rows {
+                Rows::Keys(rows) => Some((&counted.file, &rows[..])),
+                Rows::Sent(_) => None,
+            })
+            .collect();
+        let mut of_keys = metering::take_keys(tx, now, &keys)?.into_iter();
+        let mut all = Vec::with_capacity(files.len());
+        for counted in files {
+            all.push(match &counted.rows {
+                Rows::Keys(_) => of_keys.next().expect("one for each file of keys"),
+                Rows::Sent(rows) => match metering::take_sent(tx, now, &counted.file, rows) {
+                    Ok(taken) => Ok(taken),
+                    Err(Error::Refused(problem)) => Err(problem),
+                    Err(error) => return Err(error),
+                },
+            });
         }
+        Ok(all)
     }
 
     /// What it is called.
@@ -85,7 +105,6 @@ impl Counted {
     }
 
     /// How many records it has.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         match &self.rows {
             Rows::Keys(rows) => rows.len(),

@@ -3,6 +3,7 @@
 
 mod many;
 mod months;
+mod reserved;
 
 use sealcast_domain::billing::bills::{self, Kept};
 use sealcast_domain::billing::owed::Filter;
@@ -88,8 +89,8 @@ fn keys(
         since: given_at,
         until: given_at,
     };
-    let taken = bench.command(|tx| metering::take_keys(tx, given_at, &file, &[row]));
-    assert!(!taken.unwrap().before);
+    let taken = bench.command(|tx| metering::take_keys(tx, given_at, &[(&file, &[row])]));
+    assert!(!taken.unwrap().remove(0).unwrap().before);
 }
 
 /// What a delivery server sent in each of these epochs; how many were too late.

@@ -104,12 +104,29 @@ enum Content {
     Sent(Vec<SentRow>),
 }
 
-fn take(tx: &mut Bench, (file, content): &(File, Content)) -> bool {
-    let taken = tx.command(|tx| match content {
-        Content::Keys(rows) => metering::take_keys(tx, T0, file, rows),
-        Content::Sent(rows) => metering::take_sent(tx, T0, file, rows),
+/// Takes a file in; whether it was before.
+fn take(tx: &mut Bench, file: &(File, Content)) -> bool {
+    take_together(tx, &[file])[0]
+}
+
+/// Takes files in, those of key servers first; which of them were before.
+fn take_together(tx: &mut Bench, files: &[&(File, Content)]) -> Vec<bool> {
+    let taken = tx.command(|tx| {
+        let keys: Vec<_> = files
+            .iter()
+            .filter_map(|(file, content)| match content {
+                Content::Keys(rows) => Some((file, &rows[..])),
+                Content::Sent(_) => None,
+            })
+            .collect();
+        let mut of_keys = metering::take_keys(tx, T0, &keys)?.into_iter();
+        let one = |(file, content): &&(File, Content)| match content {
+            Content::Keys(_) => Ok(of_keys.next().unwrap().unwrap()),
+            Content::Sent(rows) => metering::take_sent(tx, T0, file, rows),
+        };
+        files.iter().map(one).collect::<Result<Vec<_>>>()
     });
-    taken.unwrap().before
+    taken.unwrap().iter().map(|taken| taken.before).collect()
 }
 
 /// Every row, in pages of three.
@@ -165,8 +182,13 @@ fn md_33_md_34_int_03_each_request_key_and_byte_counts_once() {
         let mut tx = Bench::new(1);
         let mut taken = BTreeSet::new();
         while taken.len() < files.len() {
-            let at = usize::try_from(rng.next_u32()).unwrap() % files.len();
-            assert_eq!(take(&mut tx, &files[at]), !taken.insert(at), "seed {seed}");
+            let mut below = |bound: usize| usize::try_from(rng.next_u32()).unwrap() % bound;
+            let together = (0..=below(4)).map(|_| below(files.len()));
+            let together: Vec<_> = together.collect();
+            let of = together.iter().map(|at| &files[*at]);
+            let before = take_together(&mut tx, &of.collect::<Vec<_>>());
+            let known = together.iter().map(|at| !taken.insert(*at));
+            assert_eq!(before, known.collect::<Vec<_>>(), "seed {seed}");
         }
         let all = totals(&mut tx, &UsageFilter::default());
         let wanted = (
@@ -269,9 +291,15 @@ fn another_file_of_the_same_name_is_refused_and_a_missing_one_is_told() {
         chain: [0xEE; 32],
         ..first.0
     };
-    let taken = tx.command(|tx| metering::take_keys(tx, T0, &other, &[row]));
-    let detail = refused(Kind::Conflict, taken);
-    assert!(detail.contains("with other records"), "{detail}");
+    // What comes with it counts all the same.
+    let empty = file(UsageSource::KeyServer, 1, 1);
+    let both = [(&other, &[row][..]), (&empty, &[])];
+    let taken = tx.command(|tx| metering::take_keys(tx, T0, &both));
+    let mut taken = taken.unwrap().into_iter();
+    let problem = taken.next().unwrap().unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict);
+    assert!(problem.detail.contains("with other records"), "{problem:?}");
+    assert!(taken.next().unwrap().is_ok_and(|taken| !taken.before));
     assert_eq!(totals(&mut tx, &UsageFilter::default()), before);
     take(
         &mut tx,
@@ -281,7 +309,7 @@ fn another_file_of_the_same_name_is_refused_and_a_missing_one_is_told() {
         ),
     );
     let run = metering::runs(&mut tx).unwrap()[0];
-    assert_eq!((run.files, run.missing), (2, 2));
+    assert_eq!((run.files, run.missing), (3, 1));
 }
 
 /// Bytes that come after the keys were counted are in the rows all the same: rows are always of everything that is known.

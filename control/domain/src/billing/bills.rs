@@ -13,7 +13,7 @@ use sealcast_objects::{AccountId, BillId, TransferId};
 
 use super::compute::{self, Basis};
 use super::months::{self, Pending};
-use super::{charges, money, tariffs};
+use super::{charges, money, reserved, tariffs};
 use crate::ledger::{self, Command, NewBook, NewTransfer, hash};
 use crate::metering::{self, Sent};
 use crate::sales::{balance, credit, income};
@@ -112,7 +112,7 @@ pub fn gather(
 ///
 /// # Errors
 /// Not found: the account, or it has no tariff in this month. The store's.
-fn gather_one(
+pub(super) fn gather_one(
     store: &mut dyn Read,
     account: AccountId,
     month: Month,
@@ -144,15 +144,18 @@ fn gather_one(
     })
 }
 
-/// What the bill of the month of `now` would be, if that ended now; its number is 0. Nothing is booked.
+/// What the bill of the month of `now` would be, if nothing more was used and licences stayed as they are; its number is 0. Nothing is booked.
 ///
 /// # Errors
 /// Not found: the account, or it has no tariff. The store's.
 pub fn preview(store: &mut dyn Read, now: Timestamp, account: AccountId) -> Result<Bill> {
     let month = Month::of(now);
     let of = gather_one(store, account, month, &mut Kept::default())?;
-    let balance = money::in_currency(store, account, &of.tariff.terms.currency)?.balance;
-    Ok(of.compute((month, 0, now), balance))
+    let money = money::in_currency(store, account, &of.tariff.terms.currency)?;
+    Ok(of.compute(
+        (month, 0, now),
+        money.balance.saturating_add(money.reserved),
+    ))
 }
 
 /// A bill again, from what it was made of: what it is now must be what it was then.
@@ -175,7 +178,11 @@ pub fn steps(bill: &Bill) -> [(Step, i64); 4] {
 
 impl Gathered {
     /// The bill, of this number, made then.
-    fn compute(&self, (month, number, issued): (Month, u64, Timestamp), balance: u64) -> Bill {
+    pub(super) fn compute(
+        &self,
+        (month, number, issued): (Month, u64, Timestamp),
+        balance: u64,
+    ) -> Bill {
         compute::bill(&Basis {
             account: self.account,
             month,
@@ -210,11 +217,14 @@ pub fn make(
     let first = number;
     for of in gathered {
         let currency = &of.tariff.terms.currency;
+        let held = reserved::release(tx, now, of.account, currency)?;
         let balance = money::in_currency(tx, of.account, currency)?.balance;
         let bill = of.compute((pending.month, number + 1, now), balance);
+        let mut paid = 0;
         if !(bill.lines.is_empty() && bill.purchases.is_empty()) {
             insert(tx, &bill)?;
             book(tx, now, &bill)?;
+            paid = u64::try_from(bill.from_balance).unwrap_or(0);
             if let Some(split) = &of.tariff.terms.split {
                 let income = Income {
                     of: &bill.id.to_string(),
@@ -225,6 +235,8 @@ pub fn make(
             }
             number += 1;
         }
+        // For the months that are not billed yet.
+        reserved::set(tx, now, (of.account, currency), held.saturating_sub(paid))?;
     }
     let to = gathered.last().map(|of| of.account).filter(|_| !last);
     months::done(tx, now, pending.month, to, number - first)?;

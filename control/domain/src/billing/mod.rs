@@ -19,6 +19,7 @@
 //! | `bills.rs` | bills that are made and booked |
 //! | `verify.rs` | all bills, computed again |
 //! | `owed.rs` | bills with what is still to be paid, and reminders |
+//! | `reserved.rs` | what was used and is not billed yet, reserved in balances |
 //! | `money.rs` | what an account has, may and owes |
 
 pub mod bills;
@@ -27,6 +28,7 @@ pub mod compute;
 pub mod money;
 pub mod months;
 pub mod owed;
+pub mod reserved;
 pub mod tariffs;
 mod verify;
 

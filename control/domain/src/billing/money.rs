@@ -1,5 +1,5 @@
 //! What an account has, may and owes. Its `balance` is what it paid before it buys. Its `line` is what it may buy before it pays, and `credit`
-//! what is left of that. A bill may be more than is left: `overdrawn` then lends the rest, until the next payment. So it owes what its credit
+//! what is left of that. Of the balance, `reserved` is kept for what was used and is not billed yet. A bill may be more than is left: `overdrawn` then lends the rest, until the next payment. So it owes what its credit
 //! lacks to line and overdrawn together, whether it bought by invoice or was billed.
 
 use sealcast_objects::AccountId;
@@ -11,6 +11,7 @@ use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
+use super::reserved;
 use crate::catalogue::check_price;
 use crate::ledger::{self, Bound, Command, NewBook, NewTransfer, book, hash, net, sums};
 use crate::sales::{balance, credit};
@@ -161,6 +162,7 @@ pub(super) fn in_currency(
     Ok(Money {
         currency: currency.to_owned(),
         balance: balance.unsigned_abs(),
+        reserved: reserved::held(store, account, currency)?,
         line: line.max(0).unsigned_abs(),
         credit: (credit - overdrawn).max(0).unsigned_abs(),
         owed: line + overdrawn - credit,

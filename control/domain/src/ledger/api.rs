@@ -11,7 +11,7 @@ use super::book::{self, Book, Bound, NewBook};
 use super::transfer::{self, Command, Made, NewTransfer, Transfer};
 use super::{BookId, TransferId};
 use crate::audit::Act;
-use crate::{Read, Result, refuse};
+use crate::{Read, Result, params, refuse};
 
 impl NewBook {
     /// The book that a request opens.
@@ -153,6 +153,15 @@ pub fn made(store: &mut dyn Read, id: TransferId) -> Result<api::Transfer> {
         Some(transfer) => Ok(transfer),
         None => refuse(Kind::NotFound, "there is no such transfer"),
     }
+}
+
+/// What a reservation holds; nothing if it was never made, or is over.
+pub(crate) fn reserved_by(store: &mut dyn Read, id: TransferId) -> Result<Option<u64>> {
+    let open = store.first(
+        "SELECT transfer.amount FROM reservation JOIN transfer ON transfer.id = reservation.transfer WHERE transfer.id = $1",
+        params![id.0],
+    )?;
+    Ok(open.map(|row| row.get(0)).transpose()?)
 }
 
 /// A transfer, if it was made.

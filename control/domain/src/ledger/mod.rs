@@ -31,7 +31,7 @@ mod transfer;
 mod verify;
 
 pub use api::{act, books, made, transfers};
-pub(crate) use api::{between, find_made};
+pub(crate) use api::{between, find_made, reserved_by};
 pub(crate) use book::write;
 pub use book::{Book, Bound, NewBook, get, open};
 pub(crate) use named::{book, hash, net, sums};

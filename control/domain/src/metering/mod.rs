@@ -20,12 +20,12 @@ use std::time::Duration;
 use sealcast_objects::api::{UsageRun, UsageSource, UsageTaken};
 use sealcast_objects::id::Id as _;
 use sealcast_objects::month::Month;
-use sealcast_objects::problem::Kind;
+use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, DeviceId};
 
 use crate::billing::months;
-use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
+use crate::{Error, Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
 use fold::{Interval, Intervals, Numbers};
 pub use rows::{Place, Sent, of_account, place, rows, totals};
 
@@ -86,32 +86,40 @@ pub struct SentRow {
     pub until: Timestamp,
 }
 
-/// Takes a key server's file in, unless it was taken before.
+/// What taking a file in came to: refused, if another file of its name was taken.
+pub type Taken = std::result::Result<UsageTaken, Problem>;
+
+/// Takes files of key servers in, but those that were taken before. What each came to, in their order.
 ///
 /// # Errors
-/// Another file of this name was taken; the store's.
+/// The store's.
 pub fn take_keys(
     tx: &mut dyn Tx,
     now: Timestamp,
-    file: &File,
-    rows: &[KeyRow],
-) -> Result<UsageTaken> {
-    let taken = begin(tx, now, file, rows.len())?;
-    if taken.before {
-        return Ok(taken);
-    }
+    files: &[(&File, &[KeyRow])],
+) -> Result<Vec<Taken>> {
     let closed = months::last(tx)?.map_or(Timestamp(i64::MIN), Month::end);
+    let mut taken = Vec::with_capacity(files.len());
     let mut sessions = BTreeMap::<_, Numbers>::new();
     let mut devices = BTreeMap::<_, Vec<Given>>::new();
-    for row in rows {
-        let numbers = match sessions.entry(row.session) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(counted(tx, row.session)?),
+    for (file, rows) in files {
+        let new = match begin(tx, now, file, rows.len()) {
+            Ok(taken) => Ok(taken),
+            Err(Error::Refused(problem)) => Err(problem),
+            Err(error) => return Err(error),
         };
-        let given = devices
-            .entry((row.account.to_bytes(), row.device.to_bytes(), row.channel))
-            .or_default();
-        given.extend(Given::of(row, numbers));
+        let counts = new.as_ref().is_ok_and(|taken| !taken.before);
+        taken.push(new);
+        for row in rows.iter().filter(|_| counts) {
+            let numbers = match sessions.entry(row.session) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(counted(tx, row.session)?),
+            };
+            let given = devices
+                .entry((row.account.to_bytes(), row.device.to_bytes(), row.channel))
+                .or_default();
+            given.extend(Given::of(row, numbers));
+        }
     }
     for (session, numbers) in sessions {
         tx.execute(

@@ -39,8 +39,10 @@ pub struct Pay {
 pub struct Money {
     /// Three capital letters (ISO 4217).
     pub currency: String,
-    /// It was paid in and is not spent.
+    /// It was paid in, is not spent, and not reserved.
     pub balance: u64,
+    /// Of what was paid in: it was used, and is not billed yet.
+    pub reserved: u64,
     /// So much may be bought before it is paid, in all.
     pub line: u64,
     /// So much of that is left.

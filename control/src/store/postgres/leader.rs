@@ -263,6 +263,7 @@ fn who() -> String {
 /// The tables' words as PostgreSQL has them. Texts are ordered by their bytes, as everywhere else.
 fn translate(sql: &str) -> String {
     let mut words = String::with_capacity(sql.len() + sql.len() / 4);
+    let sql = sql.replace("STRICT, WITHOUT ROWID", "STRICT");
     for word in sql.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
         let name = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         words.push_str(match name {
