@@ -120,7 +120,7 @@ impl Courier {
 
     pub(super) async fn round(&self, carrier: &impl Carrier) -> Round {
         let spool = self.spool.clone();
-        let files = match blocking(move || spool.files()).await {
+        let mut files = match blocking(move || spool.files()).await {
             Ok(files) => files,
             Err(error) => {
                 tracing::warn!(%error, "the folder of usage files cannot be read");
@@ -129,20 +129,24 @@ impl Courier {
         };
         let waiting = &self.counters.waiting;
         waiting.store(files.len() as u64, Ordering::Relaxed);
-        let carry = |path: PathBuf| async move {
-            let gone = self.one(carrier, &path).await;
-            (path, gone)
-        };
-        let mut carried = stream::iter(files).map(carry).buffered(AT_ONCE);
-        while let Some((path, gone)) = carried.next().await {
-            match gone {
-                Ok(true) => {
-                    waiting.fetch_sub(1, Ordering::Relaxed);
-                }
-                Ok(false) => {}
-                Err(why) => {
-                    tracing::warn!(file = %path.display(), why, "usage files wait: they cannot be handed over now");
-                    return Round::Stuck;
+        // The first goes alone: where it cannot be handed over, the others need not be tried.
+        let others = files.split_off(files.len().min(1));
+        for (files, at_once) in [(files, 1), (others, AT_ONCE)] {
+            let carry = |path: PathBuf| async move {
+                let gone = self.one(carrier, &path).await;
+                (path, gone)
+            };
+            let mut carried = stream::iter(files).map(carry).buffered(at_once);
+            while let Some((path, gone)) = carried.next().await {
+                match gone {
+                    Ok(true) => {
+                        waiting.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Ok(false) => {}
+                    Err(why) => {
+                        tracing::warn!(file = %path.display(), why, "usage files wait: they cannot be handed over now");
+                        return Round::Stuck;
+                    }
                 }
             }
         }
