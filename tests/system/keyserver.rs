@@ -265,11 +265,16 @@ impl KeyServer {
 
     /// Adds and enrols a device with rights to these channels.
     pub fn device(&self, name: &str, channels: &[u16]) -> Device {
-        let code = self.admin(&["device", "add", name]);
-        let id = code["subject"].as_str().unwrap().to_owned();
+        let device = self.enrolled(name, &self.admin(&["device", "add", name]));
         for channel in channels {
-            self.admin(&["right", "give", &id, &channel.to_string()]);
+            self.admin(&["right", "give", &device.id, &channel.to_string()]);
         }
+        device
+    }
+
+    /// Enrols a device that was added.
+    pub fn enrolled(&self, name: &str, code: &Value) -> Device {
+        let id = code["subject"].as_str().unwrap().to_owned();
         let file = self.enrol(
             "device",
             code["code"].as_str().unwrap(),

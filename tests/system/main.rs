@@ -24,6 +24,7 @@ mod interop;
 mod keyserver;
 mod latency;
 mod ledger;
+mod licences;
 mod load;
 mod machines;
 mod metering;

@@ -14,7 +14,7 @@ use crate::streams::assert_clean;
 
 const GROUP: [&str; 1] = ["udp://239.1.1.1:5000?ttl=4"];
 
-fn epoch_in_use(status: &Value) -> u64 {
+pub fn epoch_in_use(status: &Value) -> u64 {
     status["channels"][0]["current"].as_u64().expect("an epoch")
 }
 

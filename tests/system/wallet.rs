@@ -19,15 +19,16 @@ use crate::sample::{assert_same, ts};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A device beside its key server.
-struct Box<'a> {
+pub struct Box<'a> {
     server: &'a KeyServer,
     folder: &'a Path,
-    device: Device,
+    pub device: Device,
     identity: String,
 }
 
 impl<'a> Box<'a> {
-    fn new(server: &'a KeyServer, folder: &'a Path, name: &str) -> Self {
+    /// Adds and enrols it.
+    pub fn new(server: &'a KeyServer, folder: &'a Path, name: &str) -> Self {
         let device = server.device(name, &[]);
         Self {
             server,
@@ -38,7 +39,7 @@ impl<'a> Box<'a> {
     }
 
     /// `sealcast device ...` with its JSON, or the exit code and what it said.
-    fn run(&self, command: &str, args: &[&str]) -> Result<Value, (i32, String)> {
+    pub fn run(&self, command: &str, args: &[&str]) -> Result<Value, (i32, String)> {
         let start = ["device", command, "--json", "--identity", &self.identity];
         match self.server.run(&[&start[..], args].concat()) {
             (0, out, _) => serde_json::from_str(&out).map_err(|error| (0, error.to_string())),
@@ -61,13 +62,14 @@ impl<'a> Box<'a> {
         assert!(said.contains(word), "{word}: {said}");
     }
 
-    /// Its account has paid this much before it buys.
-    fn account(&self) -> String {
+    /// Its account.
+    pub fn account(&self) -> String {
         let shown = self.server.admin(&["device", "show", &self.device.id]);
         shown["account"].as_str().unwrap().to_owned()
     }
 
-    fn pay_in(&self, amount: &str) {
+    /// Its account has paid this much before it buys.
+    pub fn pay_in(&self, amount: &str) {
         let account = self.account();
         self.server
             .admin(&["money", "pay-in", &account, amount, "EUR"]);

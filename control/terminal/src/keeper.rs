@@ -21,10 +21,12 @@ use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 const AWAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(8)];
 /// The same after a refusal.
 const REFUSED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// However often doors ask for it, a session is renewed at most once in this (half of it, and a random half more).
+/// However often somebody hints at it, a session is renewed at most once in this (half of it, and a random half more).
 const RENEWAL_MIN: Duration = Duration::from_secs(30);
 /// When rights change, devices of an account renew within this.
 const RIGHTS_SPREAD: Duration = Duration::from_secs(1);
+/// A session lives for so long at least when rights change again and again; doubled each time, up to [`RENEWAL_MIN`].
+const RIGHTS_GAP: Duration = Duration::from_secs(1);
 /// Requests that wait for a session; the oldest goes first.
 const WAITING: usize = 64;
 
@@ -68,6 +70,8 @@ pub struct Keeper {
     open_at: Option<Time>,
     /// When the last one was opened.
     opened_at: Option<Time>,
+    /// So long it lives at least, though rights change.
+    gap: Duration,
     /// The last pause after a failure; `None` after a success.
     pause: Option<Duration>,
     reachable: bool,
@@ -145,7 +149,13 @@ impl Keeper {
             return Err(error);
         }
         self.opening = false;
-        (self.pause, self.opened_at) = (None, Some(now));
+        let last = self.opened_at.replace(now);
+        let is_soon = last.is_some_and(|last| now.since(last) < RENEWAL_MIN);
+        self.gap = match is_soon {
+            true => (2 * self.gap).clamp(RIGHTS_GAP, RENEWAL_MIN),
+            false => Duration::ZERO,
+        };
+        self.pause = None;
         let life = Duration::from_millis(reply.renew_after_ms);
         self.open_at = Some(if self.again { now } else { now.after(life) });
         for wanted in std::mem::take(&mut self.waiting) {
@@ -227,8 +237,9 @@ impl Keeper {
             Answer::Refused(refused) => {
                 self.set_reachable(true);
                 match refused.reason {
-                    Reason::RightsChanged => self.renew_soon(now, RIGHTS_SPREAD, rng),
-                    Reason::NotEntitled => self.renew_soon(now, RENEWAL_MIN, rng),
+                    // Sealed, so it is the server's word; the account's other devices must not lose a packet by it.
+                    Reason::RightsChanged => self.renew_after(self.gap, now, RIGHTS_SPREAD, rng),
+                    Reason::NotEntitled => self.hinted(now, RENEWAL_MIN, rng),
                     Reason::Busy
                     | Reason::EpochUnavailable
                     | Reason::ChannelUnknown
@@ -237,7 +248,7 @@ impl Keeper {
                 self.out.push_back(Output::Event(Event::Refused(refused)));
             }
             // A hint only: whoever can read the request could have sent it.
-            Answer::CookieUnknown => self.renew_soon(now, RIGHTS_SPREAD, rng),
+            Answer::CookieUnknown => self.hinted(now, RIGHTS_SPREAD, rng),
         }
         Ok(())
     }
@@ -249,14 +260,18 @@ impl Keeper {
     }
 
     /// A new session is opened within `spread`, but not oftener than once in [`RENEWAL_MIN`].
-    fn renew_soon(&mut self, now: Time, spread: Duration, rng: &mut dyn CryptoRng) {
+    fn hinted(&mut self, now: Time, spread: Duration, rng: &mut dyn CryptoRng) {
+        let gap = RENEWAL_MIN / 2 + below(RENEWAL_MIN / 2, rng);
+        self.renew_after(gap, now, spread, rng);
+    }
+
+    /// A new session is opened within `spread`, when the last one is that old.
+    fn renew_after(&mut self, gap: Duration, now: Time, spread: Duration, rng: &mut dyn CryptoRng) {
         if self.pause.is_some() {
             // The server grants none just now: it is tried again when the pause is over, whatever doors say.
             return;
         }
-        let earliest = self.opened_at.map_or(now, |opened| {
-            opened.after(RENEWAL_MIN / 2 + below(RENEWAL_MIN / 2, rng))
-        });
+        let earliest = self.opened_at.map_or(now, |opened| opened.after(gap));
         let at = earliest.max(now.after(below(spread, rng)));
         self.open_at = Some(self.open_at.map_or(at, |open_at| open_at.min(at)));
     }
