@@ -4,11 +4,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use sealcast_domain::metering::Taken;
+use sealcast_objects::api::UsageTaken;
+use sealcast_objects::problem::{Kind, Problem};
+use sealcast_objects::time::Timestamp;
 use sealcast_proto::ids::Time;
 use sealcast_proto::records::{
     KeyUsage, KeyUsageFile, Kind as FileKind, Rotation, Source, SourceKind, Usage, UsageFile,
     UsageIdentity, UsageLog,
 };
+
+use tokio::sync::Notify;
 
 use super::courier::Round;
 use super::spool::Found;
@@ -137,7 +143,7 @@ async fn md_33_a_file_is_carried_as_far_as_its_writer_came() {
             match spool.find(&path).unwrap() {
                 Found::Whole(found) => {
                     assert_eq!(fs::read(&path).unwrap(), found, "and so it stays");
-                    let counted = Counted::read(&found, sealcast_objects::time::Timestamp(1));
+                    let counted = Counted::read(&found, Timestamp(1));
                     let records = counted.unwrap().len();
                     assert!(records >= whole, "what was whole stays so");
                     whole = records;
@@ -217,4 +223,71 @@ async fn md_33_the_files_of_others_are_left_to_them() {
     let mut others = [all[1].0.clone(), all[2].0.clone()];
     others.sort();
     assert_eq!(bench.left(), others);
+}
+
+/// Counts files of an intake, when it is told to, and knows how many came together.
+#[derive(Clone, Default)]
+struct Slow {
+    go: Arc<Notify>,
+    batches: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Slow {
+    /// Brings the file of a delivery server of this number, from a task of its own.
+    fn bring(&self, intake: &Intake, server: u32) -> JoinHandle<Taken> {
+        let (slow, intake) = (self.clone(), intake.clone());
+        let counted = Counted::read(&sent(server).1, Timestamp(0)).unwrap();
+        tokio::spawn(async move {
+            let count = move |files: Vec<Counted>| async move {
+                slow.batches.lock().unwrap().push(files.len());
+                slow.go.notified().await;
+                let taken = |counted: &Counted| match counted.file().number {
+                    13 => Err(Problem::new(Kind::Conflict, "another of its name")),
+                    number => Ok(UsageTaken {
+                        records: number.into(),
+                        before: false,
+                        late: 0,
+                    }),
+                };
+                Ok(files.iter().map(taken).collect())
+            };
+            intake.take(counted, count).await
+        })
+    }
+}
+
+/// Each gets the answer to its own file; who goes away takes nothing with him.
+#[tokio::test]
+async fn files_that_come_while_others_are_counted_are_counted_together() {
+    let (slow, intake) = (Slow::default(), Intake::default());
+    let first = slow.bring(&intake, 1);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*slow.batches.lock().unwrap(), [1]);
+    let others: Vec<_> = [11, 12, 13, 14]
+        .map(|server| slow.bring(&intake, server))
+        .into_iter()
+        .collect();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    others[0].abort();
+    slow.go.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().records, 1);
+    slow.go.notify_one();
+    let mut records = Vec::new();
+    for other in others.into_iter().skip(1) {
+        let taken = other.await.unwrap();
+        records.push(taken.map_or_else(
+            |problem| u64::from(problem.kind != Kind::Conflict),
+            |taken| taken.records,
+        ));
+    }
+    assert_eq!(records, [12, 0, 14]);
+    assert_eq!(
+        *slow.batches.lock().unwrap(),
+        [1, 4],
+        "the one whose bringer went away, too"
+    );
 }
