@@ -25,6 +25,14 @@ pub const PACKET_DIGEST_LEN: usize = 16;
 pub struct PacketDigest([u8; PACKET_DIGEST_LEN]);
 public_bytes!(PacketDigest, 16);
 
+impl PacketDigest {
+    /// The digest of one packet, or of a manifest's list, which is hashed in the same way.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        one(bytes)
+    }
+}
+
 /// Packets that are worth being hashed together; fewer are faster one by one.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const TOGETHER: usize = 3;
