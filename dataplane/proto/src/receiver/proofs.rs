@@ -359,7 +359,14 @@ impl Proofs {
         }
     }
 
-    /// A manifest whose MAC holds; `holds` checks a signature. Releases what it proves, and returns how many packets that waited
+    /// Whether this list was proven before: most second copies need no more than a look.
+    pub(super) fn knows(&self, kid: Kid, first: Ctr, digests: &[[u8; PACKET_DIGEST_LEN]]) -> bool {
+        let lane = self.lanes.get(&kid);
+        let known = lane.and_then(|lane| lane.proven.get(&first.0));
+        known.is_some_and(|known| **known == *digests)
+    }
+
+    /// A manifest whose MAC holds, and that is not [known](Self::knows); `holds` checks a signature. Releases what it proves, and returns how many packets that waited
     /// are forged.
     pub(super) fn manifest(
         &mut self,
@@ -370,13 +377,6 @@ impl Proofs {
     ) -> Result<u64, Discard> {
         let lane = self.lane(now, kid, origin, stride);
         let first = member.first();
-        if lane
-            .proven
-            .get(&first.0)
-            .is_some_and(|known| **known == *member.digests())
-        {
-            return Err(Discard::Known);
-        }
         let lowest = lane.proven.first_key_value().map(|(&lowest, _)| lowest);
         if lane.proven.len() == MANIFESTS_KEPT && lowest.is_some_and(|lowest| first.0 < lowest) {
             return Err(Discard::Stale);

@@ -87,6 +87,12 @@ impl Receiver {
         let Some(vouching) = &lane.vouching else {
             return self.discards.count(Discard::Unexpected);
         };
+        if self
+            .proofs
+            .knows(lane.kid, unproven.first, unproven.claimed())
+        {
+            return self.discards.count(Discard::Known);
+        }
         let Some(member) = unproven.of_member(&vouching.key) else {
             return self.discards.count(Discard::BadMac);
         };

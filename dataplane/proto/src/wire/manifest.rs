@@ -169,6 +169,12 @@ impl<'a> Unproven<'a> {
         })
     }
 
+    /// The digests that it claims.
+    #[must_use]
+    pub fn claimed(&self) -> &'a [[u8; PACKET_DIGEST_LEN]] {
+        self.digests
+    }
+
     /// The list, if a member made this datagram: the MAC holds.
     #[must_use]
     pub fn of_member(self, key: &ManifestKey) -> Option<Member<'a>> {
