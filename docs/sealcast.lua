@@ -29,6 +29,13 @@ f.first_lane = ProtoField.uint8("sealcast.first_lane", "Lowest lane")
 f.lanes = ProtoField.uint8("sealcast.lanes", "Lanes")
 f.first_epoch = ProtoField.uint64("sealcast.first_epoch", "First epoch")
 f.last_epoch = ProtoField.uint64("sealcast.last_epoch", "Last epoch")
+f.auth = ProtoField.uint8("sealcast.auth", "Auth level", base.DEC, { [0] = "group", [1] = "manifest" })
+f.count = ProtoField.uint8("sealcast.count", "Packets listed")
+f.digest = ProtoField.bytes("sealcast.digest", "Packet digest")
+f.place = ProtoField.uint8("sealcast.place", "Place among the lists")
+f.lists = ProtoField.uint8("sealcast.lists", "Lists under the signature")
+f.list = ProtoField.bytes("sealcast.list", "Digest of another list")
+f.mac = ProtoField.bytes("sealcast.mac", "MAC")
 f.signature = ProtoField.bytes("sealcast.signature", "Signature")
 
 local function packet(buffer, tree, info)
@@ -85,15 +92,41 @@ local function certificate(buffer, tree, info)
   take(f.lanes, 1)
   take(f.first_epoch, 8)
   take(f.last_epoch, 8)
+  take(f.auth, 1)
   take(f.signature, 64)
   info.cols.info = "LaneCertificate"
+end
+
+local function manifest(buffer, tree, info)
+  tree:add(f.kid, buffer(2, 6))
+  tree:add(f.lane, buffer(2, 1))
+  tree:add(f.channel, buffer(3, 2))
+  tree:add(f.epoch_low, buffer(5, 3))
+  tree:add(f.ctr, buffer(8, 5))
+  tree:add(f.count, buffer(13, 1))
+  local at, count = 14, buffer(13, 1):uint()
+  for _ = 1, count do
+    tree:add(f.digest, buffer(at, 16))
+    at = at + 16
+  end
+  tree:add(f.place, buffer(at, 1))
+  tree:add(f.lists, buffer(at + 1, 1))
+  local lists = buffer(at + 1, 1):uint()
+  at = at + 2
+  for _ = 2, lists do
+    tree:add(f.list, buffer(at, 16))
+    at = at + 16
+  end
+  tree:add(f.signature, buffer(at, 64))
+  tree:add(f.mac, buffer(at + 64, 16))
+  info.cols.info = string.format("Manifest, channel %d lane %d, %d packets", buffer(3, 2):uint(), buffer(2, 1):uint(), count)
 end
 
 local function is_ours(buffer)
   if buffer:len() < 2 then return false end
   local first = buffer(0, 1):uint()
   if first == 0xDC then return buffer:len() >= 28 and buffer(1, 1):uint() > 0 and buffer(7, 1):uint() > 0 end
-  return (first == 1 or first == 2 or (first >= 0x10 and first <= 0x12)) and buffer(1, 1):uint() == 1 and buffer:len() >= 30
+  return ((first >= 1 and first <= 3) or (first >= 0x10 and first <= 0x12)) and buffer(1, 1):uint() == 1 and buffer:len() >= 30
 end
 
 function sealcast.dissector(buffer, info, root)
@@ -106,7 +139,9 @@ function sealcast.dissector(buffer, info, root)
   else
     tree:add(f.type, buffer(0, 1))
     tree:add(f.version, buffer(1, 1))
-    if first == 1 then notice(buffer, tree, info) elseif first == 2 then certificate(buffer, tree, info) end
+    if first == 1 then notice(buffer, tree, info)
+    elseif first == 2 then certificate(buffer, tree, info)
+    elseif first == 3 then manifest(buffer, tree, info) end
   end
   return buffer:len()
 end

@@ -22,7 +22,7 @@ use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender, clock};
 use sealcast_proto::ids::{RunId, ServerId, Time};
 use sealcast_proto::limits::{MTU_COST_V4, MTU_COST_V6};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{self, Rejection, Sender, SenderConfig};
+use sealcast_proto::sender::{self, ManifestConfig, Rejection, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::door::Reason;
 
@@ -113,7 +113,11 @@ fn ingest(input: &Input, name: &str, payload_max: usize) -> Result<Ingest> {
 /// What a further lane of a sending channel does on its shard.
 pub async fn lane(plan: ChannelPlan, work: LaneWork) {
     let legs = legs_out(&plan).map_err(|error| format!("{error:#}"));
-    work.run(legs).await;
+    work.run(legs, manifests(&plan)).await;
+}
+
+fn manifests(plan: &ChannelPlan) -> ManifestConfig {
+    ManifestConfig::default().with_packets(plan.packets_per_signature)
 }
 
 /// Builds a sending channel, of which `lanes` work on other shards. Runs on its shard.
@@ -159,6 +163,7 @@ pub fn sending(
         ingest,
         legs,
         lanes,
+        manifests: manifests(plan),
         link,
         rng: Box::new(rng),
         status,
@@ -289,6 +294,7 @@ pub fn receiving(
         preferred: plan.preferred,
         source_timeout: plan.source_timeout,
         merge: plan.merge,
+        verify: plan.verify.into(),
         keylog: keylog.is_on(),
         ..ReceiverConfig::new(plan.channel, Timing::default())
     };
@@ -336,6 +342,17 @@ fn tell_receiving(channel: &str, keylog: &KeyLog, event: receiver::Event) {
             ?from,
             ?to,
             "another delivery server's packets are delivered"
+        ),
+        receiver::Event::Forged { packets, delivered } => tracing::error!(
+            channel,
+            packets,
+            delivered,
+            "ALARM: somebody who has the channel's keys sends packets that are not its delivery server's"
+        ),
+        receiver::Event::Unverified { packets } => tracing::error!(
+            channel,
+            packets,
+            "ALARM: packets came without manifests; are they lost, or kept away?"
         ),
         receiver::Event::Refused { reason } => {
             tracing::warn!(

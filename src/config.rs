@@ -21,7 +21,7 @@ use sealcast_dataplane::status::PUBLISH_INTERVAL;
 use sealcast_proto::ids::{ChannelId, ServerId};
 use sealcast_proto::limits::{LANES_MAX, SKEW_DEFAULT, SKEW_MAX, SOURCE_TIMEOUT};
 use sealcast_proto::receiver::{FetchOn, Merge};
-use sealcast_proto::sender::Hold;
+use sealcast_proto::sender::{Hold, ManifestConfig, PACKETS_PER_SIGNATURE_MAX};
 use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ pub use sales::{SalesFile, SalesPlan};
 use settings::opt_as_text;
 pub use settings::{
     ExecutorArgs, ExecutorSetting, FetchSetting, HoldSetting, MergeSetting, ModeSetting,
+    VerifySetting,
 };
 pub(crate) use settings::{as_text, opt_duration};
 
@@ -81,9 +82,13 @@ struct ChannelFile {
     #[serde(default)]
     zero_copy: Option<bool>,
     #[serde(default)]
+    packets_per_signature: Option<u16>,
+    #[serde(default)]
     shard: Option<usize>,
     #[serde(default)]
     merge: Option<MergeSetting>,
+    #[serde(default)]
+    verify: Option<VerifySetting>,
     #[serde(default)]
     preferred_server: Option<u32>,
     #[serde(
@@ -159,10 +164,14 @@ pub struct ChannelPlan {
     pub pacing: Option<Pacing>,
     /// `send`: the network card reads packets where they were sealed.
     pub zero_copy: bool,
+    /// `send`: packets under one signature, on channels with manifests.
+    pub packets_per_signature: u16,
     /// On which shard; by load if not given.
     pub shard: Option<usize>,
     /// `receive`: how several delivery servers are used.
     pub merge: Merge,
+    /// `receive`: what to do with packets of channels with manifests.
+    pub verify: VerifySetting,
     /// `receive`: which delivery server to prefer.
     pub preferred: Option<ServerId>,
     /// `receive`: wait for a missing packet.
@@ -269,9 +278,13 @@ pub struct ChannelArgs {
     /// `send`.
     pub zero_copy: bool,
     /// `send`.
+    pub packets_per_signature: Option<u16>,
+    /// `send`.
     pub usage_ship: bool,
     /// `receive`.
     pub merge: Option<MergeSetting>,
+    /// `receive`.
+    pub verify: Option<VerifySetting>,
     /// `receive`.
     pub preferred: Option<u32>,
     /// `receive`.
@@ -413,11 +426,13 @@ fn channel_in_force(role: Role, plan: &ChannelPlan) -> ChannelFile {
         rate: plan.pacing.map(|pacing| pacing.rate),
         burst: plan.pacing.map(|pacing| pacing.burst),
         zero_copy: sends.then_some(plan.zero_copy),
+        packets_per_signature: sends.then_some(plan.packets_per_signature),
         shard: plan.shard,
         merge: receives.then_some(match plan.merge {
             Merge::None => MergeSetting::None,
             Merge::Rtp => MergeSetting::Rtp,
         }),
+        verify: receives.then_some(plan.verify),
         preferred_server: plan.preferred.map(|server| server.0),
         skew: receives.then_some(plan.skew),
         source_timeout: receives.then_some(plan.source_timeout),
@@ -448,8 +463,10 @@ fn from_flags(common: &CommonArgs, args: &ChannelArgs) -> Result<ChannelFile> {
         rate: args.rate,
         burst: args.burst,
         zero_copy: args.zero_copy.then_some(true),
+        packets_per_signature: args.packets_per_signature,
         shard: None,
         merge: args.merge,
+        verify: args.verify,
         preferred_server: args.preferred,
         skew: args.skew,
         source_timeout: None,
@@ -465,6 +482,7 @@ fn plan(role: Role, file: ChannelFile) -> Result<ChannelPlan> {
             .as_ref()
             .is_none_or(|list: &Vec<FetchSetting>| list.contains(&on))
     };
+    let packets_per_signature = packets_per_signature(&file);
     Ok(ChannelPlan {
         channel: ChannelId(id),
         name: file.name.clone().unwrap_or_else(|| format!("channel {id}")),
@@ -490,12 +508,19 @@ fn plan(role: Role, file: ChannelFile) -> Result<ChannelPlan> {
             burst: file.burst.unwrap_or(BURST_DEFAULT),
         }),
         zero_copy: file.zero_copy.unwrap_or_default(),
+        packets_per_signature,
         shard: file.shard,
         merge: file.merge.unwrap_or_default().into(),
+        verify: file.verify.unwrap_or_default(),
         preferred: file.preferred_server.map(ServerId),
         skew: file.skew.unwrap_or(SKEW_DEFAULT),
         source_timeout: file.source_timeout.unwrap_or(SOURCE_TIMEOUT),
     })
+}
+
+fn packets_per_signature(file: &ChannelFile) -> u16 {
+    let default = ManifestConfig::default().packets();
+    file.packets_per_signature.unwrap_or(default)
 }
 
 fn check(role: Role, file: &ChannelFile) -> Result<()> {
@@ -524,6 +549,11 @@ fn check(role: Role, file: &ChannelFile) -> Result<()> {
     ensure!(
         file.burst != Some(0),
         "burst = 0: at least 1 datagram leaves at once"
+    );
+    let packets = packets_per_signature(file);
+    ensure!(
+        (1..=PACKETS_PER_SIGNATURE_MAX).contains(&packets),
+        "packets_per_signature = {packets}: 1 to {PACKETS_PER_SIGNATURE_MAX}"
     );
     let skew = file.skew.unwrap_or(SKEW_DEFAULT);
     ensure!(skew <= SKEW_MAX, "skew = {skew:?}: at most {SKEW_MAX:?}");

@@ -158,6 +158,9 @@ impl Totals for SendStatus {
             "input_malformed": self.input_malformed,
             "input_drops": self.input_drops,
             "leg_errors": self.leg_errors,
+            "manifests": self.manifests.manifests,
+            "manifest_signatures": self.manifests.signatures,
+            "manifest_bytes": self.manifests.bytes,
             "zero_copy": { "direct": self.zero_copy.direct, "copied": self.zero_copy.copied },
             "latency": durations_json(&self.latency),
             "pcr_jitter": durations_json(&self.pcr_jitter),
@@ -209,6 +212,23 @@ impl Totals for SendStatus {
                 self.input_drops,
             ),
         ];
+        metrics.extend([
+            counter(
+                "manifests",
+                "Manifests, each sent twice",
+                self.manifests.manifests,
+            ),
+            counter(
+                "manifest_signatures",
+                "Signatures of manifests",
+                self.manifests.signatures,
+            ),
+            counter(
+                "manifest_bytes",
+                "Bytes of manifests, both copies",
+                self.manifests.bytes,
+            ),
+        ]);
         let legs = [("leg", "0"), ("leg", "1")]
             .into_iter()
             .zip(self.leg_errors);
@@ -263,6 +283,10 @@ impl Totals for ReceiveStatus {
             "unparked": self.stats.unparked,
             "requests": self.stats.requests,
             "signature_checks": self.stats.signature_checks,
+            "verified": self.stats.verify.verified,
+            "unverified": self.stats.verify.unverified,
+            "forged": self.stats.verify.forged,
+            "alarmed": self.stats.verify.alarmed,
             "gaps": self.gaps.gaps,
             "lost": self.gaps.lost,
             "discards": discards,
@@ -308,6 +332,26 @@ impl Totals for ReceiveStatus {
                 "signature_checks",
                 "Signatures checked",
                 self.stats.signature_checks,
+            ),
+            counter(
+                "verified_packets",
+                "Packets that a manifest listed",
+                self.stats.verify.verified,
+            ),
+            counter(
+                "unverified_packets",
+                "Packets that no manifest listed in time, delivered or not: an alarm",
+                self.stats.verify.unverified,
+            ),
+            counter(
+                "forged_packets",
+                "Packets that a member made in the delivery server's place, delivered or not: an alarm",
+                self.stats.verify.forged,
+            ),
+            counter(
+                "alarmed_packets",
+                "Forged packets that had been delivered: an alarm",
+                self.stats.verify.alarmed,
             ),
             counter("gaps", "Runs of missing packets", self.gaps.gaps),
             counter("lost_packets", "Packets missing in gaps", self.gaps.lost),

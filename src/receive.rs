@@ -13,7 +13,9 @@ use sealcast_proto::records::SourceKind;
 
 use crate::Failure;
 use crate::channels;
-use crate::config::{ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Role};
+use crate::config::{
+    ChannelArgs, ChannelPlan, CommonArgs, MergeSetting, Plan, Role, VerifySetting,
+};
 use crate::device::{self, Lock};
 use crate::door_hub::DoorHub;
 use crate::keylog::KeyLog;
@@ -39,6 +41,9 @@ pub struct ReceiveArgs {
     /// How several delivery servers are used [default: none]
     #[arg(long, value_enum)]
     merge: Option<MergeSetting>,
+    /// What to do with packets of channels of auth level 1 [default: verify-then-deliver]
+    #[arg(long, value_enum)]
+    verify: Option<VerifySetting>,
     /// Delivery server to prefer at the start
     #[arg(long, value_name = "NUMBER")]
     preferred_server: Option<u32>,
@@ -90,6 +95,7 @@ pub fn run(args: &ReceiveArgs) -> Result<(), Failure> {
         identity: args.session.clone(),
         output: args.output.clone(),
         merge: args.merge,
+        verify: args.verify,
         preferred: args.preferred_server,
         skew: args.skew,
         ..ChannelArgs::default()

@@ -52,6 +52,9 @@ pub struct SendArgs {
     /// Let the network card read packets where they were sealed; for cards with UDP segmentation offload
     #[arg(long)]
     zero_copy: bool,
+    /// Packets under one signature, on channels of auth level 1: 1 to 512 [default: 64]
+    #[arg(long, value_name = "N")]
+    packets_per_signature: Option<u16>,
     /// Carry finished usage files to the key server, which charges by them; needs --usage-dir
     #[arg(long)]
     usage_ship: bool,
@@ -119,6 +122,7 @@ pub fn run(args: &SendArgs) -> Result<(), Failure> {
         rate: args.rate,
         burst: args.burst,
         zero_copy: args.zero_copy,
+        packets_per_signature: args.packets_per_signature,
         usage_ship: args.usage_ship,
         ..ChannelArgs::default()
     };

@@ -5,10 +5,11 @@
 use std::fs;
 use std::process::Command;
 
-use sealcast_crypto::SigningKey;
+use sealcast_crypto::{LaneSecret, PacketDigest, SigningKey};
 use sealcast_proto::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Remaining, ServerId, Term};
-use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, sign};
 use sealcast_proto::wire::header::PacketHeader;
+use sealcast_proto::wire::manifest::{self, List};
 
 /// A capture of raw IPv4 packets, one per datagram.
 fn capture(datagrams: &[Vec<u8>]) -> Vec<u8> {
@@ -67,6 +68,7 @@ fn tshark_shows_every_field() {
         lanes: 1,
         first_epoch: Epoch(41),
         last_epoch: Epoch(42),
+        auth: AuthLevel::Manifest,
     };
     let mut packet = vec![0; 12 + 100 + 16];
     let kid = Kid::new(Lane::new(3).unwrap(), ChannelId(300), Epoch(41));
@@ -75,11 +77,21 @@ fn tshark_shows_every_field() {
         ctr: Ctr((1 << 32) + 9),
     }
     .write(&mut packet);
+    let mut list = List::new(kid, Ctr((1 << 32) + 9));
+    list.push(&PacketDigest::of(&packet));
+    let other = List::new(kid, Ctr((1 << 32) + 10));
+    let mac_key = LaneSecret::from_parts([1; 32], [2; 12]).manifest_key();
+    let manifest = manifest::sign(vec![list, other], GroupId(0xABCD), &key, &mac_key).remove(0);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("capture.pcap");
     fs::write(
         &file,
-        capture(&[packet, sign(&notice, &key), sign(&certificate, &key)]),
+        capture(&[
+            packet,
+            sign(&notice, &key),
+            sign(&certificate, &key),
+            manifest,
+        ]),
     )
     .unwrap();
     let fields = [
@@ -99,6 +111,10 @@ fn tshark_shows_every_field() {
         "first_lane",
         "first_epoch",
         "last_epoch",
+        "auth",
+        "count",
+        "place",
+        "lists",
     ];
     let mut command = Command::new("tshark");
     let script = concat!(
@@ -120,9 +136,10 @@ fn tshark_shows_every_field() {
     assert_eq!(
         lines,
         [
-            "300,3,41,4294967305,100,,,,,,,,,,,",
-            "300,,,,,0x01,41,42,5,1234,,,,,,",
-            "300,,,,,0x02,,,,,0x000000000000abcd,0x000000000000abcc,2,3,41,42",
+            "300,3,41,4294967305,100,,,,,,,,,,,,,,,",
+            "300,,,,,0x01,41,42,5,1234,,,,,,,,,,",
+            "300,,,,,0x02,,,,,0x000000000000abcd,0x000000000000abcc,2,3,41,42,1,,,",
+            "300,3,41,4294967305,,0x03,,,,,,,,,,,,1,0,2",
         ],
         "{errors}"
     );

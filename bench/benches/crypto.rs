@@ -5,6 +5,7 @@
 //! as long as their median: else a host that others use, too, shows regressions that are theirs.
 #![forbid(unsafe_code)]
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
@@ -16,6 +17,7 @@ use sealcast_bench::crypto::{
 };
 use sealcast_bench::host::Host;
 use sealcast_bench::stats::median;
+use sealcast_crypto::{Backend, PacketHasher};
 
 fn benches(criterion: &mut Criterion) {
     // A run that wanders between cores is only noisier.
@@ -66,5 +68,25 @@ fn passes(bencher: &mut Bencher<'_>, contender: &mut Contender, arena: &mut Aren
     });
 }
 
-criterion_group!(crypto, benches);
+/// Digests of packets, as manifests list them: what the processor allows, and the portable way.
+fn digests(criterion: &mut Criterion) {
+    const PACKETS: usize = 48;
+    const LEN: usize = 1344;
+    let packets = vec![7; PACKETS * LEN];
+    let mut group = criterion.benchmark_group("packet digests");
+    group.throughput(Throughput::Elements(PACKETS as u64));
+    for backend in [Backend::detect(), Backend::Portable] {
+        let hasher = PacketHasher::new(backend);
+        let id = BenchmarkId::new(backend.name(), LEN);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                hasher.digest(black_box(&packets).chunks(LEN), |digest| {
+                    black_box(digest);
+                });
+            });
+        });
+    }
+}
+
+criterion_group!(crypto, benches, digests);
 criterion_main!(crypto);

@@ -7,6 +7,7 @@ use sealcast_crypto::{BATCH_MAX, Span};
 use sealcast_net::aligned::LINE;
 use sealcast_net::{ClosedBuffer, SendBuffer};
 use sealcast_proto::limits::{DATAGRAM_MAX, HEADER_LEN, OVERHEAD};
+use sealcast_proto::wire::manifest::MANIFEST_MAX;
 
 /// Packets of one batch: what fits one GSO send of 1316-byte payloads.
 const PACKETS: usize = 48;
@@ -19,6 +20,10 @@ pub struct SealBatch<B = SendBuffer> {
     buffer: B,
     spans: Vec<Span>,
     used: usize,
+    /// Bytes that payloads leave free, for a manifest.
+    kept: usize,
+    /// Length of the manifest behind the packets.
+    behind: Option<usize>,
 }
 
 impl Default for SealBatch {
@@ -40,7 +45,31 @@ impl SealBatch {
             buffer,
             spans,
             used: 0,
+            kept: 0,
+            behind: None,
         }
+    }
+
+    /// Leaves room for a manifest behind the packets, unless the first payload needs it.
+    pub fn keep_room_for_manifest(&mut self) {
+        self.kept = MANIFEST_MAX;
+    }
+
+    /// The longest datagram that leaves with the packets, as the shorter last segment of their run; nothing is changed between the packets
+    /// and it any more.
+    #[must_use]
+    pub fn room_behind(&self) -> usize {
+        let last = self
+            .spans
+            .last()
+            .map_or(0, |span| span.payload_len + OVERHEAD);
+        last.min(self.buffer.len() - self.used)
+    }
+
+    /// Puts a datagram behind the sealed packets, for which there is [room](Self::room_behind).
+    pub fn put_behind(&mut self, datagram: &[u8]) {
+        self.buffer[self.used..self.used + datagram.len()].copy_from_slice(datagram);
+        self.behind = Some(datagram.len());
     }
 
     /// It is sealed: now it is only sent.
@@ -50,6 +79,8 @@ impl SealBatch {
             buffer: self.buffer.close(),
             spans: self.spans,
             used: self.used,
+            kept: self.kept,
+            behind: self.behind,
         }
     }
 
@@ -67,9 +98,9 @@ impl SealBatch<ClosedBuffer> {
         &self.buffer
     }
 
-    /// Its packets as runs of equal length: (place in the buffer, segment length).
+    /// Its packets as runs of equal length, what is behind them included: (place in the buffer, segment length).
     pub fn ranges(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
-        ranges(&self.spans)
+        ranges(&self.spans, self.behind)
     }
 
     /// What it consists of, to be used again.
@@ -83,7 +114,8 @@ impl<B: Deref<Target = [u8]> + DerefMut> SealBatch<B> {
     /// Whether a payload of so many bytes fits in. One that fits no datagram never does.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
-        self.spans.len() < PACKETS && self.used + len + OVERHEAD <= self.buffer.len()
+        let kept = if self.spans.is_empty() { 0 } else { self.kept };
+        self.spans.len() < PACKETS && self.used + len + OVERHEAD + kept <= self.buffer.len()
     }
 
     /// Copies a payload in; false when it has no room any more.
@@ -117,18 +149,19 @@ impl<B: Deref<Target = [u8]> + DerefMut> SealBatch<B> {
 
     /// The sealed packets as runs of equal length, the last of each perhaps shorter: (bytes, segment length).
     pub fn runs(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        ranges(&self.spans).map(|(range, segment)| (&self.buffer[range], segment))
+        ranges(&self.spans, self.behind).map(|(range, segment)| (&self.buffer[range], segment))
     }
 
     /// Empties the batch.
     pub fn clear(&mut self) {
         self.spans.clear();
-        self.used = 0;
+        (self.used, self.kept, self.behind) = (0, 0, None);
     }
 }
 
-fn ranges(spans: &[Span]) -> impl Iterator<Item = (Range<usize>, usize)> {
-    Runs::new(spans.iter().map(|span| span.payload_len + OVERHEAD))
+fn ranges(spans: &[Span], behind: Option<usize>) -> impl Iterator<Item = (Range<usize>, usize)> {
+    let packets = spans.iter().map(|span| span.payload_len + OVERHEAD);
+    Runs::new(packets.chain(behind))
 }
 
 /// Cuts consecutive datagrams of the given lengths into runs that one GSO send can carry.
@@ -219,6 +252,21 @@ mod tests {
         let (buffer, spans) = batch.parts();
         let payload = |span: &Span| buffer[span.offset + HEADER_LEN..].as_ptr().addr();
         assert!(spans.iter().all(|span| payload(span).is_multiple_of(LINE)));
+    }
+
+    #[test]
+    fn a_manifest_leaves_as_the_shorter_last_segment() {
+        let mut batch = SealBatch::default();
+        batch.keep_room_for_manifest();
+        while batch.push(&[7; 1316]) {}
+        assert_eq!(batch.room_behind(), 1344);
+        batch.put_behind(&[3; MANIFEST_MAX]);
+        let runs: Vec<_> = batch.close().ranges().collect();
+        assert_eq!(runs, [(0..47 * 1344 + MANIFEST_MAX, 1344)]);
+        let mut long = SealBatch::default();
+        long.keep_room_for_manifest();
+        assert!(long.push(&vec![0; DATAGRAM_MAX - OVERHEAD]));
+        assert_eq!(long.room_behind(), 0);
     }
 
     #[test]

@@ -3,12 +3,15 @@
 
 use std::io;
 
+use futures_lite::future::or;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
-use sealcast_net::{ClosedBuffer, UdpSender, ZeroCopyCounts};
-use sealcast_proto::sender::Reserved;
+use sealcast_net::{ClosedBuffer, UdpSender, ZeroCopyCounts, clock, shard};
+use sealcast_proto::ids::Time;
+use sealcast_proto::sender::{ManifestConfig, ManifestCounts, Reserved};
 
 use crate::batch::SealBatch;
 use crate::scratch;
+use crate::vouch::Vouching;
 
 /// Batches of a lane: one is filled while others are on their way.
 const BATCHES: usize = 4;
@@ -20,12 +23,13 @@ struct Job {
     reserved: Reserved,
 }
 
-/// An empty batch for one that was sent, what went wrong on each leg, and what became of zero-copy sends so far.
+/// An empty batch for one that was sent, what went wrong on each leg, and totals so far.
 #[derive(Debug)]
 struct Done {
     batch: SealBatch,
     failed: [Option<io::Error>; 2],
     zero_copy: ZeroCopyCounts,
+    manifests: ManifestCounts,
 }
 
 /// The channel's end of a lane on another shard.
@@ -36,6 +40,7 @@ pub struct Lane {
     free: Vec<SealBatch>,
     under_way: usize,
     zero_copy: ZeroCopyCounts,
+    manifests: ManifestCounts,
 }
 
 /// The other end.
@@ -58,6 +63,7 @@ pub fn lane() -> (Lane, LaneWork) {
             .collect(),
         under_way: 0,
         zero_copy: ZeroCopyCounts::default(),
+        manifests: ManifestCounts::default(),
     };
     (
         lane,
@@ -113,9 +119,15 @@ impl Lane {
         self.zero_copy
     }
 
+    /// Totals of its manifests.
+    pub(crate) fn manifests(&self) -> ManifestCounts {
+        self.manifests
+    }
+
     fn take_back(&mut self, done: Done, note: &mut impl FnMut(usize, io::Error)) {
         self.under_way -= 1;
         self.zero_copy = done.zero_copy;
+        self.manifests = done.manifests;
         for (leg, error) in done.failed.into_iter().enumerate() {
             if let Some(error) = error {
                 note(leg, error);
@@ -126,37 +138,67 @@ impl Lane {
 }
 
 impl LaneWork {
-    /// Seals and sends until the channel ends. Sockets that could not be opened fail every batch. Batches come back in buffers of
-    /// this shard's ring, if its sockets use one.
-    pub async fn run(mut self, legs: Result<Vec<UdpSender>, String>) {
+    /// Seals and sends until the channel ends; manifests as `manifests` says, if the channel asks for them. Sockets that could not be
+    /// opened fail every batch. Batches come back in buffers of this shard's ring, if its sockets use one.
+    pub async fn run(mut self, legs: Result<Vec<UdpSender>, String>, manifests: ManifestConfig) {
         let (mut legs, refused) = match legs {
             Ok(legs) => (legs, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        while let Some(Job {
-            mut batch,
-            reserved,
-        }) = self.jobs.recv().await
-        {
-            let (buffer, spans) = batch.parts();
-            reserved.seal(buffer, spans);
+        let mut vouching = Vouching::new(manifests);
+        // What goes wrong with manifests is told with the next batch.
+        let mut failed = [None, None];
+        while let Some(woken) = or(self.next_job(), pause_until(vouching.next_timeout())).await {
+            let Some(Job {
+                mut batch,
+                reserved,
+            }) = woken
+            else {
+                failed = vouching.send(now(), &mut legs).await;
+                continue;
+            };
+            vouching.seal(now(), reserved, &mut batch);
             let batch = batch.close();
-            let mut failed = [refused.clone().map(io::Error::other), None];
+            if let Some(why) = &refused {
+                failed[0] = Some(io::Error::other(why.clone()));
+            }
             for (leg, failed) in legs.iter_mut().zip(&mut failed) {
-                *failed = send_runs(leg, &batch).await.err();
+                *failed = send_runs(leg, &batch).await.err().or_else(|| failed.take());
             }
             scratch::put_sent(batch);
+            let later = vouching.send(now(), &mut legs).await;
             let done = Done {
                 batch: scratch::take_sealed(&legs).await,
-                failed,
+                failed: std::mem::replace(&mut failed, later),
                 zero_copy: zero_copy_counts(&legs),
+                manifests: vouching.counts(),
             };
             if self.done.try_send(done).is_err() {
-                return;
+                break;
             }
-            sealcast_net::shard::yield_if_needed().await;
+            shard::yield_if_needed().await;
         }
+        vouching.finish(now());
+        vouching.send(now(), &mut legs).await;
     }
+
+    /// The next batch; `None` when the channel has ended.
+    async fn next_job(&mut self) -> Option<Option<Job>> {
+        self.jobs.recv().await.map(Some)
+    }
+}
+
+/// Ends at this time, if it is one, with no batch.
+async fn pause_until(due: Option<Time>) -> Option<Option<Job>> {
+    match due {
+        Some(due) => shard::sleep_until(due.0).await,
+        None => std::future::pending().await,
+    }
+    Some(None)
+}
+
+fn now() -> Time {
+    Time(clock::boottime())
 }
 
 /// Sends a sealed batch. One run that fails does not stop the others.

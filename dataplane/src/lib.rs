@@ -28,5 +28,6 @@ pub mod smooth;
 pub mod source;
 pub mod status;
 pub mod ts;
+pub mod vouch;
 
 pub use scratch::zero_copy;

@@ -11,7 +11,7 @@ use rand_core::CryptoRng;
 use sealcast_net::mailbox::Receiver;
 use sealcast_net::{UdpSender, ZeroCopyCounts, clock, shard};
 use sealcast_proto::ids::{GroupId, Time};
-use sealcast_proto::sender::{Event, Output, Sender};
+use sealcast_proto::sender::{Event, ManifestConfig, ManifestCounts, Output, Sender};
 
 use crate::coalesce::Coalesce;
 use crate::histogram::Histogram;
@@ -21,6 +21,7 @@ use crate::link::{ChannelLink, LinkEvent};
 use crate::meter::ChannelMeter;
 use crate::source::Warning;
 use crate::status::{KeyStatus, PUBLISH_INTERVAL, Published, SendStatus};
+use crate::vouch::Vouching;
 
 /// Everything one sending channel runs on. Lives on one shard.
 pub struct SendChannel {
@@ -34,6 +35,8 @@ pub struct SendChannel {
     pub lanes: Vec<Lane>,
     /// The authority.
     pub link: ChannelLink,
+    /// When manifests are made, if the channel asks for them.
+    pub manifests: ManifestConfig,
     /// Randomness.
     pub rng: Box<dyn CryptoRng>,
     /// Where totals are published.
@@ -127,6 +130,7 @@ struct Course {
     leg_errors: [u64; 2],
     zero_copy_told: [bool; 2],
     oversize_told: bool,
+    vouching: Vouching,
     latency: Histogram,
 }
 
@@ -151,6 +155,7 @@ impl SendChannel {
             leg_errors: [0; 2],
             zero_copy_told: [false; 2],
             oversize_told: false,
+            vouching: Vouching::new(self.manifests),
             latency: Histogram::default(),
         };
         let why = loop {
@@ -161,6 +166,7 @@ impl SendChannel {
             }
             self.sender.poll(now, self.rng.as_mut());
             self.send_outputs(now, &mut course).await;
+            self.send_manifests(now, &mut course).await;
             course.begin = self.begin(course.begin, now);
             if course.publish <= now {
                 course.publish = now.after(PUBLISH_INTERVAL);
@@ -184,6 +190,8 @@ impl SendChannel {
             shard::yield_if_needed().await;
         };
         self.finish_lanes(&mut course).await;
+        course.vouching.finish(now());
+        self.send_manifests(now(), &mut course).await;
         self.send_outputs(now(), &mut course).await;
         self.tell_of_input(&mut course);
         self.tell_of_zero_copy(&mut course);
@@ -213,8 +221,8 @@ impl SendChannel {
         let timer = match course.begin {
             // Whatever is due is done at the tick.
             Begin::Begun if ticking => None,
-            Begin::At(due) => Some(self.timer(course.publish).min(due)),
-            _ => Some(self.timer(course.publish)),
+            Begin::At(due) => Some(self.timer(course).min(due)),
+            _ => Some(self.timer(course)),
         };
         let ingest = &mut self.ingest;
         let input = async {
@@ -247,10 +255,10 @@ impl SendChannel {
         or(stop, or(link, or(input, timer))).await
     }
 
-    fn timer(&self, publish: Time) -> Time {
-        self.sender
-            .next_timeout(now())
-            .map_or(publish, |due| due.min(publish))
+    fn timer(&self, course: &Course) -> Time {
+        let due = self.sender.next_timeout(now());
+        let due = due.into_iter().chain(course.vouching.next_timeout());
+        due.fold(course.publish, Time::min)
     }
 
     fn handle(&mut self, now: Time, event: LinkEvent) {
@@ -309,6 +317,11 @@ impl SendChannel {
                 .iter()
                 .map(Lane::zero_copy)
                 .fold(zero_copy_counts(&self.legs), ZeroCopyCounts::plus),
+            manifests: self
+                .lanes
+                .iter()
+                .map(Lane::manifests)
+                .fold(course.vouching.counts(), ManifestCounts::plus),
             latency: course.latency,
             pcr_jitter: self.ingest.pcr_jitter(),
             finished,

@@ -8,7 +8,7 @@ use sealcast_net::ZeroCopyCounts;
 use sealcast_proto::discard::Discards;
 use sealcast_proto::ids::{Epoch, Remaining};
 use sealcast_proto::receiver::{GapCount, ReceiverStats};
-use sealcast_proto::sender::SenderStats;
+use sealcast_proto::sender::{ManifestCounts, SenderStats};
 
 use crate::histogram::Histogram;
 
@@ -81,6 +81,8 @@ pub struct SendStatus {
     pub leg_errors: [u64; 2],
     /// What became of zero-copy sends, all legs and lanes together.
     pub zero_copy: ZeroCopyCounts,
+    /// Manifests, all lanes together.
+    pub manifests: ManifestCounts,
     /// From the arrival of a payload (or when it was due) to its sending: of the oldest of each batch.
     pub latency: Histogram,
     /// How far PCRs were from their places when they were sent.

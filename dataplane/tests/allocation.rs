@@ -18,7 +18,7 @@ use sealcast_proto::ids::{
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{Hold, Output, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::control::{LaneCertificate, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, sign};
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
 use sealcast_proto::wire::link::{CipherHalf, Frame, FromAuthority, Mode, Welcome};
 
@@ -79,6 +79,7 @@ fn parties(rng: &mut ChaCha8Rng) -> (Sender, Receiver) {
         lanes: 1,
         first_epoch: EPOCH,
         last_epoch: EPOCH,
+        auth: AuthLevel::Group,
     };
     let mut certificate = sign(&certificate, &authority);
     let welcome = FromAuthority::Welcome(Welcome {

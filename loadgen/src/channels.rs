@@ -18,7 +18,7 @@ use sealcast_net::mailbox::Receiver as Stop;
 use sealcast_net::{UdpReceiver, UdpSender, clock};
 use sealcast_proto::ids::{ChannelId, RunId, ServerId, Time};
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::sender::{Hold, Sender, SenderConfig};
+use sealcast_proto::sender::{Hold, ManifestConfig, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::link::Mode;
 
@@ -64,6 +64,7 @@ impl Identity {
             legs: vec![leg],
             lanes: Vec::new(),
             link,
+            manifests: ManifestConfig::default(),
             rng: Box::new(rng),
             status,
             stop,

@@ -19,6 +19,7 @@ use sealcast_proto::authority::{
 use sealcast_proto::door::{Served, Update};
 use sealcast_proto::ids::{ChannelId, Remaining, Time};
 use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::AuthLevel;
 use sealcast_proto::wire::door::{Reason, Refused, Wanted};
 use sealcast_proto::wire::link::{Frame, Mode, ToAuthority};
 
@@ -53,13 +54,14 @@ impl std::fmt::Debug for JoinBox {
 }
 
 impl LocalKeys {
-    /// An authority of `channels`, all with the same key times.
+    /// An authority of `channels`, all with the same key times and auth level.
     ///
     /// # Errors
     /// When its thread cannot be started.
     pub fn start(
         channels: impl IntoIterator<Item = ChannelId>,
         timing: Timing,
+        auth: AuthLevel,
         mut rng: impl CryptoRng + Send + 'static,
     ) -> io::Result<Self> {
         let mut seed = [0; 32];
@@ -74,6 +76,7 @@ impl LocalKeys {
                     channel,
                     mode: Mode::Authority,
                     timing,
+                    auth,
                 })
                 .collect(),
             start_wait: Duration::ZERO,

@@ -11,7 +11,7 @@ use sealcast_proto::ids::{
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{Hold, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::control::{LaneCertificate, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, sign};
 use sealcast_proto::wire::door::{DecipherHalf, Granted};
 use sealcast_proto::wire::link::{CipherHalf, Frame, FromAuthority, Mode, Welcome};
 
@@ -27,12 +27,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// 19 hours, in milliseconds.
 const REMAINING: Remaining = Remaining(68_400_000);
 
-/// Both, ready to seal and to open payloads of up to `payload_max` bytes.
+/// Both, ready to seal and to open payloads of up to `payload_max` bytes, on a channel of this auth level.
 ///
 /// # Errors
 /// Says what the protocol did not take.
 pub fn parties(
     payload_max: usize,
+    auth: AuthLevel,
     now: Time,
     rng: &mut dyn CryptoRng,
 ) -> Result<(Sender, Receiver), &'static str> {
@@ -55,6 +56,7 @@ pub fn parties(
         lanes: 1,
         first_epoch: EPOCH,
         last_epoch: EPOCH,
+        auth,
     };
     let certificate = sign(&certificate, &authority);
     let sender = sender(

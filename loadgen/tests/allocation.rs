@@ -26,6 +26,7 @@ use sealcast_net::{GroupOptions, UdpReceiver, UdpSender};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::AuthLevel;
 
 const CHANNEL: ChannelId = ChannelId(1);
 const PAYLOAD: [u8; 1316] = [0x47; 1316];
@@ -153,7 +154,13 @@ fn measure(executor: Executor) {
         let (stop, came) = (Arc::clone(&stop), Arc::clone(&came));
         std::thread::spawn(move || count(output, stop, came))
     };
-    let keys = LocalKeys::start([CHANNEL], identity().timing, StdRng::seed_from_u64(3)).unwrap();
+    let keys = LocalKeys::start(
+        [CHANNEL],
+        identity().timing,
+        AuthLevel::Group,
+        StdRng::seed_from_u64(3),
+    )
+    .unwrap();
     let fleet = Fleet::start(&[executor.anywhere(); 2]).unwrap();
     let (by_sender, by_receiver) = (Arc::default(), Arc::default());
     let (receiver, received) = receiving(&fleet, &keys, [group, out], Arc::clone(&by_receiver));

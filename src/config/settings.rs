@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sealcast_net::shard::Executor;
 use sealcast_objects::api::KeyMode;
-use sealcast_proto::receiver::Merge;
+use sealcast_proto::receiver::{Merge, Missing, Verify, VerifyConfig};
 use sealcast_proto::sender::Hold;
 use sealcast_proto::wire::link::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -74,6 +74,34 @@ impl From<MergeSetting> for Merge {
         match setting {
             MergeSetting::None => Self::None,
             MergeSetting::Rtp => Self::Rtp,
+        }
+    }
+}
+
+/// What to do with packets of channels with manifests, as people write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifySetting {
+    /// They wait for their manifest; without one they are dropped.
+    #[default]
+    VerifyThenDeliver,
+    /// They wait for their manifest; without one they are delivered with an alarm.
+    VerifyOrAlarm,
+    /// They are delivered at once; an alarm follows if they were forged.
+    DeliverThenAlarm,
+}
+
+impl From<VerifySetting> for VerifyConfig {
+    fn from(setting: VerifySetting) -> Self {
+        let (verify, missing) = match setting {
+            VerifySetting::VerifyThenDeliver => (Verify::ThenDeliver, Missing::Drop),
+            VerifySetting::VerifyOrAlarm => (Verify::ThenDeliver, Missing::Deliver),
+            VerifySetting::DeliverThenAlarm => (Verify::AfterDelivery, Missing::Drop),
+        };
+        Self {
+            verify,
+            missing,
+            ..Self::default()
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod content;
 mod input;
+mod manifests;
 mod options;
 mod receiving;
 mod report;

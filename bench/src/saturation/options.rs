@@ -68,6 +68,8 @@ pub enum Part {
     Receive,
     /// A channel that gets single datagrams
     Input,
+    /// Sending and opening with manifests, beside the same without
+    Manifests,
     /// Sending without copies, to an interface behind which nobody listens
     ZeroCopy,
 }

@@ -18,6 +18,7 @@ use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, shard
 use sealcast_proto::discard::Discard;
 use sealcast_proto::ids::Time;
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
+use sealcast_proto::wire::control::AuthLevel;
 
 use super::content::{Arrived, Checker, Content, PAYLOAD, Source};
 use super::sending::seal;
@@ -127,7 +128,7 @@ fn open(content: &Content) -> Result<f64> {
     let mut rng = StdRng::seed_from_u64(1);
     let now = Time(clock::boottime());
     let (mut sender, mut receiver) =
-        parties(PAYLOAD, now, &mut rng).map_err(|why| anyhow!("keys: {why}"))?;
+        parties(PAYLOAD, AuthLevel::Group, now, &mut rng).map_err(|why| anyhow!("keys: {why}"))?;
     let mut batch = SealBatch::default();
     let (mut next, mut spent, mut count, mut bytes) = (0, Duration::ZERO, 0, 0);
     while spent < PART {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::content::PAYLOAD;
 use super::input::Taken;
+use super::manifests::Vouched;
 use super::options::Path;
 use super::receiving::{Alone, Opened};
 use super::sending::Sent;
@@ -21,6 +22,7 @@ pub(super) struct Rounds {
     pub(super) opened: Vec<(Path, u32, Opened)>,
     pub(super) taken: Vec<(u32, Taken)>,
     pub(super) zero_copy: Vec<Cost>,
+    pub(super) vouched: Vec<(Path, Vouched)>,
 }
 
 /// A line of a table. Rates are millions of datagrams per second.
@@ -93,6 +95,23 @@ pub(super) enum Row {
         /// Share of the sending core.
         busy: Spread,
     },
+    /// Manifests: sending and receiving with and without.
+    Manifests {
+        /// Between which ends.
+        path: Path,
+        /// Under one signature; none: auth level 0.
+        packets: Option<u16>,
+        /// Nanoseconds of a datagram: filling, sealing, vouching and sending it.
+        send_ns: Spread,
+        /// Its rate beside that without manifests.
+        send_share: Spread,
+        /// Receiving (as alone), opening and verifying.
+        receive_ns: Spread,
+        /// Its rate beside that without manifests.
+        receive_share: Spread,
+        /// Bytes of manifests beside those of packets, both copies.
+        overhead: Spread,
+    },
     /// Sends to an interface, with a copy and without.
     ZeroCopy {
         /// Of one send.
@@ -143,6 +162,17 @@ pub(super) fn rows(rounds: &Rounds) -> Vec<Row> {
             missing: sum(|taken| taken.missing),
             key_changes: sum(|taken| taken.key_changes),
             busy: spread(&taken, |(_, taken)| taken.busy),
+        });
+    }
+    for costs in groups(&rounds.vouched, |(path, cost)| (*path, cost.packets)) {
+        rows.push(Row::Manifests {
+            path: costs[0].0,
+            packets: costs[0].1.packets,
+            send_ns: spread(&costs, |(_, cost)| cost.send),
+            send_share: spread(&costs, |(_, cost)| cost.plain_send / cost.send),
+            receive_ns: spread(&costs, |(_, cost)| cost.receive),
+            receive_share: spread(&costs, |(_, cost)| cost.plain_receive / cost.receive),
+            overhead: spread(&costs, |(_, cost)| cost.overhead),
         });
     }
     for costs in groups(&rounds.zero_copy, |cost| cost.datagrams) {
@@ -230,14 +260,27 @@ pub(super) fn text(rows: &[Row]) -> String {
         ],
     );
     let zero_copy = Table::new(0, &["datagrams", "ordinary ns", "zero-copy ns", "share"]);
+    let manifests = Table::new(
+        1,
+        &[
+            "path",
+            "packets per signature",
+            "send ns",
+            "of level 0",
+            "receive ns",
+            "of level 0",
+            "bytes added",
+        ],
+    );
     let mut tables = [
         ("One core sends, from memory", sending),
         ("One core receives: parts alone", parts),
         ("One core receives: a channel", receiving),
         ("One core sends what comes in single datagrams", input),
         ("Sends to an interface that takes batches whole", zero_copy),
+        ("Manifests (auth level 1)", manifests),
     ];
-    let mut filled = [false; 5];
+    let mut filled = [false; 6];
     for row in rows {
         let (table, cells) = cells(row);
         tables[table].1.row(cells);
@@ -331,6 +374,26 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
                 missing.to_string(),
                 key_changes.to_string(),
                 busy.percent(),
+            ],
+        ),
+        Row::Manifests {
+            path,
+            packets,
+            send_ns,
+            send_share,
+            receive_ns,
+            receive_share,
+            overhead,
+        } => (
+            5,
+            vec![
+                path.text().to_owned(),
+                packets.map_or_else(|| "level 0".to_owned(), |packets| packets.to_string()),
+                send_ns.words(1),
+                send_share.words(2),
+                receive_ns.words(1),
+                receive_share.words(2),
+                format!("{:.2} %", overhead.median * 100.0),
             ],
         ),
         Row::ZeroCopy {

@@ -8,7 +8,7 @@ use super::content::Content;
 use super::options::{Options, Part, Path};
 use super::report::{self, Rounds};
 use super::stage::Stage;
-use super::{input, receiving, sending, zero_copy};
+use super::{input, manifests, receiving, sending, zero_copy};
 use crate::host::Host;
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
@@ -66,6 +66,12 @@ fn measure(options: &Options, lab: &Lab, interrupt: &Interrupt) -> Result<Rounds
                     let opened = receiving::whole(&stage, &content, rate)?;
                     rounds.opened.push((path, rate, opened));
                 }
+            }
+            if wanted(Part::Manifests) {
+                bar.set_message(format!("round {round}, {}: manifests", path.text()));
+                let costs = manifests::round(&stage, &content)?;
+                let costs = costs.into_iter().map(|cost| (path, cost));
+                rounds.vouched.extend(costs);
             }
             stage.close()?;
         }

@@ -18,6 +18,7 @@ use sealcast_net::mailbox::Receiver as Stop;
 use sealcast_net::{GroupOptions, RecvBatch, UdpReceiver, UdpSender, clock, shard};
 use sealcast_proto::ids::Time;
 use sealcast_proto::sender::Sender;
+use sealcast_proto::wire::control::AuthLevel;
 use sealcast_proto::wire::header::{CONFIG, Header};
 
 use super::content::{Content, PAYLOAD, Source};
@@ -95,7 +96,7 @@ pub(super) fn round(stage: &Stage<'_>, content: &Content) -> Result<Sent> {
 async fn alone(group: &GroupOptions, content: &Content) -> Result<(f64, f64)> {
     let mut socket = UdpSender::connect(group)?;
     let mut rng = StdRng::seed_from_u64(1);
-    let (mut sender, _) = parties(PAYLOAD, Time(clock::boottime()), &mut rng)
+    let (mut sender, _) = parties(PAYLOAD, AuthLevel::Group, Time(clock::boottime()), &mut rng)
         .map_err(|why| anyhow!("keys: {why}"))?;
     let mut batch = SealBatch::default();
     let mut next = 0;
@@ -141,7 +142,7 @@ fn count_of(batch: &SealBatch) -> usize {
 
 /// What the receiving end has not seen.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     missing: AtomicU64,
 }
 
@@ -152,7 +153,7 @@ impl Seen {
 }
 
 /// Receives on the other core, without opening: counts packets, and numbers that are missing.
-fn count(stage: &Stage<'_>, seen: &Arc<Seen>) -> Running<Result<()>> {
+pub(super) fn count(stage: &Stage<'_>, seen: &Arc<Seen>) -> Running<Result<()>> {
     let (group, seen) = (stage.far_group(), Arc::clone(seen));
     let run = move |stop: Stop<()>| async move {
         let mut socket = UdpReceiver::bind(&group)?;

@@ -22,6 +22,7 @@ use sealcast_net::{GroupOptions, Interface, UdpReceiver, UdpSender};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::AuthLevel;
 
 use super::options::{Options, Path};
 use crate::host::executor;
@@ -137,7 +138,12 @@ pub(super) fn keys(core: usize) -> Result<LocalKeys> {
         let started = scope.spawn(|| {
             crate::host::allow(&[core])?;
             let rng = StdRng::try_from_rng(&mut SysRng).context("no randomness")?;
-            Ok(LocalKeys::start([CHANNEL], identity().timing, rng)?)
+            Ok(LocalKeys::start(
+                [CHANNEL],
+                identity().timing,
+                AuthLevel::Group,
+                rng,
+            )?)
         });
         started
             .join()

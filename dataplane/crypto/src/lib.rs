@@ -18,6 +18,9 @@
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
 //! | `wrap.rs` | [`WrapKeyPair`], [`wrap()`]: keys wrapped to one device | RFC 9180, X-Wing |
 //! | `digest.rs` | [`sha256`], [`Sha256`]: chains of records, files | FIPS 180-4 |
+//! | `packet_digest.rs` | [`PacketDigest`], [`PacketHasher`]: digests of whole packets, for manifests | BLAKE3 |
+//! | `manifest_key.rs` | [`ManifestKey`]: MACs of manifests | RFC 5869, BLAKE3 |
+//! | `x86/blake3.rs` | sixteen packets at a time | BLAKE3 paper, 2 |
 //! | `bytes.rs` | public values of a fixed length | |
 //!
 //! Rules that hold here:
@@ -42,6 +45,8 @@ mod bytes;
 mod cenc;
 mod digest;
 mod kdf;
+mod manifest_key;
+mod packet_digest;
 mod portable;
 mod segment;
 mod sign;
@@ -56,6 +61,8 @@ pub use batch::{BATCH_MAX, Frame, HEADER_MAX, PAYLOAD_MAX, Span, Verdicts};
 pub use cenc::{CENC_KEY_LEN, CencKey, NoSigningKey, RequestSigner, SIGNER_IV_LEN};
 pub use digest::{DIGEST_LEN, Sha256, sha256};
 pub use kdf::{Commitment, EpochRoot, LaneSecret, Prk, SUITE};
+pub use manifest_key::{MANIFEST_MAC_LEN, ManifestKey};
+pub use packet_digest::{PACKET_DIGEST_LEN, PacketDigest, PacketHasher};
 pub use segment::{
     BadSegment, PREFIX_LEN, SEALED_SEGMENT_LEN, SEGMENT_LEN, SegmentOpener, SegmentSealer,
 };

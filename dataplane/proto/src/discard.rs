@@ -24,21 +24,27 @@ pub enum Discard {
     SourceNotChosen,
     /// Longer than any payload this channel takes.
     Oversize,
-    /// A Notice or certificate whose signature does not hold.
+    /// A Notice, certificate or manifest whose signature does not hold.
     BadSignature,
-    /// A Notice or certificate beyond the bound on signature checks.
+    /// A Notice, certificate or manifest beyond the bound on signature checks.
     SignatureBound,
-    /// A Notice or certificate that says nothing new.
+    /// A Notice, certificate or manifest that says nothing new.
     Known,
     /// A Notice or certificate of an earlier term or revision.
     Stale,
     /// A valid control datagram that this side has no use for.
     Unexpected,
+    /// A manifest that nobody made who has the lane's key.
+    BadMac,
+    /// A packet that a member sealed, but not the delivery server: its manifest lists another.
+    Forged,
+    /// A packet that no manifest listed in time, or for which there was no room until then.
+    Unverified,
 }
 
 impl Discard {
     /// All causes, in the order of their counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::OtherChannel,
         Self::Uncertified,
@@ -54,6 +60,9 @@ impl Discard {
         Self::Known,
         Self::Stale,
         Self::Unexpected,
+        Self::BadMac,
+        Self::Forged,
+        Self::Unverified,
     ];
 
     /// The cause's name in metrics and JSON.
@@ -75,6 +84,9 @@ impl Discard {
             Self::Known => "known",
             Self::Stale => "stale",
             Self::Unexpected => "unexpected",
+            Self::BadMac => "bad_mac",
+            Self::Forged => "forged",
+            Self::Unverified => "unverified",
         }
     }
 }

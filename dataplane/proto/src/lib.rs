@@ -10,6 +10,7 @@
 //! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
 //! | [`discard`] | why a datagram came to nothing |
 //! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
+//! | [`sender::Manifests`], [`receiver::Verify`] | auth level 1: what vouches for packets, and what a receiver does until then |
 //! | [`tally`] | packets and bytes by epoch and lane, for usage files |
 //! | [`records`] | traces and usage files: fixed-layout records, chained |
 //! | [`sender`], [`receiver`], [`authority`], [`door`] | the parties: who seals, who opens, who owns the keys, who hands them out |

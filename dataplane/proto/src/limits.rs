@@ -93,6 +93,17 @@ pub const SOURCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Lane certificates that a receiver keeps per channel.
 pub const CERTIFICATES_MAX: usize = 1024;
 
+/// How long a packet waits for its manifest, unless the receiver says otherwise.
+pub const MANIFEST_WAIT: Duration = Duration::from_millis(100);
+/// Packets of one lane that wait for their manifests: so many in places by their number, and as many whose place was taken.
+pub const UNVERIFIED_MAX: usize = 4096;
+/// Manifests that are remembered of one lane, for packets that come after them.
+pub const MANIFESTS_KEPT: usize = 512;
+/// Signature checks on manifests of one lane: as many per second whatever comes, and that many at once.
+pub const MANIFEST_CHECKS_PER_SECOND: u64 = 200;
+/// And one more for every so many packets that a member sealed.
+pub const PACKETS_PER_CHECK: u64 = 32;
+
 /// A KeyRequest that got no answer is sent again after this, then twice that, and so on.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest pause between two tries.

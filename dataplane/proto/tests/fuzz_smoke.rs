@@ -18,12 +18,13 @@ use mutate::{mutate, settings};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::{EpochRoot, SigningKey};
+use sealcast_crypto::{EpochRoot, PacketDigest, SigningKey};
 use sealcast_proto::door::{SessionGrant, SessionKey, Ticket, TicketKey, Tickets};
 use sealcast_proto::ids::{
-    AccountId, ChannelId, DeviceId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, SessionId,
-    Time,
+    AccountId, ChannelId, Ctr, DeviceId, Epoch, GroupId, Kid, Lane, Remaining, RunId, ServerId,
+    SessionId, Time,
 };
+use sealcast_proto::limits::CTR_FIRST;
 use sealcast_proto::records::{
     Cause, Content, KeyUsage, KeyUsageFile, Kind, MintedSession, Origin, PacketTrace, RecordWriter,
     RequestTrace, SessionFile, SessionsIdentity, SourceKind, TraceIdentity, TracedPacket,
@@ -31,7 +32,7 @@ use sealcast_proto::records::{
 };
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire as _;
-use sealcast_proto::wire::control::{LaneCertificate, Notice, Unverified, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, Unverified, sign};
 use sealcast_proto::wire::door::{
     Cookie, DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, Reason, Refusal,
     Refused, Sealed, Wanted,
@@ -40,6 +41,7 @@ use sealcast_proto::wire::header::Header;
 use sealcast_proto::wire::link::{
     Deposit, Early, Held, Hello, Mode, NumberWanted, Ping, Report, Sent, ToAuthority,
 };
+use sealcast_proto::wire::manifest::{self, List};
 
 fn notice() -> Vec<u8> {
     let notice = Notice {
@@ -67,8 +69,26 @@ fn certificate() -> Vec<u8> {
         lanes: 3,
         first_epoch: Epoch(4),
         last_epoch: Epoch(5),
+        auth: AuthLevel::Group,
     };
     sign(&certificate, &key())
+}
+
+fn manifest() -> Vec<u8> {
+    let kid = Kid::new(Lane::new(2).unwrap(), ChannelId(7), Epoch(1));
+    let mut list = List::new(kid, Ctr(CTR_FIRST + 5));
+    (0..4).for_each(|byte| list.push(&PacketDigest::of(&[byte])));
+    let secret = EpochRoot::from_bytes([1; 32])
+        .prk()
+        .lane_secret(kid.value());
+    let other = List::new(kid, Ctr(CTR_FIRST + 20));
+    manifest::sign(
+        vec![list, other],
+        GroupId(1),
+        &key(),
+        &secret.manifest_key(),
+    )
+    .remove(0)
 }
 
 fn to_authority() -> Vec<ToAuthority> {
@@ -260,7 +280,7 @@ fn every_message_comes_back_as_it_was() {
 fn mutated_messages_are_survived() {
     let (seed, rounds) = settings(20_000);
     let mut corpus: Vec<_> = to_authority().iter().map(written).chain(inside()).collect();
-    corpus.extend([notice(), certificate()]);
+    corpus.extend([notice(), certificate(), manifest()]);
     corpus.extend(door());
     let mut device = Device::new(seed);
     let mut pick = ChaCha8Rng::seed_from_u64(seed + 1);
@@ -402,6 +422,19 @@ fn the_checks_get_to_where_harm_could_be_done() {
         step(3, 10, &[1, 2, 9]),
     ];
     assert_eq!(checks::receiver(&honest.concat()), 3);
+    // Server 3's packets wait for somebody to vouch for them.
+    let mut vouched = vec![
+        step(2, 0, &[3, 1]),
+        step(5, 10, &[1, 2]),
+        step(3, 0, &[24, 1, 0, 1]),
+    ];
+    assert_eq!(checks::receiver(&vouched.concat()), 0);
+    vouched.push(step(8, 0, &[1, 0, 7]));
+    assert_eq!(
+        checks::receiver(&vouched.concat()),
+        1,
+        "what is older than the first is late"
+    );
     let report = step(8, 10, &[9, 9, 0, 0x40]); // five lanes wanted, none held
     let steps = [&[0][..], &step(8, 0, &[]), &report, &report, &report].concat();
     assert_eq!(checks::authority(&steps), 5);

@@ -58,6 +58,10 @@ impl SendChannel {
             };
             course.hand.batches.push(batch);
         }
+        if self.sender.is_vouched() {
+            let batches = course.hand.batches.iter_mut();
+            batches.for_each(SealBatch::keep_room_for_manifest);
+        }
         true
     }
 
@@ -78,7 +82,7 @@ impl SendChannel {
             match (lane.checked_sub(1), reserved) {
                 (Some(other), Some(reserved)) => self.lanes[other].send(batch, reserved),
                 (Some(other), None) => self.lanes[other].put_back(batch),
-                (None, Some(reserved)) => self.send_here(batch, reserved, course).await,
+                (None, Some(reserved)) => self.send_here(now, batch, reserved, course).await,
                 (None, None) => scratch::put_sealed(batch),
             }
         }
@@ -88,9 +92,14 @@ impl SendChannel {
         result
     }
 
-    async fn send_here(&mut self, mut batch: SealBatch, reserved: Reserved, course: &mut Course) {
-        let (buffer, spans) = batch.parts();
-        reserved.seal(buffer, spans);
+    async fn send_here(
+        &mut self,
+        now: Time,
+        mut batch: SealBatch,
+        reserved: Reserved,
+        course: &mut Course,
+    ) {
+        course.vouching.seal(now, reserved, &mut batch);
         let batch = batch.close();
         for leg in 0..self.legs.len() {
             if let Err(error) = send_runs(&mut self.legs[leg], &batch).await {
@@ -98,6 +107,17 @@ impl SendChannel {
             }
         }
         scratch::put_sent(batch);
+        self.send_manifests(now, course).await;
+    }
+
+    /// Sends the manifests of lane 0 that are due.
+    pub(super) async fn send_manifests(&mut self, now: Time, course: &mut Course) {
+        let failed = course.vouching.send(now, &mut self.legs).await;
+        for (leg, error) in failed.into_iter().enumerate() {
+            if let Some(error) = error {
+                self.note(course, leg, error);
+            }
+        }
     }
 
     /// Tells, once, of each leg that gave zero-copy sends up.

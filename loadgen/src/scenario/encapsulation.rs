@@ -13,6 +13,7 @@ use sealcast_proto::ids::Time;
 use sealcast_proto::limits::HEADER_LEN;
 use sealcast_proto::receiver::Receiver;
 use sealcast_proto::sender::Sender;
+use sealcast_proto::wire::control::AuthLevel;
 
 use super::{ScenarioError, Setup, Watch};
 use crate::control::OpenError;
@@ -116,7 +117,7 @@ impl Bench {
         let mut payloads = vec![0; size * BATCH];
         rng.fill_bytes(&mut payloads);
         let (sender, receiver) =
-            parties(size, Time(clock::boottime()), &mut rng).map_err(failed)?;
+            parties(size, AuthLevel::Group, Time(clock::boottime()), &mut rng).map_err(failed)?;
         Ok(Self {
             payloads,
             size,

@@ -19,6 +19,7 @@ use sealcast_net::shard::Placement;
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::receiver::ParkingBudget;
 use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::AuthLevel;
 
 use crate::keys::LocalKeys;
 use pair::{Pair, Setting};
@@ -62,7 +63,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Sample) -> bool) -> io::Result
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
     let iface = Interface::resolve(&plan.iface).map_err(io::Error::other)?;
     let numbers = 1..=plan.channels + u16::from(plan.churn.is_some());
-    let keys = LocalKeys::start(numbers.map(ChannelId), plan.timing, rng)?;
+    let keys = LocalKeys::start(numbers.map(ChannelId), plan.timing, AuthLevel::Group, rng)?;
     let fleet = Fleet::start(&plan.shards)?;
     let setting = Setting {
         iface,

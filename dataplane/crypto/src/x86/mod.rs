@@ -1,5 +1,5 @@
 //! AES-GCM on x86-64, in three widths of vector that share one expanded key (`key.rs`): `vaes512/`, `vaes256.rs`,
-//! `aesni.rs`. This file chooses among them; a batch is dispatched once.
+//! `aesni.rs`. This file chooses among them; a batch is dispatched once. Beside them, digests of packets: `blake3.rs`.
 #![expect(
     unsafe_code,
     reason = "vector instructions, loads and stores of vectors"
@@ -11,6 +11,7 @@
 )]
 
 mod aesni;
+mod blake3;
 mod key;
 mod narrow;
 mod narrow_quad;
@@ -194,5 +195,32 @@ impl Gcm {
                 (Width::W128, _) => aesni::run::<LONG, SEAL>(key, packets),
             }
         }
+    }
+}
+
+/// Shows that the processor can hash sixteen inputs at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Blake3Ways(());
+
+impl Blake3Ways {
+    /// Inputs of one call.
+    pub(crate) const WAYS: usize = blake3::WAYS;
+    /// The longest input.
+    pub(crate) const INPUT_MAX: usize = blake3::INPUT_MAX;
+
+    /// # Panics
+    /// If the processor has no AVX-512.
+    pub(crate) fn new() -> Self {
+        assert!(Width::W512.runs_here(), "this processor has no AVX-512");
+        Self(())
+    }
+
+    /// The first 16 bytes of the BLAKE3 hash of each input.
+    ///
+    /// # Panics
+    /// If an input is longer than [`INPUT_MAX`](Self::INPUT_MAX).
+    pub(crate) fn hash(self, inputs: &[&[u8]; blake3::WAYS]) -> [[u8; 16]; blake3::WAYS] {
+        // SAFETY: `new` saw that the processor has AVX-512 (F, BW).
+        unsafe { blake3::hash(inputs) }
     }
 }

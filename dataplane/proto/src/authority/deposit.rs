@@ -347,12 +347,12 @@ impl Channel {
             .get(&id)
             .and_then(|server| server.report.clone())?;
         let mut groups = std::mem::take(&mut self.groups);
-        let channel = self.config.channel;
+        let (channel, auth) = (self.config.channel, self.config.auth);
         let certificate = self.key_mut(epoch).and_then(|key| {
             key.grants
                 .give(id, run, report.lanes, || groups.next(id, &report, ctx.rng))
                 .ok()?;
-            Some(certificate(ctx, channel, key, id, link.key, run))
+            Some(certificate(ctx, channel, key, id, link.key, run, auth))
         });
         self.groups = groups;
         certificate

@@ -52,6 +52,7 @@ use crate::door::Update;
 pub use crate::ids::ConnId;
 use crate::ids::{ChannelId, ServerId, Term, Time};
 use crate::timing::Timing;
+use crate::wire::control::AuthLevel;
 use crate::wire::link::{Early, FromAuthority, Hello, Mode, ToAuthority};
 pub use cenc::NoCencKeys;
 use channel::Channel;
@@ -72,6 +73,8 @@ pub struct ChannelConfig {
     pub mode: Mode,
     /// Its key times.
     pub timing: Timing,
+    /// What stands for its packets; holds for lanes that are handed out from now on.
+    pub auth: AuthLevel,
 }
 
 /// Settings of an authority.

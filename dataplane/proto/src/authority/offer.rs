@@ -9,7 +9,7 @@ use super::events::{AuthorityEvent, Cause};
 use super::grants::NoLanes;
 use crate::ids::{ChannelId, Epoch, Kid, Lane, RunId, ServerId};
 use crate::limits::LANES_MAX;
-use crate::wire::control::{LaneCertificate, sign};
+use crate::wire::control::{AuthLevel, LaneCertificate, sign};
 use crate::wire::link::{CipherHalf, FromAuthority};
 
 /// Which epoch's lanes.
@@ -71,7 +71,15 @@ impl Channel {
             .map(|lane| prk.lane_secret(Kid::new(lane, channel, epoch).value()))
             .collect();
         let remaining = key.end.remaining(ctx.now);
-        let certificate = certificate(ctx, channel, key, id, link.key, report.run);
+        let certificate = certificate(
+            ctx,
+            channel,
+            key,
+            id,
+            link.key,
+            report.run,
+            self.config.auth,
+        );
         let half = CipherHalf {
             channel,
             run,
@@ -138,6 +146,7 @@ pub(super) fn certificate(
     server: ServerId,
     server_key: VerifyingKey,
     run: RunId,
+    auth: AuthLevel,
 ) -> Vec<u8> {
     let Some(grant) = key.grants.of(server, run) else {
         return Vec::new();
@@ -153,6 +162,7 @@ pub(super) fn certificate(
         lanes: grant.lanes,
         first_epoch: key.epoch,
         last_epoch: key.epoch,
+        auth,
     };
     sign(&certificate, &ctx.keys.signing)
 }

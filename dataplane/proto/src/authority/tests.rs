@@ -22,7 +22,7 @@ use super::*;
 use crate::door::{Served, ServedKey};
 use crate::ids::{Epoch, Lane, Remaining, RunId};
 use crate::limits::NOTICE_INTERVAL;
-use crate::wire::control::{LaneCertificate, Notice, Signed, Unverified};
+use crate::wire::control::{AuthLevel, LaneCertificate, Notice, Signed, Unverified};
 use crate::wire::door::{Granted, Reason, Refused, Wanted};
 use crate::wire::link::{
     CipherHalf, Deposit, Deposited, Held, NumberWanted, Report, Sent, Welcome,
@@ -78,6 +78,7 @@ pub(super) fn channel_config(channel: ChannelId, mode: Mode) -> ChannelConfig {
         channel,
         mode,
         timing: timing(),
+        auth: AuthLevel::Group,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The decipher halves a receiver holds, and the opening keys of the lanes derived from them.
 
-use sealcast_crypto::{Commitment, EpochRoot, OpenKey, Prk};
+use sealcast_crypto::{Commitment, EpochRoot, ManifestKey, OpenKey, Prk, VerifyingKey};
 
 use crate::ids::{ChannelId, Epoch, GroupId, Kid, Remaining, ServerId, Time};
 use crate::schedule::{Schedule, Slot};
 use crate::timing::Timing;
+use crate::wire::control::{AuthLevel, LaneCertificate};
 
 /// The opening key of one lane in one epoch.
 pub(crate) struct LaneKey {
@@ -13,6 +14,16 @@ pub(crate) struct LaneKey {
     pub(crate) group: GroupId,
     pub(crate) server: ServerId,
     pub(crate) key: OpenKey,
+    /// If its packets count only with manifests.
+    pub(crate) vouching: Option<Vouching>,
+}
+
+/// What proves a manifest of a lane.
+pub(crate) struct Vouching {
+    pub(crate) key: ManifestKey,
+    pub(crate) server: VerifyingKey,
+    /// Lanes of the stripe group.
+    pub(crate) lanes: u8,
 }
 
 /// A root, extracted.
@@ -148,17 +159,21 @@ impl KeyRing {
         &mut self,
         kid: Kid,
         epoch: Epoch,
-        group: GroupId,
-        server: ServerId,
+        certificate: &LaneCertificate,
     ) -> Option<usize> {
-        let prk = &self.schedule.get(epoch)?.key.prk;
-        let key = OpenKey::new(&prk.lane_secret(kid.value()));
+        let secret = self.schedule.get(epoch)?.key.prk.lane_secret(kid.value());
+        let vouching = || Vouching {
+            key: secret.manifest_key(),
+            server: certificate.server_key,
+            lanes: certificate.lanes,
+        };
         self.lanes.push(LaneKey {
             kid,
             epoch,
-            group,
-            server,
-            key,
+            group: certificate.group,
+            server: certificate.server,
+            key: OpenKey::new(&secret),
+            vouching: (certificate.auth == AuthLevel::Manifest).then(vouching),
         });
         Some(self.lanes.len() - 1)
     }

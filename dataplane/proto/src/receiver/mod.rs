@@ -10,10 +10,12 @@ mod keys;
 mod open;
 mod order;
 mod parking;
+mod proofs;
 mod requester;
 mod rtp;
 mod source;
 mod trust;
+mod vouch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -25,6 +27,7 @@ use sealcast_crypto::{EpochRoot, VerifyingKey};
 pub use follower::{Change, Changes, Follower};
 pub use order::GapCount;
 pub use parking::ParkingBudget;
+pub use proofs::{Missing, Verify, VerifyConfig, VerifyCounts};
 pub use requester::FetchOn;
 pub use trust::{News, Trust};
 
@@ -33,10 +36,13 @@ use crate::ids::{ChannelId, Epoch, GroupId, Remaining, ServerId, Time};
 use crate::limits;
 use crate::tally::Tally;
 use crate::timing::Timing;
+use crate::wire::control::ControlType;
 use crate::wire::door::{Granted, Reason, Refused, Wanted};
 use crate::wire::{Kind, kind};
 use open::Streams;
 use parking::Parking;
+use proofs::Proofs;
+use vouch::Told;
 
 /// How several delivery servers of one channel are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,6 +74,8 @@ pub struct ReceiverConfig {
     pub merge: Merge,
     /// Longest payload taken.
     pub payload_max: usize,
+    /// What to do with lanes whose certificate asks for manifests.
+    pub verify: VerifyConfig,
     /// Whether [`Event::KeyLog`] is wanted.
     pub keylog: bool,
 }
@@ -85,6 +93,7 @@ impl ReceiverConfig {
             source_timeout: limits::SOURCE_TIMEOUT,
             merge: Merge::None,
             payload_max: limits::DATAGRAM_MAX - limits::OVERHEAD,
+            verify: VerifyConfig::default(),
             keylog: false,
         }
     }
@@ -127,6 +136,18 @@ pub enum Event {
         /// The group now.
         to: GroupId,
     },
+    /// An alarm: a member sealed packets that were not its to seal. Not said more often than once a second.
+    Forged {
+        /// How many since it was last said.
+        packets: u64,
+        /// Of these, how many had been delivered.
+        delivered: u64,
+    },
+    /// An alarm: packets came without any manifest. Not said more often than once a second.
+    Unverified {
+        /// How many since it was last said.
+        packets: u64,
+    },
     /// A key door refuses keys.
     Refused {
         /// Why.
@@ -155,6 +176,8 @@ pub struct ReceiverStats {
     pub requests: u64,
     /// Signatures checked.
     pub signature_checks: u64,
+    /// Of lanes with manifests.
+    pub verify: VerifyCounts,
 }
 
 /// The receiver of one channel.
@@ -165,6 +188,8 @@ pub struct Receiver {
     follower: Follower,
     streams: Streams,
     parking: Parking,
+    proofs: Proofs,
+    told: Told,
     missing_told: Option<Epoch>,
     discards: Discards,
     stats: ReceiverStats,
@@ -188,6 +213,8 @@ impl Receiver {
             follower: Follower::new(channel, timing, fetch_on, now),
             streams: Streams::new(&config),
             parking: Parking::new(budget),
+            proofs: Proofs::new(config.verify),
+            told: Told::default(),
             missing_told: None,
             discards: Discards::default(),
             stats: ReceiverStats::default(),
@@ -219,7 +246,12 @@ impl Receiver {
                 Kind::Packet => self.classify(now, leg, buffer, offset..end, rng, deliver),
                 Kind::Control(kind) => {
                     self.open_run(now, leg, buffer, deliver);
-                    self.control(now, source, kind, &buffer[offset..end], rng, deliver);
+                    let datagram = &buffer[offset..end];
+                    if kind == ControlType::Manifest as u8 {
+                        self.manifest(now, leg, datagram, rng, deliver);
+                    } else {
+                        self.control(now, source, kind, datagram, rng, deliver);
+                    }
                 }
                 Kind::Other => self.discards.count(Discard::Malformed),
             }
@@ -327,6 +359,7 @@ impl Receiver {
 
     /// Lets time pass: key expiry, gaps, parking, requests.
     pub fn poll(&mut self, now: Time, rng: &mut dyn CryptoRng, deliver: &mut dyn FnMut(&[u8])) {
+        self.poll_proofs(now, deliver);
         self.streams.poll(now, &mut self.stats, deliver);
         self.poll_timers(now, rng, deliver);
     }
@@ -349,6 +382,7 @@ impl Receiver {
     pub fn next_timeout(&self) -> Option<Time> {
         [
             self.streams.next_timeout(),
+            self.proofs.next_timeout(),
             self.parking.next_timeout(),
             self.follower.next_timeout(),
         ]
@@ -369,6 +403,7 @@ impl Receiver {
 
     /// Ends the stream: delivers what waits behind gaps.
     pub fn finish(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+        self.finish_proofs(deliver);
         self.streams.flush(&mut self.stats, deliver);
     }
 
@@ -382,7 +417,8 @@ impl Receiver {
     #[must_use]
     pub fn stats(&self) -> ReceiverStats {
         ReceiverStats {
-            signature_checks: self.trust.checks(),
+            signature_checks: self.stats.signature_checks + self.trust.checks(),
+            verify: self.proofs.counts(),
             ..self.stats
         }
     }

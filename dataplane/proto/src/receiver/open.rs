@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rand_core::CryptoRng;
-use sealcast_crypto::{BATCH_MAX, Span};
+use sealcast_crypto::{BATCH_MAX, PacketDigest, PacketHasher, Span};
 
 use super::order::{GapCount, Order, Refused};
 use super::rtp::{Place, Sequence};
 use super::source::{Choice, Sources};
 use super::{Event, Merge, Receiver, ReceiverConfig, ReceiverStats};
 use crate::discard::Discard;
-use crate::ids::{Ctr, Epoch, GroupId, Lane, ServerId, Time};
+use crate::ids::{Ctr, Epoch, GroupId, Kid, Lane, ServerId, Time};
 use crate::limits::{CTR_FIRST, HEADER_LEN, OVERHEAD};
 use crate::replay::Replay;
 use crate::wire::header::PacketHeader;
+use crate::wire::manifest::Unproven;
 
 /// Stripe groups whose windows are remembered; the one heard longest ago is forgotten first.
 const GROUPS_MAX: usize = 16;
@@ -29,13 +30,13 @@ struct Group {
 }
 
 /// Where a run of packets of one lane comes from.
-#[derive(Clone, Copy)]
-struct Origin {
-    epoch: Epoch,
-    lane: Lane,
-    group: GroupId,
-    server: ServerId,
-    leg: usize,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) epoch: Epoch,
+    pub(super) lane: Lane,
+    pub(super) group: GroupId,
+    pub(super) server: ServerId,
+    pub(super) leg: usize,
 }
 
 /// What follows opening: windows per group, the choice among groups, and the order.
@@ -48,6 +49,8 @@ pub(super) struct Streams {
     /// The run of packets of one lane that is being collected: lane index and where they lie.
     lane: Option<usize>,
     spans: Vec<Span>,
+    hasher: PacketHasher,
+    digests: Vec<PacketDigest>,
 }
 
 impl Streams {
@@ -59,6 +62,8 @@ impl Streams {
             sequence: Sequence::default(),
             lane: None,
             spans: Vec::with_capacity(BATCH_MAX),
+            hasher: PacketHasher::default(),
+            digests: Vec::new(),
         }
     }
 
@@ -139,7 +144,7 @@ impl Receiver {
         }
         let lane = match self.follower.keys.lane(header.kid) {
             Some(lane) => lane,
-            None => match self.derive(now, leg, header, packet, rng) {
+            None => match self.derive(now, leg, header.kid, packet, rng) {
                 Ok(lane) => lane,
                 Err(Some(cause)) => return self.discards.count(cause),
                 Err(None) => return,
@@ -177,24 +182,23 @@ impl Receiver {
         }
     }
 
-    /// The key of a lane that has not been derived yet. `Err(None)`: the packet is parked.
-    fn derive(
+    /// The key of a lane that has not been derived yet. `Err(None)`: the packet, or the manifest, is parked.
+    pub(super) fn derive(
         &mut self,
         now: Time,
         leg: usize,
-        header: PacketHeader,
+        kid: Kid,
         packet: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<usize, Option<Discard>> {
-        let kid = header.kid;
         let (certificate, epoch) = self
             .trust
             .lookup(kid.lane(), kid.epoch_low())
             .ok_or(Discard::Uncertified)?;
-        let (group, server) = (certificate.group, certificate.server);
-        if let Some(lane) = self.follower.keys.derive(kid, epoch, group, server) {
+        if let Some(lane) = self.follower.keys.derive(kid, epoch, certificate) {
             return Ok(lane);
         }
+        let (group, server) = (certificate.group, certificate.server);
         self.missing(now, epoch, rng);
         // Only what would be delivered is parked, and only under the key that is on its way.
         let awaited =
@@ -252,29 +256,50 @@ impl Receiver {
             server: lane.server,
             leg,
         };
+        let (kid, lanes) = (
+            lane.kid,
+            lane.vouching.as_ref().map(|vouching| vouching.lanes),
+        );
+        // What a manifest lists is the packet as it came.
+        let mut digests = std::mem::take(&mut self.streams.digests);
+        if lanes.is_some() {
+            let packets = spans.iter().map(|span| &buffer[span.offset..span.end()]);
+            self.streams
+                .hasher
+                .digest(packets, |digest| digests.push(digest));
+        }
         let verdicts = lane.key.open(buffer, &spans);
         for (index, span) in spans.iter().enumerate() {
-            if verdicts.is_ok(index) {
-                let payload =
-                    span.offset + span.header_len..span.offset + span.header_len + span.payload_len;
-                self.accept(now, origin, Ctr(span.ctr), &buffer[payload], deliver);
-            } else {
+            if !verdicts.is_ok(index) {
                 self.discards.count(Discard::BadTag);
+                continue;
+            }
+            let (ctr, start) = (Ctr(span.ctr), span.offset + span.header_len);
+            let payload = &buffer[start..start + span.payload_len];
+            match (lanes, digests.get(index)) {
+                (Some(lanes), Some(digest)) => {
+                    self.examine(now, (kid, origin, lanes), ctr, digest, payload, deliver);
+                }
+                _ => {
+                    self.accept(now, origin, ctr, payload, deliver);
+                }
             }
         }
         spans.clear();
+        digests.clear();
+        self.streams.digests = digests;
         self.streams.spans = spans;
     }
 
-    /// A genuine packet.
-    fn accept(
+    /// A genuine packet. Returns whether it was taken in.
+    pub(super) fn accept(
         &mut self,
         now: Time,
         origin: Origin,
         ctr: Ctr,
         payload: &[u8],
         deliver: &mut dyn FnMut(&[u8]),
-    ) {
+    ) -> bool {
         let Origin {
             epoch,
             lane,
@@ -284,11 +309,13 @@ impl Receiver {
         } = origin;
         // Another group may have taken over since this packet was found worth opening.
         if self.choose(now, group, server) == Choice::NotChosen {
-            return self.discards.count(Discard::SourceNotChosen);
+            self.discards.count(Discard::SourceNotChosen);
+            return false;
         }
         // The same number may stand twice in one run: the window decides again.
         if let Err(cause) = self.streams.check(now, group, ctr, leg) {
-            return self.discards.count(cause);
+            self.discards.count(cause);
+            return false;
         }
         if let Some(entry) = self.streams.groups.get_mut(&group) {
             entry.replay.accept(ctr, leg);
@@ -316,7 +343,10 @@ impl Receiver {
         let placed = match self.config.merge {
             Merge::None => self.streams.order.push(now, ctr.0, payload, &mut deliver),
             Merge::Rtp => match self.streams.sequence.place(payload) {
-                None => return self.discards.count(Discard::Malformed),
+                None => {
+                    self.discards.count(Discard::Malformed);
+                    return false;
+                }
                 Some(Place::At(number)) => {
                     self.streams.order.push(now, number, payload, &mut deliver)
                 }
@@ -326,14 +356,17 @@ impl Receiver {
                 }
             },
         };
-        match placed {
-            Ok(()) => self.tally.add(epoch, lane, 1, payload.len() as u64),
-            Err(Refused::Late) if self.config.merge == Merge::Rtp => {
-                self.discards.count(Discard::Duplicate)
+        let refused = match placed {
+            Ok(()) => {
+                self.tally.add(epoch, lane, 1, payload.len() as u64);
+                return true;
             }
-            Err(Refused::Late) => self.discards.count(Discard::Late),
-            Err(Refused::Held) => self.discards.count(Discard::Duplicate),
-        }
+            Err(Refused::Late) if self.config.merge == Merge::Rtp => Discard::Duplicate,
+            Err(Refused::Late) => Discard::Late,
+            Err(Refused::Held) => Discard::Duplicate,
+        };
+        self.discards.count(refused);
+        false
     }
 
     /// A key has come: what waited for it is opened, in the order of arrival.
@@ -354,17 +387,16 @@ impl Receiver {
         packet: &mut [u8],
         deliver: &mut dyn FnMut(&[u8]),
     ) {
+        if let Ok(unproven) = Unproven::parse(packet) {
+            if let Some(lane) = self.known_lane(unproven.kid) {
+                self.prove(now, leg, lane, unproven, deliver);
+            }
+            return;
+        }
         let Some(header) = PacketHeader::parse(packet) else {
             return;
         };
-        let certified = self.trust.lookup(header.kid.lane(), header.kid.epoch_low());
-        let known =
-            certified.map(|(certificate, epoch)| (epoch, certificate.group, certificate.server));
-        let lane = self.follower.keys.lane(header.kid).or_else(|| {
-            let (epoch, group, server) = known?;
-            self.follower.keys.derive(header.kid, epoch, group, server)
-        });
-        let Some(lane) = lane else {
+        let Some(lane) = self.known_lane(header.kid) else {
             return self.discards.count(Discard::UnknownKey);
         };
         let group = self.follower.keys.lane_at(lane).group;
@@ -380,5 +412,13 @@ impl Receiver {
             ctr: header.ctr.0,
         });
         self.open_run(now, leg, packet, deliver);
+    }
+
+    /// The key of a certified lane, if it is there or can be derived.
+    fn known_lane(&mut self, kid: Kid) -> Option<usize> {
+        self.follower.keys.lane(kid).or_else(|| {
+            let (certificate, epoch) = self.trust.lookup(kid.lane(), kid.epoch_low())?;
+            self.follower.keys.derive(kid, epoch, certificate)
+        })
     }
 }

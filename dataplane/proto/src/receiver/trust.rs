@@ -278,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::ids::ServerId;
+    use crate::wire::control::AuthLevel;
 
     /// SEC-10: members of the authority's own making are bounded, too; the oldest go.
     #[test]
@@ -296,6 +297,7 @@ mod tests {
                 lanes: 1,
                 first_epoch: Epoch(epoch),
                 last_epoch: Epoch(epoch),
+                auth: AuthLevel::Group,
             };
             let inserted = trust.insert(certificate, Box::default());
             assert_eq!(inserted, Ok(News::Certificate));

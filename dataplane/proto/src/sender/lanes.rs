@@ -6,19 +6,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sealcast_crypto::{LaneSecret, SealKey};
+use sealcast_crypto::{LaneSecret, SealKey, SigningKey};
 
+use super::Prover;
 use crate::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Term};
 use crate::limits::{
     CTR_END, CTR_FIRST, CTR_SOFT, LANE_BYTES_HARD, LANE_BYTES_SOFT, LANE_PACKETS_HARD,
     LANE_PACKETS_SOFT,
 };
-use crate::wire::control::LaneCertificate;
+use crate::wire::control::{AuthLevel, LaneCertificate};
 
 #[derive(Debug)]
-struct LaneKey {
-    kid: Kid,
-    key: Arc<SealKey>,
+pub(crate) struct LaneKey {
+    pub(super) kid: Kid,
+    pub(super) key: Arc<SealKey>,
+    /// If its packets count only with manifests.
+    pub(super) prover: Option<Arc<Prover>>,
     packets: u64,
     bytes: u64,
 }
@@ -40,6 +43,7 @@ impl LaneSet {
         certificate: LaneCertificate,
         datagram: Vec<u8>,
         keylog: bool,
+        signing: &Arc<SigningKey>,
     ) -> Option<Self> {
         if secrets.len() != usize::from(certificate.lanes) {
             return None;
@@ -56,12 +60,18 @@ impl LaneSet {
             .filter(|_| keylog)
             .map(|(kid, secret)| keylog_line(*kid, secret))
             .collect();
+        let prover = |kid, secret: &LaneSecret| {
+            let (group, lanes) = (certificate.group, certificate.lanes);
+            let wanted = certificate.auth == AuthLevel::Manifest;
+            wanted.then(|| Arc::new(Prover::new(kid, group, lanes, secret, signing)))
+        };
         let lanes = kids
             .into_iter()
             .zip(secrets)
             .map(|(kid, secret)| LaneKey {
                 kid,
                 key: Arc::new(SealKey::new(secret)),
+                prover: prover(kid, secret),
                 packets: 0,
                 bytes: 0,
             })
@@ -82,6 +92,10 @@ impl LaneSet {
         self.certificate.term
     }
 
+    pub(crate) fn is_vouched(&self) -> bool {
+        self.certificate.auth == AuthLevel::Manifest
+    }
+
     pub(crate) fn first_lane(&self) -> Lane {
         self.certificate.first_lane
     }
@@ -99,19 +113,14 @@ impl LaneSet {
     }
 
     /// Takes `packets` and `bytes` off what `lane` may still seal, and gives its key; `None` when that is too much.
-    pub(crate) fn reserve(
-        &mut self,
-        lane: usize,
-        packets: u64,
-        bytes: u64,
-    ) -> Option<(Kid, &Arc<SealKey>)> {
+    pub(crate) fn reserve(&mut self, lane: usize, packets: u64, bytes: u64) -> Option<&LaneKey> {
         let lane = &mut self.lanes[lane];
         let total = (lane.packets + packets, lane.bytes + bytes);
         if total.0 > LANE_PACKETS_HARD || total.1 > LANE_BYTES_HARD {
             return None;
         }
         (lane.packets, lane.bytes) = total;
-        Some((lane.kid, &lane.key))
+        Some(lane)
     }
 
     pub(crate) fn is_past_soft_limit(&self, lane: usize) -> bool {
@@ -273,14 +282,16 @@ mod tests {
             group: GroupId(1),
             follows: None,
             server: crate::ids::ServerId(1),
-            server_key: sealcast_crypto::SigningKey::from_seed(&[1; 32]).verifying_key(),
+            server_key: SigningKey::from_seed(&[1; 32]).verifying_key(),
             first_lane: Lane::new(5).unwrap(),
             lanes: 2,
             first_epoch: Epoch(1),
             last_epoch: Epoch(1),
+            auth: AuthLevel::Group,
         };
         let secrets = [1, 2].map(|byte| LaneSecret::from_parts([byte; 32], [byte; 12]));
-        LaneSet::new(Epoch(1), &secrets, certificate, Vec::new(), false).unwrap()
+        let signing = Arc::new(SigningKey::from_seed(&[1; 32]));
+        LaneSet::new(Epoch(1), &secrets, certificate, Vec::new(), false, &signing).unwrap()
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Sender {
             certificate,
             half.certificate,
             self.config.keylog,
+            &self.signing,
         ) {
             Some(set) => self.install(now, half.epoch, set, end, half.at_once),
             None => self.reject(Rejection::Certificate),

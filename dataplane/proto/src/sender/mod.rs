@@ -6,10 +6,12 @@
 
 mod lanes;
 mod link;
+mod manifests;
 mod mode_a;
 mod seal;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
@@ -25,6 +27,7 @@ use crate::timing::Timing;
 use crate::wire::control::LaneCertificate;
 use crate::wire::link::{Early, Mode, Ping, ToAuthority};
 use lanes::{GroupNumbers, LaneSet};
+pub use manifests::{ManifestConfig, ManifestCounts, Manifests, PACKETS_PER_SIGNATURE_MAX, Prover};
 use mode_a::Generation;
 pub use seal::{NotSending, Reserved};
 
@@ -143,7 +146,7 @@ pub struct SenderStats {
 #[derive(Debug)]
 pub struct Sender {
     config: SenderConfig,
-    signing: SigningKey,
+    signing: Arc<SigningKey>,
     authority: Option<VerifyingKey>,
     successor: Option<VerifyingKey>,
     announcement: Announcement,
@@ -183,7 +186,7 @@ impl Sender {
         Self {
             numbers: GroupNumbers::new(config.lanes),
             config,
-            signing: SigningKey::from_seed(seed),
+            signing: Arc::new(SigningKey::from_seed(seed)),
             authority: None,
             successor: None,
             announcement: Announcement::default(),

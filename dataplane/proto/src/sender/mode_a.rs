@@ -174,8 +174,14 @@ impl Sender {
         .map(|kid| prk.lane_secret(kid.value()))
         .collect();
         self.generation.asked = None;
-        if let Some(set) = LaneSet::new(epoch, &secrets, certificate, datagram, self.config.keylog)
-        {
+        if let Some(set) = LaneSet::new(
+            epoch,
+            &secrets,
+            certificate,
+            datagram,
+            self.config.keylog,
+            &self.signing,
+        ) {
             self.install(now, epoch, set, end, at_once);
         }
         let oldest = self.schedule.current().map(|slot| slot.epoch);

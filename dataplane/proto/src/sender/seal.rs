@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sealcast_crypto::{SealKey, Span};
 
-use super::Sender;
+use super::{Prover, Sender};
 use crate::ids::{GroupId, Time};
 use crate::limits::HEADER_LEN;
 use crate::wire::header::PacketHeader;
@@ -27,7 +27,10 @@ pub enum NotSending {
 /// The key for a batch whose headers and numbers are set. It goes with the batch to the core that seals it.
 #[derive(Debug)]
 #[must_use = "what is reserved is counted as sent"]
-pub struct Reserved(Arc<SealKey>);
+pub struct Reserved {
+    key: Arc<SealKey>,
+    prover: Option<Arc<Prover>>,
+}
 
 impl Reserved {
     /// Seals the batch that it was reserved for, in place.
@@ -35,7 +38,14 @@ impl Reserved {
     /// # Panics
     /// As [`SealKey::seal`], if the batch is another.
     pub fn seal(self, buffer: &mut [u8], spans: &[Span]) {
-        self.0.seal(buffer, spans);
+        self.key.seal(buffer, spans);
+    }
+
+    /// What vouches for the batch, if receivers want that: once it is sealed, [`Manifests::sealed`](super::Manifests::sealed) must
+    /// take it in, or they drop it.
+    #[must_use]
+    pub fn prover(&self) -> Option<Arc<Prover>> {
+        self.prover.clone()
     }
 }
 
@@ -106,9 +116,10 @@ impl Sender {
         let first = numbers
             .reserve(lane, spans.len() as u64)
             .ok_or(NotSending::Limit)?;
-        let (kid, key) = set
+        let lane_key = set
             .reserve(lane, spans.len() as u64, payload_bytes(spans))
             .ok_or(NotSending::Limit)?;
+        let kid = lane_key.kid;
         self.tally
             .add(epoch, kid.lane(), spans.len() as u64, payload_bytes(spans));
         for (span, ctr) in spans.iter_mut().zip(first) {
@@ -118,13 +129,24 @@ impl Sender {
             span.ctr = ctr.0;
             PacketHeader { kid, ctr }.write(&mut buffer[span.offset..]);
         }
-        let reserved = Reserved(Arc::clone(key));
+        let reserved = Reserved {
+            key: Arc::clone(&lane_key.key),
+            prover: lane_key.prover.clone(),
+        };
         if set.is_past_soft_limit(lane) {
             self.early.get_or_insert(Early::Limit);
         } else if numbers.is_past_soft_limit() {
             self.early.get_or_insert(Early::Numbers);
         }
         Ok(reserved)
+    }
+
+    /// Whether what is sealed now has to be vouched for ([`Reserved::prover`]).
+    #[must_use]
+    pub fn is_vouched(&self) -> bool {
+        self.schedule
+            .current()
+            .is_some_and(|current| current.key.is_vouched())
     }
 
     /// The stripe group whose numbers the next batch gets; `None` while there is no key.

@@ -8,6 +8,7 @@ use super::lanes::LaneSet;
 use super::*;
 use crate::ids::{ChannelId, Ctr, GroupId, Lane, RunId, ServerId, Term};
 use crate::limits::{CTR_FIRST, HEADER_LEN, LANE_PACKETS_HARD, LANE_PACKETS_SOFT};
+use crate::wire::control::AuthLevel;
 use crate::wire::header::PacketHeader;
 
 fn config(lanes: u8) -> SenderConfig {
@@ -37,12 +38,14 @@ fn set(lanes: u8) -> LaneSet {
         lanes,
         first_epoch: Epoch(1),
         last_epoch: Epoch(1),
+        auth: AuthLevel::Group,
     };
     let prk = EpochRoot::from_bytes([1; 32]).prk();
     let secrets: Vec<_> = (0..lanes)
         .map(|lane| prk.lane_secret(lane.into()))
         .collect();
-    LaneSet::new(Epoch(1), &secrets, certificate, Vec::new(), false).unwrap()
+    let signing = Arc::new(SigningKey::from_seed(&[9; 32]));
+    LaneSet::new(Epoch(1), &secrets, certificate, Vec::new(), false, &signing).unwrap()
 }
 
 fn sender(lanes: u8, set: LaneSet) -> Sender {

@@ -1,12 +1,12 @@
 //! Control datagrams that are multicast beside the packets: Notice and LaneCertificate, both signed by the channel's
-//! authority key (SEC-10). Their first two bytes are type and version.
+//! authority key (SEC-10); delivery servers sign the third, [`super::manifest`]. Their first two bytes are type and version.
 //!
 //! A signature covers [`CONTEXT`] and the datagram without the signature, so nothing signed here can pass for anything
 //! signed elsewhere. What has not been verified is [`Unverified`]; only [`Unverified::verify`] gives the content out for use.
 
 use sealcast_crypto::{Commitment, Signature, SigningKey, VerifyingKey};
 
-use super::codec::{Malformed, Wire, wire_struct};
+use super::codec::{Malformed, Wire, wire_code, wire_struct};
 use crate::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, ServerId, Term};
 
 /// What every signature of this protocol begins with.
@@ -23,6 +23,8 @@ pub enum ControlType {
     Notice = 0x01,
     /// [`LaneCertificate`], multicast.
     LaneCertificate = 0x02,
+    /// [`super::manifest`], multicast.
+    Manifest = 0x03,
     /// [`super::door::KeyRequest`], unicast.
     KeyRequest = 0x10,
     /// [`super::door::KeyReply`], unicast.
@@ -65,6 +67,21 @@ wire_struct!(Notice {
     remaining
 });
 
+/// What stands for a channel's packets besides the key that all members have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum AuthLevel {
+    /// Nothing: whoever can open packets can make some (0).
+    #[default]
+    Group,
+    /// Signed digests: members cannot forge (1; MD-03, SEC-05).
+    Manifest,
+}
+
+wire_code!(AuthLevel {
+    Group = 0,
+    Manifest = 1
+});
+
 /// Which lanes belong to which stripe group, by which delivery server: a receiver derives keys of certified lanes only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LaneCertificate {
@@ -88,6 +105,8 @@ pub struct LaneCertificate {
     pub first_epoch: Epoch,
     /// Last such epoch.
     pub last_epoch: Epoch,
+    /// Whether packets of these lanes count only if a manifest lists them.
+    pub auth: AuthLevel,
 }
 
 wire_struct!(LaneCertificate {
@@ -100,7 +119,8 @@ wire_struct!(LaneCertificate {
     first_lane,
     lanes,
     first_epoch,
-    last_epoch
+    last_epoch,
+    auth
 });
 
 impl LaneCertificate {

@@ -6,6 +6,7 @@ pub mod door;
 pub mod feed;
 pub mod header;
 pub mod link;
+pub mod manifest;
 
 pub use codec::{Malformed, Wire};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::{EpochRoot, SealKey, SigningKey, Span};
+use sealcast_crypto::{EpochRoot, PacketDigest, SealKey, SigningKey, Span};
 use sealcast_proto::authority::{
     Authority, ChannelConfig, Config, ConnId, Keys, Output, SlaveQuorum, Stored,
 };
@@ -25,13 +25,14 @@ use sealcast_proto::limits::{CTR_FIRST, HEADER_LEN, OVERHEAD, START_WAIT};
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::Wire;
-use sealcast_proto::wire::control::{LaneCertificate, Notice, Signed, Unverified, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, Signed, Unverified, sign};
 use sealcast_proto::wire::door::{
     DecipherHalf, DoorMessage as _, Granted, KeyReply, KeyRequest, KeyRequestView, Refusal,
     Refused, Wanted,
 };
 use sealcast_proto::wire::header::{Header, PacketHeader};
 use sealcast_proto::wire::link::{FromAuthority, Held, Hello, Mode, Report, Sent, ToAuthority};
+use sealcast_proto::wire::manifest::{self, List, Unproven};
 
 pub use doors::doors;
 pub use messages::{read, written};
@@ -79,6 +80,26 @@ pub fn header(bytes: &[u8]) {
 pub fn control(bytes: &[u8]) {
     signed::<Notice>(bytes);
     signed::<LaneCertificate>(bytes);
+    vouched(bytes);
+}
+
+/// What parses has digests, and holds only if it is what would be signed.
+fn vouched(bytes: &[u8]) {
+    let Ok(unproven) = Unproven::parse(bytes) else {
+        return;
+    };
+    let (kid, first, key) = (unproven.kid, unproven.first, key());
+    let mac_key = root(1).prk().lane_secret(kid.value()).manifest_key();
+    let Some(member) = unproven.of_member(&mac_key) else {
+        return;
+    };
+    let mut list = List::new(kid, first);
+    for digest in member.digests() {
+        list.push(&PacketDigest::from_bytes(*digest));
+    }
+    let holds = member.statement().holds(GroupId(1), &key.verifying_key());
+    let alone = manifest::sign(vec![list], GroupId(1), &key, &mac_key);
+    assert!(holds || alone[0] != bytes);
 }
 
 /// Ed25519 signs one content in one way: what verifies is what would be signed.
@@ -242,6 +263,25 @@ impl Device {
         self.batch(leg, OVERHEAD + 4, buffer);
     }
 
+    /// The server vouches for any of the packets sealed.
+    fn vouch(&mut self, indexes: &[u8]) {
+        for &index in indexes {
+            let packet = self.sealed.get(usize::from(index));
+            let Some((header, packet)) = packet.and_then(|it| Some((PacketHeader::parse(it)?, it)))
+            else {
+                continue;
+            };
+            let (kid, epoch) = (header.kid, header.kid.epoch_low().to_le_bytes()[0]);
+            let mut list = List::new(kid, header.ctr);
+            list.push(&PacketDigest::of(packet));
+            let group = GroupId(1 + u64::from(kid.lane().number() - 1) / 8);
+            let mac_key = root(epoch).prk().lane_secret(kid.value()).manifest_key();
+            for datagram in manifest::sign(vec![list], group, &key(), &mac_key) {
+                self.datagram(datagram);
+            }
+        }
+    }
+
     fn grant(&mut self, current: u8, next: u8) {
         let half = |epoch: u8| DecipherHalf {
             epoch: Epoch(epoch.into()),
@@ -277,6 +317,7 @@ impl Device {
     fn step(&mut self, what: u8, data: &[u8]) {
         let leg = usize::from(what >> 7);
         match (what & 7, data) {
+            (0, indexes) if what & 8 != 0 => self.vouch(indexes),
             (0, &[segment, ref bytes @ ..]) => {
                 self.batch(leg, 1 + usize::from(segment), bytes.to_vec())
             }
@@ -323,6 +364,11 @@ fn certificate(server: u8, first: u8) -> Vec<u8> {
         lanes: 8,
         first_epoch: Epoch(first.max(1).into()),
         last_epoch: Epoch(255),
+        auth: if server == 3 {
+            AuthLevel::Manifest
+        } else {
+            AuthLevel::Group
+        },
     };
     sign(&certificate, &key())
 }
@@ -357,6 +403,7 @@ impl Master {
             channel: CHANNEL,
             mode,
             timing: Timing::default(),
+            auth: AuthLevel::Group,
         };
         let config = Config {
             keys: Keys::single(key()),

@@ -14,7 +14,7 @@ use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
 use sealcast_proto::receiver::{FetchOn, ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{self, Hold, NotSending, Output, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, sign};
 use sealcast_proto::wire::door::{DecipherHalf, Granted, Wanted};
 use sealcast_proto::wire::link::{
     CipherHalf, Frame, FromAuthority, Mode, NoticeRelay, Report, ToAuthority, Welcome,
@@ -168,6 +168,7 @@ impl Bench {
             lanes: 1,
             first_epoch: Epoch(epoch),
             last_epoch: Epoch(epoch),
+            auth: AuthLevel::Group,
         };
         sign(&certificate, &self.authority)
     }

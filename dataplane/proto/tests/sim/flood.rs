@@ -9,7 +9,7 @@ use sealcast_proto::discard::Discard;
 use sealcast_proto::ids::{Epoch, GroupId, Lane, ServerId, Term, Time};
 use sealcast_proto::limits::SIGNATURE_CHECKS_PER_SECOND;
 use sealcast_proto::receiver::{ParkingBudget, Receiver, ReceiverConfig};
-use sealcast_proto::wire::control::{LaneCertificate, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, sign};
 
 use super::world::{CHANNEL, forged, timing};
 
@@ -41,6 +41,7 @@ fn sec_10_a_flood_of_forged_notices_is_bounded_and_a_certificate_gets_through() 
         lanes: 1,
         first_epoch: Epoch(1),
         last_epoch: Epoch(1),
+        auth: AuthLevel::Group,
     };
     let genuine = sign(&certificate, &authority);
     let forgeries: Vec<_> = (0..500)

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::Rng as _;
 use sealcast_crypto::{SigningKey, Span};
 use sealcast_proto::ids::{Epoch, GroupId, Lane, Remaining, ServerId, Term};
 use sealcast_proto::limits::{HEADER_LEN, OVERHEAD};
-use sealcast_proto::wire::control::{LaneCertificate, Notice, sign};
+use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, sign};
 
 use super::super::witness::{payload, read};
 use super::{CHANNEL, Event, ReceiverNode, World};
@@ -184,6 +184,7 @@ pub fn forged(key: &SigningKey, epoch: Epoch, term: Term, notice: bool) -> Vec<u
         lanes: 1,
         first_epoch: epoch,
         last_epoch: epoch,
+        auth: AuthLevel::Group,
     };
     sign(&certificate, key)
 }

@@ -13,6 +13,7 @@ use sealcast_proto::ids::{ChannelId, Epoch, RunId, ServerId, Term, Time};
 use sealcast_proto::receiver::{self, ParkingBudget, Receiver, ReceiverConfig};
 use sealcast_proto::sender::{self, Hold, Sender, SenderConfig};
 use sealcast_proto::timing::Timing;
+use sealcast_proto::wire::control::AuthLevel;
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
 #[path = "door.rs"]
@@ -199,6 +200,7 @@ impl World {
                 channel: CHANNEL,
                 mode: self.scenario.mode,
                 timing: timing(),
+                auth: AuthLevel::Group,
             }],
             start_wait: Duration::from_secs(2),
             known_servers: (1..).map(ServerId).take(self.scenario.senders).collect(),
