@@ -72,4 +72,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V15__shares",
         sql: include_str!("../migrations/V15__shares.sql"),
     },
+    Migration {
+        name: "V16__cards",
+        sql: include_str!("../migrations/V16__cards.sql"),
+    },
 ];
