@@ -80,4 +80,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V17__clustered_usage",
         sql: include_str!("../migrations/V17__clustered_usage.sql"),
     },
+    Migration {
+        name: "V18__cards",
+        sql: include_str!("../migrations/V18__cards.sql"),
+    },
 ];

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod billing;
+mod cards;
 mod catalogue;
 mod customers;
 mod ledger;
@@ -33,6 +34,9 @@ pub use billing::{
     AccountTariff, AccountTariffs, AssignTariff, Bill, BillLine, BillPage, BillPurchase, BillState,
     BillSummary, BillingMonth, BillingMonths, Charge, ChargeKind, ChargePage, CloseMonth, Counting,
     Fraction, LineKind, NewCharge, NewTariff, Paying, Rate, Tariff, TariffPage,
+};
+pub use cards::{
+    CardBook, CardCounts, CardDifference, CardDispute, CardPayment, CardReport, CardState,
 };
 pub use catalogue::{
     Availability, ChangeContent, ChangeProvider, Content, ContentFilter, ContentPage,

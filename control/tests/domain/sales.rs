@@ -1,5 +1,6 @@
 //! Sales: each row of the requirements by itself; what messages that are lost, doubled, late or out of order come to is in `faults`.
 
+mod cards;
 mod faults;
 mod many;
 mod offered;

@@ -15,9 +15,11 @@
 //! | `offers.rs` | what is sold |
 //! | `purchases.rs` | what was bought: containers, certificates, reception notices, their ends |
 //! | `settle.rs` | money: from a balance, by invoice, by card, by a shop; and back |
+//! | `cards/` | payments by card: what a card provider is asked for, and what its answers come to |
 //! | `restore.rs` | certificates that count again, by an operator's word |
 //! | `grants.rs` | licences for certificates: reserved when they are issued, counted when the device has them |
 
+pub mod cards;
 pub mod grants;
 pub mod offers;
 pub mod purchases;
@@ -59,6 +61,10 @@ impl Default for Lives {
 enum Step {
     Settle,
     Refund,
+    /// A card paid what counts no more.
+    Unclaimed,
+    /// It has it back.
+    Returned,
     Grants,
     Grant,
     Granted,
@@ -69,6 +75,8 @@ impl Step {
         match self {
             Self::Settle => "settle",
             Self::Refund => "refund",
+            Self::Unclaimed => "unclaimed",
+            Self::Returned => "returned",
             Self::Grants => "grants",
             Self::Grant => "grant",
             Self::Granted => "granted",
@@ -130,6 +138,12 @@ pub fn credit(account: AccountId, currency: &str) -> NewBook {
 #[must_use]
 pub fn cards(currency: &str) -> NewBook {
     book("cards", "", currency, Bound::Free)
+}
+
+/// What cards have paid for what counts no more, until they have it back.
+#[must_use]
+pub fn unclaimed(currency: &str) -> NewBook {
+    book("unclaimed", "", currency, Bound::DebitsWithinCredits)
 }
 
 /// What a shop has taken for the house.

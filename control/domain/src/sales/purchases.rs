@@ -12,7 +12,7 @@ use sealcast_objects::purchase::{Certificate, SoldTerms};
 use sealcast_objects::time::Timestamp;
 use sealcast_objects::{AccountId, CertificateId, ContentId, DeviceId, OfferId, PurchaseId};
 
-use super::{Lives, offers, sum};
+use super::{Lives, cards, offers, sum};
 use crate::catalogue::contents;
 use crate::ledger::Done;
 use crate::{Read, Result, Row, StoreError, Tx, accounts, devices, params, read_rows, refuse};
@@ -118,6 +118,9 @@ pub fn draft(
         let detail =
             "what a shop sells is settled by the shop (method `shop`), and nothing else is";
         return refuse(Kind::Invalid, detail);
+    }
+    if new.method == Method::Card && price.amount > 0 {
+        cards::provider_amount(&price)?;
     }
     Ok(Draft {
         new,

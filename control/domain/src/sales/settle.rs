@@ -32,7 +32,7 @@ fn is_inside(method: Method) -> bool {
     matches!(method, Method::Balance | Method::Invoice)
 }
 
-fn moves(
+pub(super) fn moves(
     tx: &mut dyn Tx,
     now: Timestamp,
     (step, of): (Step, PurchaseId),
@@ -58,7 +58,8 @@ fn moves(
     Ok(())
 }
 
-/// What is settled inside is settled now: from a balance, by invoice, and what costs nothing. What others settle waits for their word.
+/// What is settled inside is settled now: from a balance, by invoice, and what costs nothing. What others settle waits for their word; of
+/// what a card is to pay it is written down that the provider is to be asked.
 ///
 /// # Errors
 /// As [`complete`].
@@ -67,6 +68,10 @@ pub fn begin(tx: &mut dyn Tx, now: Timestamp, id: PurchaseId) -> Result<Purchase
     let inside = is_inside(purchase.method) || purchase.price.amount == 0;
     if purchase.state == PurchaseState::Received && inside {
         complete(tx, now, id)?;
+        return purchases::get(tx, id);
+    }
+    if purchase.state == PurchaseState::Received && purchase.method == Method::Card {
+        cards::begin(tx, now, &purchase)?;
         return purchases::get(tx, id);
     }
     Ok(purchase)
@@ -244,5 +249,8 @@ pub fn refund(
     }
     set_certificates(tx, id, CertificateState::Refunded)?;
     set(tx, now, id, PurchaseState::Refunded, Some(why))?;
+    if purchase.method == Method::Card {
+        cards::give_back(tx, now, id)?;
+    }
     Ok((Done::Now, floors))
 }
