@@ -30,7 +30,6 @@ use tokio::task::JoinHandle;
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::canary::{Canary, Measured};
-use crate::cards::{self, Cards, CardsConfig, CardsStats};
 use crate::content::{ContentsConfig, ContentsError};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
@@ -82,8 +81,6 @@ pub struct ServerConfig {
     pub canary: Duration,
     /// The identity provider of persons, if there is one.
     pub oidc: Option<OidcConfig>,
-    /// Who takes payments by card, if somebody does.
-    pub cards: Option<CardsConfig>,
     /// Doors for packagers of other software.
     pub interop: InteropConfig,
     /// How often what key doors gave is written and counted.
@@ -119,7 +116,6 @@ impl ServerConfig {
             slaves_needed: None,
             canary: CANARY,
             oidc: None,
-            cards: None,
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
             usage_archive: None,
@@ -176,7 +172,6 @@ pub struct KeyServer {
     canary: Canary,
     measuring: Option<JoinHandle<()>>,
     telling: [JoinHandle<()>; 2],
-    charging: Option<JoinHandle<()>>,
     doors: Doors,
     metering: usage::Running,
     metered: UsageMonitor,
@@ -205,8 +200,6 @@ pub struct Health {
     pub usage: UsageStats,
     /// Totals of webhooks.
     pub webhooks: WebhookStats,
-    /// Payments by card; nothing where none are taken.
-    pub cards: Option<CardsStats>,
     /// Connections of the HTTP API.
     pub http: HttpStats,
 }
@@ -279,7 +272,6 @@ impl KeyServer {
         };
         let (stop, stopped) = watch::channel(false);
         let (heads, of_heads) = watch::channel(0);
-        let cards = config.cards.map(Cards::new).map(Arc::new);
         let app = App::new(Parts {
             store: Arc::clone(&store),
             vault,
@@ -296,7 +288,6 @@ impl KeyServer {
             recovery_delay: config.recovery_delay,
             slaves_needed: config.slaves_needed,
             oidc: config.oidc.map(Oidc::new),
-            cards: cards.clone(),
             interop: config.interop,
             contents,
             webhooks: Webhooks::new(&config.events.networks),
@@ -333,8 +324,6 @@ impl KeyServer {
             billing: Billing::default(),
         };
         let keeping = tokio::spawn(keeping.run(stopped.clone()));
-        let charging =
-            cards.map(|cards| tokio::spawn(cards::run(app.clone(), cards, stopped.clone())));
         let telling = [
             tokio::spawn(webhooks::follow(app.clone(), heads, stopped.clone())),
             tokio::spawn(webhooks::run(app.clone(), of_heads, stopped)),
@@ -350,7 +339,6 @@ impl KeyServer {
             keeping,
             measuring,
             telling,
-            charging,
             canary,
             deciding,
             doors,
@@ -409,7 +397,7 @@ impl KeyServer {
         if let Some(measuring) = self.measuring {
             let _ = measuring.await;
         }
-        for one in self.telling.into_iter().chain(self.charging) {
+        for one in self.telling {
             let _ = one.await;
         }
         // What the doors gave last is counted while there is a store.
@@ -549,7 +537,6 @@ impl Monitor {
             canary: self.canary.measured(),
             usage: self.metered.stats(),
             webhooks: self.app.webhooks().stats(),
-            cards: self.app.cards_stats().await,
             http: self.register.stats(),
         }
     }

@@ -78,11 +78,7 @@ async fn list(
 }
 
 /// A purchase of this device.
-pub(super) fn of_device(
-    store: &mut dyn Read,
-    device: DeviceId,
-    id: PurchaseId,
-) -> Result<Purchase, Error> {
+fn of_device(store: &mut dyn Read, device: DeviceId, id: PurchaseId) -> Result<Purchase, Error> {
     match purchases::find(store, id)? {
         Some(purchase) if purchase.device.0 == device => Ok(purchase),
         _ => {
@@ -119,7 +115,7 @@ async fn buy(
         offers: offers.iter().map(|Text(id)| *id).collect(),
         method,
     };
-    if method == Method::Card && !app.takes_cards() {
+    if method == Method::Card {
         let why = "this key server takes no cards: method `balance`, `invoice`, or `shop` for what a shop sells";
         return Err(Problem::new(Kind::Invalid, why).into());
     }
@@ -185,9 +181,7 @@ async fn receive(
         });
         Ok((purchase, act))
     });
-    let purchase = received.await?.0;
-    app.wake_cards();
-    Ok(Json(purchase))
+    Ok(Json(received.await?.0))
 }
 
 async fn ask(

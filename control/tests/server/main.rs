@@ -7,7 +7,6 @@ mod approvals;
 mod bench;
 mod billing;
 mod bodies;
-mod cards;
 mod contents;
 #[path = "../../../tests/support/counted.rs"]
 mod counted;
