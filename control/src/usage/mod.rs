@@ -13,7 +13,7 @@
 //! | `spool` | [`Spool`]: the folder in which files wait |
 //! | `courier` | [`Courier`]: carries them on |
 //! | `read` | files as rows of the business |
-//! | `intake` | [`Intake`]: counts files that come at the same time together |
+//! | `intake` | counts files that come at the same time together |
 
 mod courier;
 mod intake;
