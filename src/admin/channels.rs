@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use sealcast_objects::api::{Channel, KeyMode, Lead, SlaveStatus, Status, Times};
+use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Lead, SlaveStatus, Status, Times};
 use sealcast_proto::timing::Timing;
 
 use super::{Api, Done};
@@ -28,16 +28,22 @@ pub(super) enum ChannelCommand {
         /// Who generates its keys
         #[arg(long, value_enum, default_value_t)]
         mode: crate::config::ModeSetting,
+        /// What stands for its packets: 0, the key that all members have; 1, manifests, so that members cannot forge
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1), value_name = "0|1")]
+        auth_level: u8,
         #[command(flatten)]
         times: TimesArgs,
     },
-    /// Changes name or key times; they hold from the next epoch on
+    /// Changes name, key times or auth level; they hold from the next epoch on
     Set {
         /// Its number
         id: u16,
         /// For people
         #[arg(long)]
         name: Option<String>,
+        /// 0, none; 1, manifests
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1), value_name = "0|1")]
+        auth_level: Option<u8>,
         #[command(flatten)]
         times: TimesArgs,
     },
@@ -99,6 +105,11 @@ pub(super) enum EpochCommand {
     },
 }
 
+/// Of a flag, which takes no other numbers.
+fn level(number: u8) -> AuthLevel {
+    AuthLevel::try_from(number).unwrap_or_default()
+}
+
 fn seconds(ms: u32) -> String {
     format!("{}s", f64::from(ms) / 1000.0)
 }
@@ -118,11 +129,20 @@ fn show(channels: &[Channel]) -> String {
             seconds(times.fetch_ahead_ms),
             seconds(times.grace_ms),
             times.hold_max_lifetimes.to_string(),
+            u8::from(channel.auth_level).to_string(),
         ]
     };
     let rows: Vec<_> = channels.iter().map(row).collect();
     let headings = [
-        "CHANNEL", "NAME", "MODE", "LIFETIME", "PREPARE", "FETCH", "GRACE", "HOLD-MAX",
+        "CHANNEL",
+        "NAME",
+        "MODE",
+        "LIFETIME",
+        "PREPARE",
+        "FETCH",
+        "GRACE",
+        "HOLD-MAX",
+        "AUTH-LEVEL",
     ];
     table(headings, &rows)
 }
@@ -141,6 +161,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
             id,
             name,
             mode,
+            auth_level,
             times,
         } => {
             let channel = Channel {
@@ -148,17 +169,24 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
                 name: name.clone().unwrap_or_else(|| format!("channel {id}")),
                 mode: (*mode).into(),
                 times: times.over(Timing::default().into()),
+                auth_level: level(*auth_level),
             };
             let added: Channel = api.call(Method::POST, "/v1/channels", Some(&channel))?;
             api.show(&added, |added| show(std::slice::from_ref(added)));
         }
-        ChannelCommand::Set { id, name, times } => {
+        ChannelCommand::Set {
+            id,
+            name,
+            auth_level,
+            times,
+        } => {
             let path = format!("/v1/channels/{id}");
             let (mut channel, tag) = api.get_tagged::<Channel>(&path)?;
             channel.times = times.over(channel.times);
             if let Some(name) = name {
                 channel.name.clone_from(name);
             }
+            channel.auth_level = auth_level.map_or(channel.auth_level, level);
             let changed: Channel = api.change(Method::PUT, &path, Some(&channel), tag)?;
             api.show(&changed, |changed| show(std::slice::from_ref(changed)));
         }

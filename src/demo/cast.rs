@@ -10,7 +10,7 @@ use rand_core::Rng as _;
 use reqwest::Method;
 use sealcast_objects::DeviceId;
 use sealcast_objects::api::{
-    Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, Right, Role,
+    AuthLevel, Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, Right, Role,
 };
 use sealcast_objects::id::Text;
 use sealcast_proto::timing::Timing;
@@ -128,6 +128,7 @@ impl Cast {
             name: "demo".to_owned(),
             mode: KeyMode::Authority,
             times: timing()?.into(),
+            auth_level: AuthLevel::default(),
         };
         let _: Channel = api.call(Method::POST, "/v1/channels", &channel)?;
         let node = NewNode {

@@ -27,6 +27,7 @@ mod ledger;
 mod licences;
 mod load;
 mod machines;
+mod manifests;
 mod metering;
 mod net;
 mod operations;

@@ -16,8 +16,8 @@ use sealcast_domain::billing::bills::{self, Kept};
 use sealcast_domain::billing::{self, months, tariffs};
 use sealcast_domain::{accounts, channels, devices, ledger};
 use sealcast_objects::api::{
-    AssignTariff, Channel, Counting, Fraction, KeyMode, Labels, NewDevice, NewTariff, Paying, Rate,
-    Times,
+    AssignTariff, AuthLevel, Channel, Counting, Fraction, KeyMode, Labels, NewDevice, NewTariff,
+    Paying, Rate, Times,
 };
 use sealcast_objects::id::Text;
 use sealcast_objects::month::Month;
@@ -221,6 +221,7 @@ fn channel(id: u16) -> Channel {
             grace_ms: 2_000,
             hold_max_lifetimes: 10,
         },
+        auth_level: AuthLevel::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Channels: key domains, each with its mode and key times.
 
-use sealcast_objects::api::{Channel, KeyMode, Times};
+use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Times};
 use sealcast_objects::problem::Kind;
 
 use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
@@ -10,6 +10,10 @@ fn mode_name(mode: KeyMode) -> &'static str {
         KeyMode::Authority => "authority",
         KeyMode::DeliveryServer => "delivery-server",
     }
+}
+
+fn level(level: AuthLevel) -> u16 {
+    u8::from(level).into()
 }
 
 fn read(row: &Row) -> std::result::Result<Channel, StoreError> {
@@ -29,6 +33,10 @@ fn read(row: &Row) -> std::result::Result<Channel, StoreError> {
             grace_ms: row.get(6)?,
             hold_max_lifetimes: row.get(7)?,
         },
+        auth_level: u8::try_from(row.get::<u16>(8)?)
+            .ok()
+            .and_then(|level| AuthLevel::try_from(level).ok())
+            .ok_or_else(|| StoreError::Damaged("an auth level".to_owned()))?,
     })
 }
 
@@ -38,7 +46,7 @@ fn read(row: &Row) -> std::result::Result<Channel, StoreError> {
 /// The store's.
 pub fn list(store: &mut dyn Read) -> Result<Vec<Channel>> {
     let rows = store.query(
-        "SELECT id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, hold_max_lifetimes \
+        "SELECT id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, hold_max_lifetimes, auth_level \
          FROM channel ORDER BY id",
         &[],
     )?;
@@ -91,7 +99,7 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     } = channel.times;
     tx.execute(
         "INSERT INTO channel (id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, \
-         hold_max_lifetimes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+         hold_max_lifetimes, auth_level) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         params![
             channel.id,
             channel.name.as_str(),
@@ -100,13 +108,14 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
             prepare_ahead_ms,
             fetch_ahead_ms,
             grace_ms,
-            hold_max_lifetimes
+            hold_max_lifetimes,
+            level(channel.auth_level)
         ],
     )?;
     Ok(())
 }
 
-/// Changes name and key times; the mode stays, because it decides what is stored of the channel's keys.
+/// Changes name, key times and auth level; the mode stays, because it decides what is stored of the channel's keys.
 ///
 /// # Errors
 /// Not found; another mode; times that cannot be; the store's.
@@ -125,7 +134,7 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     let times = channel.times;
     tx.execute(
         "UPDATE channel SET name = $1, lifetime_ms = $2, prepare_ahead_ms = $3, fetch_ahead_ms = $4, grace_ms = $5, \
-         hold_max_lifetimes = $6 WHERE id = $7",
+         hold_max_lifetimes = $6, auth_level = $7 WHERE id = $8",
         params![
             channel.name.as_str(),
             times.lifetime_ms,
@@ -133,6 +142,7 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
             times.fetch_ahead_ms,
             times.grace_ms,
             times.hold_max_lifetimes,
+            level(channel.auth_level),
             channel.id
         ],
     )?;

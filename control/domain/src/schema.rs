@@ -84,4 +84,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V18__cards",
         sql: include_str!("../migrations/V18__cards.sql"),
     },
+    Migration {
+        name: "V19__auth_level",
+        sql: include_str!("../migrations/V19__auth_level.sql"),
+    },
 ];

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use sealcast_proto::ids::DeviceId;
 use sealcast_proto::timing::{Timing, TimingError};
+use sealcast_proto::wire::control;
 use sealcast_proto::wire::link::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -300,6 +301,52 @@ pub fn check_times(times: Times) -> Result<(), TimingError> {
     Timing::try_from(times).map(|_| ())
 }
 
+/// What stands for a channel's packets besides the key that all members have (MD-03, SEC-05). A number in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum AuthLevel {
+    /// 0, nothing: whoever can open packets can make some.
+    #[default]
+    Group,
+    /// 1, signed digests: members cannot forge.
+    Manifest,
+}
+
+/// There are 0 and 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no auth level {0}: 0 (none) or 1 (manifests)")]
+pub struct NoAuthLevel(u8);
+
+impl TryFrom<u8> for AuthLevel {
+    type Error = NoAuthLevel;
+
+    fn try_from(level: u8) -> Result<Self, NoAuthLevel> {
+        match level {
+            0 => Ok(Self::Group),
+            1 => Ok(Self::Manifest),
+            other => Err(NoAuthLevel(other)),
+        }
+    }
+}
+
+impl From<AuthLevel> for u8 {
+    fn from(level: AuthLevel) -> Self {
+        match level {
+            AuthLevel::Group => 0,
+            AuthLevel::Manifest => 1,
+        }
+    }
+}
+
+impl From<AuthLevel> for control::AuthLevel {
+    fn from(level: AuthLevel) -> Self {
+        match level {
+            AuthLevel::Group => Self::Group,
+            AuthLevel::Manifest => Self::Manifest,
+        }
+    }
+}
+
 /// A channel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -314,6 +361,10 @@ pub struct Channel {
     /// Its key times.
     #[serde(deserialize_with = "crate::object::deserialize")]
     pub times: Times,
+    /// Its auth level: 0, none; 1, manifests, so that members cannot forge.
+    #[serde(default)]
+    #[schemars(with = "u8", range(max = 1))]
+    pub auth_level: AuthLevel,
 }
 
 /// Whether somebody may act.

@@ -106,6 +106,7 @@ fn on_channel(name: &'static str, channel: &Channel) -> Act {
         .with("fetch_ahead_ms", channel.times.fetch_ahead_ms)
         .with("grace_ms", channel.times.grace_ms)
         .with("hold_max_lifetimes", channel.times.hold_max_lifetimes)
+        .with("auth_level", u8::from(channel.auth_level))
 }
 
 async fn change_channel(

@@ -68,7 +68,6 @@ use sealcast_proto::authority::ChannelConfig;
 use sealcast_proto::door::{Tickets, Update};
 use sealcast_proto::ids::ChannelId;
 use sealcast_proto::timing::Timing;
-use sealcast_proto::wire::control::AuthLevel;
 use tokio::sync::watch;
 
 pub use accept::Acceptor;
@@ -534,7 +533,7 @@ pub fn configs(channels: &[sealcast_objects::api::Channel]) -> Vec<ChannelConfig
             channel: ChannelId(channel.id),
             mode: channel.mode.into(),
             timing,
-            auth: AuthLevel::Group,
+            auth: channel.auth_level.into(),
         })
     };
     channels.iter().filter_map(config).collect()

@@ -29,7 +29,7 @@ use rand_core::SeedableRng as _;
 use sealcast_control::store::{self, Driver, Location, Postgres};
 use sealcast_domain::{Error, Memo, Read, Result, Row, StoreError, Tx, Value, flush, params};
 use sealcast_domain::{accounts, channels, devices, enrolment, rights};
-use sealcast_objects::api::{Channel, KeyMode, Labels, NewDevice, NewRight, Times};
+use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Labels, NewDevice, NewRight, Times};
 use sealcast_objects::id::Text;
 use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
@@ -277,6 +277,7 @@ fn channel(id: u16) -> Channel {
         name: format!("channel {id}"),
         mode: KeyMode::Authority,
         times: TIMES,
+        auth_level: AuthLevel::default(),
     }
 }
 

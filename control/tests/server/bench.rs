@@ -9,8 +9,8 @@ use sealcast_control::offline;
 use sealcast_control::server::{KeyServer, ServerConfig};
 use sealcast_control::store::{Location, Postgres};
 use sealcast_objects::api::{
-    Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, OperatorRole, Right, Role,
-    SessionReply, SessionRequest, SetStanding, Standing, Times,
+    AuthLevel, Channel, KeyMode, Labels, NewCode, NewDevice, NewNode, NewRight, OperatorRole,
+    Right, Role, SessionReply, SessionRequest, SetStanding, Standing, Times,
 };
 use sealcast_objects::audit::Head;
 use sealcast_objects::code::Code;
@@ -196,6 +196,7 @@ pub(crate) fn channel(id: u16) -> Channel {
             grace_ms: 2_000,
             hold_max_lifetimes: 10,
         },
+        auth_level: AuthLevel::default(),
     }
 }
 

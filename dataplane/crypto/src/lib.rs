@@ -13,6 +13,7 @@
 //! | `x86/vaes512/` | 512-bit vectors, four packets at a time | |
 //! | `x86/narrow.rs`, `x86/narrow_quad.rs` | the common parts of `x86/vaes256.rs` and `x86/aesni.rs`: one packet, four packets | |
 //! | `kdf.rs` | [`EpochRoot`], [`Prk`], [`LaneSecret`], [`Commitment`] | RFC 5869, RFC 9605 4.4.2 |
+//! | `tree.rs` | [`TreeTop`], [`NodeKey`]: roots sealed for all under a node of a channel's key tree | RFC 5869 |
 //! | `cenc.rs` | [`CencKey`], [`RequestSigner`]: keys for packagers of Common Encryption, signatures of their requests | ISO/IEC 23001-7, Widevine common encryption API |
 //! | `sign.rs` | [`SigningKey`], [`VerifyingKey`], [`Signature`]: Ed25519 | RFC 8032 |
 //! | `siv.rs` | [`SivKey`]: AES-256-GCM-SIV for cookies and key replies | RFC 8452 |
@@ -51,6 +52,7 @@ mod portable;
 mod segment;
 mod sign;
 mod siv;
+mod tree;
 mod wrap;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86;
@@ -68,6 +70,7 @@ pub use segment::{
 };
 pub use sign::{BadSignature, Signature, SigningKey, VerifyingKey};
 pub use siv::{OpenError, SivKey};
+pub use tree::{NodeKey, RootOf, SealedRoot, TreeTop};
 pub use wrap::{
     NoWrapKey, UnwrapError, WRAP_PUBLIC_LEN, WrapKeyPair, WrapPublicKey, Wrapped, wrap,
 };
