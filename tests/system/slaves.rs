@@ -185,6 +185,7 @@ fn each_part_is_lost_in_turn_and_no_packet_is() {
     let mut server = KeyServer::start(Some((&lan, 1)), folder, &["--start-wait", "300ms"]);
     server.admin(&[&["channel", "add", "1"], &ROOM_FOR_RETRIES[..]].concat());
     let mut one = Slave::start(&lan, folder, &server, (1, 2), &[1]);
+    one.until(&lan, "sealcast_slave_leased", 1);
     // Its first parent is slave 1, its second the master.
     let mut two = Slave::start(&lan, folder, &server, (2, 3), &[2, 1]);
     let mut three = Slave::start(&lan, folder, &server, (3, 4), &[1]);
