@@ -12,6 +12,7 @@ use sealcast_net::mailbox::{Sender, mailbox};
 use sealcast_objects::api::Role;
 use sealcast_objects::id::Text;
 use sealcast_proto::ids::{ChannelId, DeviceId, Time};
+use sealcast_proto::key_block;
 use sealcast_proto::wire::door::Wanted;
 use sealcast_terminal::doors::DoorClient;
 use sealcast_terminal::identity::Identity;
@@ -27,6 +28,7 @@ struct Routes {
     /// What every channel must know, for those that come later.
     reachable: bool,
     authority: Option<KeyEvent>,
+    paths: BTreeMap<ChannelId, Box<key_block::Path>>,
 }
 
 /// The session of a process.
@@ -118,6 +120,9 @@ impl DoorHub {
         if let Some(authority) = &routes.authority {
             let _ = events.try_send(authority.clone());
         }
+        if let Some(path) = routes.paths.get(&channel) {
+            let _ = events.try_send(KeyEvent::Path(path.clone()));
+        }
         let _ = events.try_send(KeyEvent::Reachable(routes.reachable));
         routes.channels.insert(channel, events);
         link
@@ -160,6 +165,10 @@ fn route(routes: &Mutex<Routes>, event: Event) {
             routes.authority = Some(event.clone());
             all(&routes, event);
             all(&routes, KeyEvent::Renewed);
+        }
+        Event::Path(channel, path) => {
+            one(&routes, channel, KeyEvent::Path(path.clone()));
+            routes.paths.insert(channel, path);
         }
     }
 }

@@ -228,6 +228,12 @@ impl Totals for SendStatus {
                 "Bytes of manifests, both copies",
                 self.manifests.bytes,
             ),
+            counter(
+                "key_block_datagrams",
+                "Datagrams of key blocks sent, repeats included",
+                self.stats.block_datagrams,
+            ),
+            counter("key_block_bytes", "Their bytes", self.stats.block_bytes),
         ]);
         let legs = [("leg", "0"), ("leg", "1")]
             .into_iter()
@@ -287,6 +293,7 @@ impl Totals for ReceiveStatus {
             "unverified": self.stats.verify.unverified,
             "forged": self.stats.verify.forged,
             "alarmed": self.stats.verify.alarmed,
+            "key_blocks": self.stats.key_blocks,
             "gaps": self.gaps.gaps,
             "lost": self.gaps.lost,
             "discards": discards,
@@ -352,6 +359,11 @@ impl Totals for ReceiveStatus {
                 "alarmed_packets",
                 "Forged packets that had been delivered: an alarm",
                 self.stats.verify.alarmed,
+            ),
+            counter(
+                "key_block_roots",
+                "Keys that came in key blocks, for which no request was needed",
+                self.stats.key_blocks,
             ),
             counter("gaps", "Runs of missing packets", self.gaps.gaps),
             counter("lost_packets", "Packets missing in gaps", self.gaps.lost),

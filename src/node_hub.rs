@@ -173,6 +173,7 @@ fn channel_of(message: &FromAuthority) -> Option<ChannelId> {
         FromAuthority::Number(number) => number.channel,
         FromAuthority::Deposited(deposited) => deposited.channel,
         FromAuthority::Settings(settings) => settings.channel,
+        FromAuthority::BlockPart(part) => part.channel,
     })
 }
 

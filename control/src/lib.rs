@@ -31,6 +31,7 @@ mod dial;
 pub mod door;
 pub mod feed;
 pub mod http;
+mod key_blocks;
 mod licences;
 pub mod node;
 pub mod offline;

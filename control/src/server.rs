@@ -22,11 +22,12 @@ use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::authority::{Config, SlaveQuorum};
 use sealcast_proto::door::{Tickets, Update};
-use sealcast_proto::ids::SlaveId;
+use sealcast_proto::ids::{ChannelId, SlaveId};
 use sealcast_proto::limits::{START_WAIT, TICKET_PERIOD};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use crate::authority::BlockStatus;
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::canary::{Canary, Measured};
@@ -202,6 +203,8 @@ pub struct Health {
     pub webhooks: WebhookStats,
     /// Connections of the HTTP API.
     pub http: HttpStats,
+    /// Key blocks, of channels that have some.
+    pub blocks: BTreeMap<ChannelId, BlockStatus>,
 }
 
 impl Health {
@@ -538,6 +541,7 @@ impl Monitor {
             usage: self.metered.stats(),
             webhooks: self.app.webhooks().stats(),
             http: self.register.stats(),
+            blocks: health.blocks(),
         }
     }
 }

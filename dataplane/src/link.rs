@@ -6,6 +6,7 @@
 use sealcast_crypto::VerifyingKey;
 use sealcast_net::mailbox::{Receiver, Sender, mailbox};
 use sealcast_proto::ids::Time;
+use sealcast_proto::key_block::Path;
 use sealcast_proto::wire::door::{Granted, Refused, Wanted};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 
@@ -45,6 +46,8 @@ pub enum KeyEvent {
     Authority(VerifyingKey, Option<VerifyingKey>),
     /// The session is a new one.
     Renewed,
+    /// What opens the channel's key blocks.
+    Path(Box<Path>),
     /// Keys, and when the request left that they answer.
     Granted(Box<Granted>, Time),
     /// No keys.

@@ -239,6 +239,7 @@ impl ReceiveChannel {
             match event {
                 KeyEvent::Reachable(reachable) => delivered.reachable = reachable,
                 KeyEvent::Authority(key, successor) => self.receiver.set_authority(key, successor),
+                KeyEvent::Path(path) => self.receiver.set_path(*path),
                 KeyEvent::Renewed => self.receiver.session_renewed(now(), rng),
                 KeyEvent::Granted(granted, asked) => {
                     let sink = &mut self.sink;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Lead, SlaveStatus, Status, Times};
+use sealcast_objects::api::{
+    AuthLevel, Channel, KEY_BLOCK_PERMILLE, KeyMode, KeyTreeStatus, Lead, SlaveStatus, Status,
+    Times,
+};
 use sealcast_proto::timing::Timing;
 
 use super::{Api, Done};
@@ -32,9 +35,11 @@ pub(super) enum ChannelCommand {
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1), value_name = "0|1")]
         auth_level: u8,
         #[command(flatten)]
+        blocks: BlockArgs,
+        #[command(flatten)]
         times: TimesArgs,
     },
-    /// Changes name, key times or auth level; they hold from the next epoch on
+    /// Changes name, key times, auth level or key blocks; they hold from the next epoch on
     Set {
         /// Its number
         id: u16,
@@ -45,13 +50,57 @@ pub(super) enum ChannelCommand {
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1), value_name = "0|1")]
         auth_level: Option<u8>,
         #[command(flatten)]
+        blocks: BlockArgs,
+        #[command(flatten)]
         times: TimesArgs,
+    },
+    /// Shows the generations of a channel's key tree, the newest first
+    KeyTrees {
+        /// Its number
+        id: u16,
+    },
+    /// Makes a new generation of a channel's key tree: positions are given anew, so that key blocks become small again
+    RenewKeyTree {
+        /// Its number
+        id: u16,
     },
     /// Removes a channel; its epoch numbers are never used again
     Remove {
         /// Its number
         id: u16,
     },
+}
+
+/// Key blocks.
+#[derive(Debug, clap::Args)]
+pub(super) struct BlockArgs {
+    /// Whether the next key goes to entitled devices in band, so that a switch needs no request [default: off]
+    #[arg(long, value_enum, value_name = "on|off")]
+    key_block: Option<Switch>,
+    /// Thousandths of the channel's bytes that key blocks may take; a longer one is not sent, and devices ask key doors [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "PERMILLE")]
+    key_block_cap: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl BlockArgs {
+    /// A cap alone changes nothing of a channel that has no blocks.
+    fn over(&self, base: u16) -> u16 {
+        let is_on = self
+            .key_block
+            .map_or(base > 0, |switch| switch == Switch::On);
+        let cap = self.key_block_cap.or_else(|| (base > 0).then_some(base));
+        if is_on {
+            cap.unwrap_or(KEY_BLOCK_PERMILLE)
+        } else {
+            0
+        }
+    }
 }
 
 /// Key times.
@@ -130,6 +179,10 @@ fn show(channels: &[Channel]) -> String {
             seconds(times.grace_ms),
             times.hold_max_lifetimes.to_string(),
             u8::from(channel.auth_level).to_string(),
+            match channel.key_block_permille {
+                0 => "off".to_owned(),
+                permille => format!("{permille}/1000"),
+            },
         ]
     };
     let rows: Vec<_> = channels.iter().map(row).collect();
@@ -143,8 +196,19 @@ fn show(channels: &[Channel]) -> String {
         "GRACE",
         "HOLD-MAX",
         "AUTH-LEVEL",
+        "KEY-BLOCK",
     ];
     table(headings, &rows)
+}
+
+fn show_trees(trees: &[KeyTreeStatus]) -> String {
+    let row = |tree: &KeyTreeStatus| {
+        let counts = [tree.generation, tree.positions, tree.given, tree.gone];
+        let [generation, positions, given, gone] = counts.map(|count| count.to_string());
+        [generation, positions, given, gone, tree.made_at.to_string()]
+    };
+    let rows: Vec<_> = trees.iter().map(row).collect();
+    table(["GENERATION", "POSITIONS", "GIVEN", "GONE", "MADE"], &rows)
 }
 
 pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
@@ -162,6 +226,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
             name,
             mode,
             auth_level,
+            blocks,
             times,
         } => {
             let channel = Channel {
@@ -170,6 +235,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
                 mode: (*mode).into(),
                 times: times.over(Timing::default().into()),
                 auth_level: level(*auth_level),
+                key_block_permille: blocks.over(0),
             };
             let added: Channel = api.call(Method::POST, "/v1/channels", Some(&channel))?;
             api.show(&added, |added| show(std::slice::from_ref(added)));
@@ -178,6 +244,7 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
             id,
             name,
             auth_level,
+            blocks,
             times,
         } => {
             let path = format!("/v1/channels/{id}");
@@ -187,8 +254,18 @@ pub(super) fn run(api: &Api, command: &ChannelCommand) -> Done {
                 channel.name.clone_from(name);
             }
             channel.auth_level = auth_level.map_or(channel.auth_level, level);
+            channel.key_block_permille = blocks.over(channel.key_block_permille);
             let changed: Channel = api.change(Method::PUT, &path, Some(&channel), tag)?;
             api.show(&changed, |changed| show(std::slice::from_ref(changed)));
+        }
+        ChannelCommand::KeyTrees { id } => {
+            let trees: Vec<KeyTreeStatus> = api.get(&format!("/v1/channels/{id}/key-trees"))?;
+            api.show(&trees, |trees| show_trees(trees));
+        }
+        ChannelCommand::RenewKeyTree { id } => {
+            let path = format!("/v1/channels/{id}/key-trees");
+            let trees: Vec<KeyTreeStatus> = api.call(Method::POST, &path, None::<&()>)?;
+            api.show(&trees, |trees| show_trees(trees));
         }
         ChannelCommand::Remove { id } => {
             api.call::<()>(Method::DELETE, &format!("/v1/channels/{id}"), None::<&()>)?;

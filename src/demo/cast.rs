@@ -129,6 +129,7 @@ impl Cast {
             mode: KeyMode::Authority,
             times: timing()?.into(),
             auth_level: AuthLevel::default(),
+            key_block_permille: 0,
         };
         let _: Channel = api.call(Method::POST, "/v1/channels", &channel)?;
         let node = NewNode {

@@ -2,9 +2,10 @@
 
 use sealcast_control::door::DoorStats;
 use sealcast_control::http::HttpStats;
-use sealcast_control::server::{Health, Monitor};
+use sealcast_control::server::{BlockStatus, Health, Monitor};
 use sealcast_control::usage::UsageStats;
 use sealcast_objects::api::{Lead, Status};
+use sealcast_proto::ids::ChannelId;
 
 use crate::live::{Metric, counter, gauge};
 use crate::ops::{Report, Reporter, Sample};
@@ -132,7 +133,35 @@ fn samples(health: &Health) -> Vec<Sample> {
             ]);
         }
     }
+    samples.extend(health.blocks.iter().flat_map(key_block));
     samples
+}
+
+/// INT-05: how the key blocks of a channel stand.
+fn key_block((channel, status): (&ChannelId, &BlockStatus)) -> [Sample; 4] {
+    let labels = vec![("channel", channel.0.to_string())];
+    [
+        gauge(
+            "key_block_nodes",
+            "Nodes that the last key block covers",
+            status.nodes as u64,
+        ),
+        gauge("key_block_bytes", "Bytes of its datagrams", status.size),
+        gauge(
+            "key_block_permille",
+            "Thousandths of the channel's bytes that it takes",
+            status.permille,
+        ),
+        gauge(
+            "key_block_off",
+            "Whether it would take more than its share and is not sent: an alarm",
+            status.off.into(),
+        ),
+    ]
+    .map(|metric| Sample {
+        metric,
+        labels: labels.clone(),
+    })
 }
 
 pub(crate) fn plain(metric: Metric) -> Sample {

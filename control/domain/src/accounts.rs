@@ -8,7 +8,7 @@ use sealcast_objects::problem::Kind;
 use sealcast_objects::time::Timestamp;
 
 use crate::nodes::{check_step, standing};
-use crate::{Read, Result, Row, StoreError, Tx, logins, params, read_rows, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, key_trees, logins, params, read_rows, refuse};
 
 /// Cookies of `account` count only from `version` on: what the key doors are told after a right was taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +127,7 @@ pub(crate) fn changed(
             "UPDATE account SET rights_floor = $1, floor_since = $2 WHERE id = $3",
             params![version, now.0, id.to_bytes()],
         )?;
+        key_trees::account_lost(tx, id)?;
     }
     Ok(Floor {
         account: id,

@@ -3,7 +3,7 @@
 use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Times};
 use sealcast_objects::problem::Kind;
 
-use crate::{Read, Result, Row, StoreError, Tx, params, read_rows, refuse};
+use crate::{Read, Result, Row, StoreError, Tx, key_trees, params, read_rows, refuse};
 
 fn mode_name(mode: KeyMode) -> &'static str {
     match mode {
@@ -37,6 +37,7 @@ fn read(row: &Row) -> std::result::Result<Channel, StoreError> {
             .ok()
             .and_then(|level| AuthLevel::try_from(level).ok())
             .ok_or_else(|| StoreError::Damaged("an auth level".to_owned()))?,
+        key_block_permille: row.get(9)?,
     })
 }
 
@@ -46,8 +47,8 @@ fn read(row: &Row) -> std::result::Result<Channel, StoreError> {
 /// The store's.
 pub fn list(store: &mut dyn Read) -> Result<Vec<Channel>> {
     let rows = store.query(
-        "SELECT id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, hold_max_lifetimes, auth_level \
-         FROM channel ORDER BY id",
+        "SELECT id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, hold_max_lifetimes, auth_level, \
+         key_block_permille FROM channel ORDER BY id",
         &[],
     )?;
     read_rows(&rows, read)
@@ -70,6 +71,15 @@ pub fn get(store: &mut dyn Read, id: u16) -> Result<Channel> {
 fn check(channel: &Channel) -> Result<()> {
     if let Err(error) = sealcast_objects::api::check_times(channel.times) {
         return refuse(Kind::Invalid, format!("channel {}: {error}", channel.id));
+    }
+    if channel.key_block_permille > 1000 {
+        return refuse(
+            Kind::Invalid,
+            format!(
+                "channel {}: key blocks take at most 1000 thousandths of its bytes (key_block_permille), not {}",
+                channel.id, channel.key_block_permille
+            ),
+        );
     }
     Ok(())
 }
@@ -99,7 +109,7 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     } = channel.times;
     tx.execute(
         "INSERT INTO channel (id, name, mode, lifetime_ms, prepare_ahead_ms, fetch_ahead_ms, grace_ms, \
-         hold_max_lifetimes, auth_level) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         hold_max_lifetimes, auth_level, key_block_permille) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         params![
             channel.id,
             channel.name.as_str(),
@@ -109,7 +119,8 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
             fetch_ahead_ms,
             grace_ms,
             hold_max_lifetimes,
-            level(channel.auth_level)
+            level(channel.auth_level),
+            channel.key_block_permille
         ],
     )?;
     Ok(())
@@ -134,7 +145,7 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
     let times = channel.times;
     tx.execute(
         "UPDATE channel SET name = $1, lifetime_ms = $2, prepare_ahead_ms = $3, fetch_ahead_ms = $4, grace_ms = $5, \
-         hold_max_lifetimes = $6, auth_level = $7 WHERE id = $8",
+         hold_max_lifetimes = $6, auth_level = $7, key_block_permille = $8 WHERE id = $9",
         params![
             channel.name.as_str(),
             times.lifetime_ms,
@@ -143,6 +154,7 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
             times.grace_ms,
             times.hold_max_lifetimes,
             level(channel.auth_level),
+            channel.key_block_permille,
             channel.id
         ],
     )?;
@@ -155,6 +167,7 @@ pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
 /// Not found; the store's.
 pub fn remove(tx: &mut dyn Tx, id: u16) -> Result<()> {
     get(tx, id)?;
+    key_trees::remove(tx, id, None)?;
     tx.execute("DELETE FROM channel WHERE id = $1", params![id])?;
     Ok(())
 }

@@ -119,6 +119,19 @@ pub fn channels(store: &mut dyn Read) -> Result<Vec<(u16, ChannelKeys)>> {
     Ok(channels)
 }
 
+/// The last epoch of a channel that has been in use or announced; 0, if there was none.
+///
+/// # Errors
+/// The store's.
+pub fn last_opened(store: &mut dyn Read, channel: u16) -> Result<u64> {
+    let row = store.first(
+        "SELECT MAX(epoch) FROM epoch WHERE channel = $1 AND opened = 1",
+        params![channel],
+    )?;
+    let last = row.map(|row| row.get::<Option<u64>>(0)).transpose()?;
+    Ok(last.flatten().unwrap_or(0))
+}
+
 fn read_epoch(row: &Row) -> std::result::Result<Epoch, StoreError> {
     let depositor = match (row.get::<Option<u32>>(5)?, row.get::<Option<u64>>(6)?) {
         (Some(server), Some(run)) => Some((server, run)),

@@ -48,6 +48,7 @@ pub mod epochs;
 pub mod factory;
 pub mod idempotency;
 pub mod identities;
+pub mod key_trees;
 pub mod keys;
 pub mod ledger;
 pub mod licences;

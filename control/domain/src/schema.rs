@@ -88,4 +88,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V19__auth_level",
         sql: include_str!("../migrations/V19__auth_level.sql"),
     },
+    Migration {
+        name: "V20__key_blocks",
+        sql: include_str!("../migrations/V20__key_blocks.sql"),
+    },
 ];

@@ -184,6 +184,9 @@ pub struct SessionReply {
     #[schemars(with = "Option<crate::bytes::Base64Url>")]
     #[serde(default, with = "option")]
     pub successor: Option<Vec<u8>>,
+    /// What opens the key blocks of channels that have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<KeyPath>,
     /// The session should be renewed after this, milliseconds.
     pub renew_after_ms: u64,
     /// The session ends after this at the latest, milliseconds.
@@ -365,6 +368,47 @@ pub struct Channel {
     #[serde(default)]
     #[schemars(with = "u8", range(max = 1))]
     pub auth_level: AuthLevel,
+    /// Thousandths of the channel's bytes that its key blocks may take; 0: none are sent, and devices ask key doors.
+    #[serde(default)]
+    #[schemars(range(max = 1000))]
+    pub key_block_permille: u16,
+}
+
+/// Thousandths of a channel's bytes that its key blocks take if nothing else is said.
+pub const KEY_BLOCK_PERMILLE: u16 = 10;
+
+/// What a device holds of the key tree of a channel.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct KeyPath {
+    /// The channel.
+    pub channel: u16,
+    /// [`sealcast_proto::key_block::Path`] as its bytes.
+    #[schemars(with = "crate::bytes::Base64Url")]
+    #[serde(with = "crate::bytes")]
+    pub path: Vec<u8>,
+}
+
+impl std::fmt::Debug for KeyPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPath")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A generation of a channel's key tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct KeyTreeStatus {
+    /// Its number.
+    pub generation: u32,
+    /// Positions that it has.
+    pub positions: u32,
+    /// Positions that have been given to devices.
+    pub given: u32,
+    /// Of these, those that get no more keys until their device opens a session, if it may.
+    pub gone: u32,
+    /// When it was made. Three days after its successor was made it is removed.
+    pub made_at: Timestamp,
 }
 
 /// Whether somebody may act.

@@ -1,13 +1,14 @@
 //! Owns the authority of the channels: one task decides, makes durable what must be, and only then lets go of what depends
 //! on it.
 
+mod blocks;
 mod log;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand_core::CryptoRng;
@@ -19,13 +20,18 @@ use sealcast_proto::authority::{
     Authority, ChannelConfig, Config, ConnId, Keys, NoCencKeys, NotEarly, Output, SlaveQuorum,
     Status, Stored,
 };
+use sealcast_proto::door::{Served, Update};
 use sealcast_proto::feed::Up;
-use sealcast_proto::ids::{ChannelId, Epoch, ServerId, Time};
+use sealcast_proto::ids::{ChannelId, Epoch, ServerId, Term, Time};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
+pub use blocks::BlockStatus;
+use blocks::{Blocks, Told};
+
 use crate::feed::Publisher;
+use crate::key_blocks::{self, Made};
 use crate::store::Store;
 use crate::vault::{NotOurs, Vault};
 
@@ -80,6 +86,7 @@ enum Event {
         oneshot::Sender<CencKeys>,
     ),
     Status(oneshot::Sender<Status>),
+    Block(Box<Made>),
 }
 
 /// Keys for packagers, and the epoch of the root that they are from.
@@ -94,6 +101,19 @@ pub struct Health {
     pub alarms: AtomicU64,
     /// What is stored was older than what delivery servers reported.
     pub old_copy: AtomicBool,
+    blocks: Mutex<BTreeMap<ChannelId, BlockStatus>>,
+}
+
+impl Health {
+    /// How the key blocks of channels stand.
+    #[must_use]
+    pub fn blocks(&self) -> BTreeMap<ChannelId, BlockStatus> {
+        self.lock_blocks().clone()
+    }
+
+    fn lock_blocks(&self) -> MutexGuard<'_, BTreeMap<ChannelId, BlockStatus>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The way to the authority.
@@ -114,8 +134,13 @@ pub struct Driver {
     publisher: Publisher,
     rng: Box<dyn CryptoRng + Send>,
     events: mpsc::Receiver<Event>,
+    /// Where what is done aside comes back.
+    back: mpsc::WeakSender<Event>,
     health: Arc<Health>,
     links: BTreeMap<ConnId, LinkState>,
+    blocks: Blocks,
+    /// While it leads.
+    term: Option<Term>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -164,8 +189,11 @@ impl Driver {
             publisher,
             rng,
             events,
+            back: handle.events.downgrade(),
             health,
             links: BTreeMap::new(),
+            blocks: Blocks::default(),
+            term: None,
         };
         Ok((driver, handle))
     }
@@ -216,7 +244,15 @@ impl Driver {
                 self.links.insert(conn, link);
             }
             Event::Message(conn, message) => {
+                let sent = match &message {
+                    ToAuthority::Report(report) => Some((report.channel, report.sent.bytes)),
+                    _ => None,
+                };
                 self.authority.handle(now, conn, message, rng, out);
+                if let Some((channel, bytes)) = sent {
+                    let told = self.blocks.reported(now, conn, channel, bytes);
+                    self.tell_of_blocks(told, out);
+                }
             }
             Event::Disconnected(conn) => self.cut(conn),
             Event::Unlink(server) => self.unlink(server),
@@ -241,6 +277,67 @@ impl Driver {
             Event::Status(answer) => {
                 let _ = answer.send(self.authority.status(now));
             }
+            Event::Block(made) => {
+                if let Some(term) = self.term {
+                    let told = self.blocks.made(term, *made);
+                    self.tell_of_blocks(told, out);
+                }
+            }
+        }
+    }
+
+    /// Sends key blocks; says when a channel is without, and when it has them again.
+    fn tell_of_blocks(&self, told: Told, out: &mut Vec<Output>) {
+        let sends = told.send.into_iter();
+        out.extend(sends.map(|(conn, message)| Output::Send(conn, message)));
+        let Some((channel, status)) = told.status else {
+            return;
+        };
+        let before = self.health.lock_blocks().insert(channel, status);
+        let was_off = before.is_some_and(|before| before.off);
+        if status.off && !was_off {
+            self.health.alarms.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                channel = channel.0,
+                bytes = status.size,
+                nodes = status.nodes,
+                "ALARM: the key block of this channel would take more than its share, so none is sent and devices ask key doors; a new                  generation of its key tree makes it small again (`sealcast admin channel renew-key-tree {}`), or a greater share allows                  it (`sealcast admin channel set {} --key-block-cap`)",
+                channel.0,
+                channel.0
+            );
+        } else if !status.off && was_off {
+            tracing::info!(channel = channel.0, "key blocks are sent again");
+        }
+    }
+
+    /// Roots that devices may have now are sealed for those who may, aside.
+    fn make_blocks(&mut self, served: &Served) {
+        let Some(term) = self.term else {
+            return;
+        };
+        let wanted = self
+            .blocks
+            .served(term, served, &self.authority.keys().signing);
+        for wanted in wanted {
+            let (store, vault) = (Arc::clone(&self.store), Arc::clone(&self.vault));
+            let back = self.back.clone();
+            tokio::spawn(async move {
+                let (channel, epoch) = (wanted.channel.0, wanted.epoch.0);
+                match key_blocks::make(&store, &vault, wanted).await {
+                    Ok(Some(made)) => {
+                        if let Some(back) = back.upgrade() {
+                            let _ = back.send(Event::Block(Box::new(made))).await;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(problem) => tracing::error!(
+                        channel,
+                        epoch,
+                        %problem,
+                        "no key block could be made; devices ask key doors"
+                    ),
+                }
+            });
         }
     }
 
@@ -308,6 +405,7 @@ impl Driver {
 
     fn cut(&mut self, conn: ConnId) {
         self.links.remove(&conn);
+        self.blocks.unlinked(conn);
         self.authority.disconnected(conn);
     }
 
@@ -315,8 +413,16 @@ impl Driver {
         match output {
             Output::Store => self.keep().await,
             Output::Event(event) => log::tell(&event, &self.store, &self.health),
-            Output::Door(update) => self.publisher.tell(update),
-            Output::Leads(term) => self.publisher.lead(term),
+            Output::Door(update) => {
+                if let Update::Channel(served) = &update {
+                    self.make_blocks(served);
+                }
+                self.publisher.tell(update);
+            }
+            Output::Leads(term) => {
+                self.term = term;
+                self.publisher.lead(term);
+            }
             Output::Send(conn, message) => {
                 let Some(link) = self.links.get(&conn) else {
                     return;

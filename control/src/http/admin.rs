@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use sealcast_domain::audit::Act;
 use sealcast_domain::{Read, channels, keys, nodes};
 use sealcast_objects::api::{
-    AuthorityKey, Channel, EpochStatus, KeyStage, Lead, NewCode, NewNode, Node, Role, ServerStatus,
-    SetStanding, Status,
+    AuthorityKey, Channel, EpochStatus, KeyStage, KeyTreeStatus, Lead, NewCode, NewNode, Node,
+    Role, ServerStatus, SetStanding, Status,
 };
 use sealcast_objects::problem::{Kind, Problem};
 use sealcast_objects::time::Timestamp;
@@ -28,6 +28,7 @@ use super::revision::{IfSame, Tagged};
 use super::slaves::Slaves;
 use super::{App, internal, new_authority_key, now};
 use crate::authority::Haste;
+use crate::key_blocks;
 
 pub(super) fn routes() -> Routes {
     Routes::of("Plant")
@@ -45,6 +46,16 @@ pub(super) fn routes() -> Routes {
             "/v1/channels/{id}/end-epoch",
             end_epoch,
             "Ends the epoch in use before its time",
+        )
+        .get(
+            "/v1/channels/{id}/key-trees",
+            key_trees,
+            "Generations of a channel's key tree that are in its key blocks, the newest first",
+        )
+        .post(
+            "/v1/channels/{id}/key-trees",
+            renew_key_tree,
+            "A new generation of a channel's key tree",
         )
         .get("/v1/nodes", list_nodes, "All delivery servers")
         .post(
@@ -89,14 +100,63 @@ async fn add_channel(
     Json(channel): Json<Channel>,
 ) -> Result<Answered<Channel>, ApiError> {
     let asked = channel.clone();
+    let tree = key_tree(&app, &channel);
     let added = once.act(&app, &asked, move |tx| {
         channels::add(tx, &channel)?;
+        if let Some(secret) = tree {
+            key_blocks::ensure(tx, now(), channel.id, &secret)?;
+        }
         let act = on_channel("channel.add", &channel);
         Ok((channel, act))
     });
     let added = added.await?;
     app.channels_changed().await?;
     Ok(added)
+}
+
+/// The secret of a key tree, sealed, for a channel that is to have key blocks.
+fn key_tree(app: &App, channel: &Channel) -> Option<Vec<u8>> {
+    let is_on = channel.key_block_permille > 0;
+    is_on.then(|| key_blocks::new_secret(app.vault(), channel.id, &mut *app.rng()))
+}
+
+async fn key_trees(
+    _: Operator<ReadPlant>,
+    State(app): State<App>,
+    Path(id): Path<u16>,
+) -> Reply<Vec<KeyTreeStatus>> {
+    Ok(Json(app.read(move |store| tree_status(store, id)).await?))
+}
+
+fn tree_status(store: &mut dyn Read, channel: u16) -> sealcast_domain::Result<Vec<KeyTreeStatus>> {
+    channels::get(store, channel)?;
+    let mut trees = Vec::new();
+    for tree in sealcast_domain::key_trees::of_channel(store, channel)? {
+        trees.push(KeyTreeStatus {
+            generation: tree.generation,
+            positions: 1 << tree.height,
+            given: tree.given,
+            gone: sealcast_domain::key_trees::count_gone(store, channel, tree.generation)?,
+            made_at: tree.made_at,
+        });
+    }
+    Ok(trees)
+}
+
+/// INT-05: positions are given anew, densely, to those who are still there: blocks become small again.
+async fn renew_key_tree(
+    once: Once<RunPlant>,
+    State(app): State<App>,
+    Path(id): Path<u16>,
+) -> Result<Answered<Vec<KeyTreeStatus>>, ApiError> {
+    let secret = key_blocks::new_secret(app.vault(), id, &mut *app.rng());
+    let renewed = once.act(&app, &(), move |tx| {
+        channels::get(tx, id)?;
+        let made = sealcast_domain::key_trees::renew(tx, now(), id, &secret)?;
+        let act = Act::on("key-tree.renew", id).with("generation", made.generation);
+        Ok((tree_status(tx, id)?, act))
+    });
+    Ok(renewed.await?)
 }
 
 fn on_channel(name: &'static str, channel: &Channel) -> Act {
@@ -107,6 +167,7 @@ fn on_channel(name: &'static str, channel: &Channel) -> Act {
         .with("grace_ms", channel.times.grace_ms)
         .with("hold_max_lifetimes", channel.times.hold_max_lifetimes)
         .with("auth_level", u8::from(channel.auth_level))
+        .with("key_block_permille", channel.key_block_permille)
 }
 
 async fn change_channel(
@@ -121,9 +182,13 @@ async fn change_channel(
             Problem::new(Kind::Invalid, "the number of a channel cannot be changed").into(),
         );
     }
+    let tree = key_tree(&app, &channel);
     let changed = operator.act(&app, move |tx| {
         if_same.check("the channel", &channels::get(tx, id)?)?;
         channels::change(tx, &channel)?;
+        if let Some(secret) = tree {
+            key_blocks::ensure(tx, now(), channel.id, &secret)?;
+        }
         let act = on_channel("channel.change", &channel);
         Ok((channel, act))
     });

@@ -1,5 +1,7 @@
 //! The authority's keys: out of the store's rows, and new ones.
 
+use std::sync::Arc;
+
 use sealcast_crypto::SigningKey;
 use sealcast_domain::keys;
 use sealcast_objects::api::KeyStage;
@@ -41,7 +43,7 @@ pub fn authority_keys(rows: &[keys::AuthorityKey], vault: &Vault) -> Result<Keys
         None => (current, other(KeyStage::Successor)?),
     };
     Ok(Keys {
-        signing,
+        signing: Arc::new(signing),
         authority,
         successor,
     })

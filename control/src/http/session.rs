@@ -19,6 +19,7 @@ use super::error::{ApiError, Json};
 use super::openapi::{Routes, Who, about};
 use super::{App, now};
 use crate::ca::Peer;
+use crate::key_blocks;
 
 pub(super) fn routes() -> Routes {
     Routes::of("Devices").post(
@@ -61,6 +62,7 @@ async fn session(
         };
         return Err(Problem::new(Kind::Forbidden, format!("nothing to open: {reasons}")).into());
     }
+    let paths = key_blocks::paths(&app, now, device, &entitled.channels).await?;
     let (tickets, made, period) = app.tickets();
     let (authority, successor) = app.authority_key().await?;
     let mut rng = app.fork_rng();
@@ -86,6 +88,7 @@ async fn session(
         doors: doors(&app, &mut rng),
         authority,
         successor,
+        paths,
         renew_after_ms: ms(renew_after),
         ends_after_ms: ms(left + period),
         now,

@@ -5,10 +5,11 @@ use sealcast_crypto::{EpochRoot, LaneSecret, VerifyingKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
 };
+use sealcast_proto::key_block::Plan;
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::link::{
-    CipherHalf, Deposit, Deposited, Early, Frame, FromAuthority, Held, Hello, Mode, NoticeRelay,
-    Number, NumberWanted, Ping, Report, Sent, Settings, ToAuthority, Welcome,
+    BlockPart, CipherHalf, Deposit, Deposited, Early, Frame, FromAuthority, Held, Hello, Mode,
+    NoticeRelay, Number, NumberWanted, Ping, Report, Sent, Settings, ToAuthority, Welcome,
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -228,6 +229,21 @@ pub(super) fn from_to_authority(frame: Frame<ToAuthority>) -> pb::ToAuthority {
     }
 }
 
+fn block_part(part: pb::BlockPart) -> Result<BlockPart> {
+    let count = |number: u32, what| u16::try_from(number).map_err(|_| Unreadable(what));
+    Ok(BlockPart {
+        channel: channel(part.channel)?,
+        epoch: Epoch(part.epoch),
+        part: count(part.part, "part of a key block")?,
+        parts: count(part.parts, "parts of a key block")?,
+        plan: Plan {
+            ahead: count(part.ahead, "repeats of a key block")?,
+            after: count(part.after, "repeats of a key block")?,
+        },
+        datagrams: part.datagrams,
+    })
+}
+
 fn cipher_half(half: pb::CipherHalf) -> Result<CipherHalf> {
     let lane = |mut lane: pb::LaneSecret| {
         let key = Zeroizing::new(array(&lane.key, "lane key")?);
@@ -307,6 +323,7 @@ pub(super) fn from_authority(frame: pb::FromAuthority) -> Result<Frame<FromAutho
             certificate: optional(deposited.certificate),
         }),
         From_::Settings(message) => FromAuthority::Settings(settings(message)?),
+        From_::BlockPart(part) => FromAuthority::BlockPart(block_part(part)?),
     };
     Ok(Frame {
         sent: Time(frame.sent_ns),
@@ -359,6 +376,15 @@ pub(super) fn from_from_authority(frame: Frame<FromAuthority>) -> pb::FromAuthor
             certificate: deposited.certificate.unwrap_or_default(),
         }),
         FromAuthority::Settings(settings) => From_::Settings(from_settings(settings)),
+        FromAuthority::BlockPart(part) => From_::BlockPart(pb::BlockPart {
+            channel: part.channel.0.into(),
+            epoch: part.epoch.0,
+            part: part.part.into(),
+            parts: part.parts.into(),
+            ahead: part.plan.ahead.into(),
+            after: part.plan.after.into(),
+            datagrams: part.datagrams,
+        }),
     };
     pb::FromAuthority {
         sent_ns: frame.sent.0,

@@ -7,10 +7,11 @@ use sealcast_crypto::{EpochRoot, LaneSecret, SigningKey};
 use sealcast_proto::ids::{
     ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time,
 };
+use sealcast_proto::key_block::Plan;
 use sealcast_proto::timing::Timing;
 use sealcast_proto::wire::link::{
-    CipherHalf, Deposit, Deposited, Early, Frame, FromAuthority, Held, Hello, Mode, NoticeRelay,
-    Number, NumberWanted, Ping, Report, Sent, Settings, ToAuthority, Welcome,
+    BlockPart, CipherHalf, Deposit, Deposited, Early, Frame, FromAuthority, Held, Hello, Mode,
+    NoticeRelay, Number, NumberWanted, Ping, Report, Sent, Settings, ToAuthority, Welcome,
 };
 
 use super::{convert, pb};
@@ -138,6 +139,14 @@ fn from_authority() -> Vec<FromAuthority> {
             channel: CHANNEL,
             mode: Mode::Authority,
             timing: Timing::default().with_hold_max(3).unwrap(),
+        }),
+        FromAuthority::BlockPart(BlockPart {
+            channel: CHANNEL,
+            epoch: Epoch(7),
+            part: 1,
+            parts: 2,
+            plan: Plan { ahead: 3, after: 9 },
+            datagrams: vec![vec![1; 1211], vec![2; 131]],
         }),
     ]
 }

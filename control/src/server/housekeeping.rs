@@ -8,8 +8,8 @@ use sealcast_domain::catalogue::{files, versions};
 use sealcast_domain::sales::{grants, purchases};
 use sealcast_domain::webhooks::deliveries;
 use sealcast_domain::{
-    Error, Tx, cenc, channels, idempotency, keys, ledger, licences, logins, metering, recovery,
-    rights,
+    Error, Tx, cenc, channels, idempotency, key_trees, keys, ledger, licences, logins, metering,
+    recovery, rights,
 };
 use sealcast_objects::problem::Problem;
 use sealcast_objects::time::Timestamp;
@@ -212,6 +212,7 @@ impl Housekeeping {
         }
         self.forgot = now;
         self.forget_uploads(now).await?;
+        self.end_key_trees(now).await?;
         let forgotten = self
             .app
             .write(move |tx| {
@@ -224,6 +225,19 @@ impl Housekeeping {
             .await?;
         tracing::debug!(forgotten, "counted requests of sessions that are over");
         Ok(())
+    }
+
+    /// Generations of key trees whose successors have spread.
+    async fn end_key_trees(&self, now: Timestamp) -> Result<(), Problem> {
+        let over = self.app.read(move |store| key_trees::former(store, now));
+        if over.await?.is_empty() {
+            return Ok(());
+        }
+        let ended = self.act(move |tx| {
+            let ended = key_trees::end_former(tx, now)?;
+            Ok(((), Act::on("key-tree.end", "spread").with("trees", ended)))
+        });
+        ended.await
     }
 
     async fn renew_tickets(&self, now: Timestamp) -> Result<(), Problem> {

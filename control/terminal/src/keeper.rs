@@ -13,7 +13,8 @@ use sealcast_crypto::VerifyingKey;
 use sealcast_objects::api::SessionReply;
 use sealcast_proto::discard::Discard;
 use sealcast_proto::door::{Answer, Route, Session, SessionGrant};
-use sealcast_proto::ids::Time;
+use sealcast_proto::ids::{ChannelId, Time};
+use sealcast_proto::key_block::Path;
 use sealcast_proto::wire::Wire as _;
 use sealcast_proto::wire::door::{Granted, Reason, Refused, Wanted};
 
@@ -50,6 +51,8 @@ pub enum Event {
     Reachable(bool),
     /// The session is a new one; the authority key and its successor.
     Renewed(VerifyingKey, Option<VerifyingKey>),
+    /// What opens the key blocks of a channel; the session brought it.
+    Path(ChannelId, Box<Path>),
     /// Keys, and when the request left that they answer.
     Granted(Box<Granted>, Time),
     /// No keys.
@@ -126,11 +129,17 @@ impl Keeper {
         let session = Session::new(grant).ok_or(Unreadable)?;
         let authority = key(&reply.authority)?;
         let successor = reply.successor.as_deref().map(key).transpose()?;
+        let paths = reply.paths.iter().map(|given| {
+            let path = Path::decode_all(&given.path).map_err(|_| Unreadable)?;
+            Ok(Event::Path(ChannelId(given.channel), Box::new(path)))
+        });
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
         self.session = Some(session);
         self.doors.clone_from(&reply.doors);
         self.route.renewed();
         self.out
             .push_back(Output::Event(Event::Renewed(authority, successor)));
+        self.out.extend(paths.into_iter().map(Output::Event));
         Ok(())
     }
 

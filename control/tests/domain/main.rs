@@ -278,6 +278,7 @@ fn channel(id: u16) -> Channel {
         mode: KeyMode::Authority,
         times: TIMES,
         auth_level: AuthLevel::default(),
+        key_block_permille: 0,
     }
 }
 

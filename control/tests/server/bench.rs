@@ -197,6 +197,7 @@ pub(crate) fn channel(id: u16) -> Channel {
             hold_max_lifetimes: 10,
         },
         auth_level: AuthLevel::default(),
+        key_block_permille: 0,
     }
 }
 

@@ -24,27 +24,29 @@ pub enum Discard {
     SourceNotChosen,
     /// Longer than any payload this channel takes.
     Oversize,
-    /// A Notice, certificate or manifest whose signature does not hold.
+    /// A Notice, certificate, manifest or key block whose signature does not hold.
     BadSignature,
-    /// A Notice, certificate or manifest beyond the bound on signature checks.
+    /// A Notice, certificate, manifest or key block beyond the bound on signature checks.
     SignatureBound,
-    /// A Notice, certificate or manifest that says nothing new.
+    /// A Notice, certificate, manifest or key block that says nothing new.
     Known,
-    /// A Notice or certificate of an earlier term or revision.
+    /// A Notice, certificate or key block of an earlier term, revision or epoch.
     Stale,
     /// A valid control datagram that this side has no use for.
     Unexpected,
-    /// A manifest that nobody made who has the lane's key.
+    /// A manifest or key block that nobody made who has the key of the lane or node.
     BadMac,
     /// A packet that a member sealed, but not the delivery server: its manifest lists another.
     Forged,
     /// A packet that no manifest listed in time, or for which there was no room until then.
     Unverified,
+    /// A part of a key block that is for others.
+    Elsewhere,
 }
 
 impl Discard {
     /// All causes, in the order of their counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::OtherChannel,
         Self::Uncertified,
@@ -63,6 +65,7 @@ impl Discard {
         Self::BadMac,
         Self::Forged,
         Self::Unverified,
+        Self::Elsewhere,
     ];
 
     /// The cause's name in metrics and JSON.
@@ -87,6 +90,7 @@ impl Discard {
             Self::BadMac => "bad_mac",
             Self::Forged => "forged",
             Self::Unverified => "unverified",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }

@@ -29,6 +29,12 @@ impl Tree {
         (height <= HEIGHT_MAX).then_some(Self { height })
     }
 
+    /// Its height.
+    #[must_use]
+    pub fn height(self) -> u8 {
+        self.height
+    }
+
     /// How many positions it has.
     #[must_use]
     pub fn positions(self) -> u32 {
@@ -42,11 +48,17 @@ impl Tree {
         Some((0..=self.height).map(move |level| Node(leaf >> level)))
     }
 
+    /// How far above the positions a node is; nothing, if there is no such node.
+    #[must_use]
+    pub fn level(self, node: Node) -> Option<u8> {
+        let depth = u8::try_from(node.0.checked_ilog2()?).ok()?;
+        self.height.checked_sub(depth)
+    }
+
     /// The positions under a node, first and last; nothing, if there is no such node.
     #[must_use]
     pub fn under(self, node: Node) -> Option<(Position, Position)> {
-        let depth = u8::try_from(node.0.checked_ilog2()?).ok()?;
-        let level = self.height.checked_sub(depth)?;
+        let level = self.level(node)?;
         let first = (node.0 << level) - self.positions();
         Some((Position(first), Position(first + ((1 << level) - 1))))
     }

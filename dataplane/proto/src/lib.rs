@@ -9,7 +9,7 @@
 //! | [`ids`], [`limits`], [`timing`] | names, quantities, every bound, the times of a key |
 //! | [`wire`] | packet header (RFC 9605), control datagrams, key door messages, link messages |
 //! | [`discard`] | why a datagram came to nothing |
-//! | [`key_tree`] | which nodes of a channel's key tree cover those who may have the next root |
+//! | [`key_tree`], [`key_block`] | which nodes of a channel's key tree cover those who may have the next root; the root, sealed for them |
 //! | [`schedule`], [`replay`] | previous, current, next key; which numbers were accepted |
 //! | [`sender::Manifests`], [`receiver::Verify`] | auth level 1: what vouches for packets, and what a receiver does until then |
 //! | [`tally`] | packets and bytes by epoch and lane, for usage files |
@@ -27,6 +27,7 @@ pub mod discard;
 pub mod door;
 pub mod feed;
 pub mod ids;
+pub mod key_block;
 pub mod key_tree;
 pub mod limits;
 mod notice;

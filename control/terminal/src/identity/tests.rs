@@ -45,6 +45,7 @@ fn sec_02_an_identity_is_kept_in_a_file_for_its_user_alone() {
         doors: vec!["[::1]:5000".parse().unwrap()],
         authority: vec![1; 32],
         successor: Some(vec![2; 32]),
+        paths: Vec::new(),
         renew_after_ms: 1,
         ends_after_ms: 2,
         notices: Vec::new(),

@@ -7,12 +7,15 @@ use std::net::IpAddr;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sealcast_crypto::{EpochRoot, SigningKey};
+use sealcast_crypto::{EpochRoot, SigningKey, TreeTop};
+use sealcast_objects::api::KeyPath;
 use sealcast_objects::time::Timestamp;
 use sealcast_proto::door::{
     Door, ROUND, Served, ServedKey, SessionKey, Ticket, TicketKey, Tickets, UNANSWERED, Update,
 };
 use sealcast_proto::ids::{AccountId, ChannelId, DeviceId, Epoch, SessionId};
+use sealcast_proto::key_block::Generation;
+use sealcast_proto::key_tree::{Position, Tree};
 use sealcast_proto::timing::Timing;
 
 use super::*;
@@ -126,6 +129,7 @@ impl Server {
             doors: vec![door_addr(0), door_addr(1)],
             authority: authority().as_bytes().to_vec(),
             successor: None,
+            paths: Vec::new(),
             renew_after_ms: 3_600_000,
             ends_after_ms: 7_200_000,
             notices: Vec::new(),
@@ -144,6 +148,7 @@ struct Out {
     refused: Vec<Reason>,
     reachable: Vec<bool>,
     renewed: usize,
+    paths: Vec<(ChannelId, u32)>,
 }
 
 struct Bench {
@@ -201,6 +206,9 @@ impl Bench {
                 Output::Event(Event::Renewed(key, successor)) => {
                     assert_eq!((key, successor), (authority(), None));
                     out.renewed += 1;
+                }
+                Output::Event(Event::Path(channel, path)) => {
+                    out.paths.push((channel, path.generation()));
                 }
             }
         }
@@ -510,12 +518,29 @@ fn channels_that_change_while_a_session_is_opened_get_one_of_their_own() {
     assert!(bench.until_open() > SECOND, "and no more than one");
 }
 
+/// What opens the key blocks of a channel, for position 5.
+fn path(channel: u16, generation: u32) -> KeyPath {
+    let generation = Generation {
+        number: generation,
+        tree: Tree::new(3).unwrap(),
+        top: TreeTop::from_bytes(&[3; 32]),
+        given: 8,
+        gone: Vec::new(),
+    };
+    let mut path = Vec::new();
+    Path::new(&generation, Position(5), Epoch(1))
+        .unwrap()
+        .encode(&mut path);
+    KeyPath { channel, path }
+}
+
 #[test]
 fn a_session_of_a_former_run_is_used_at_once() {
     let mut former = Bench::opened();
     former.exchange();
     let mut kept = former.server.session(&mut former.rng);
     kept.grant = former.keeper.grant().unwrap();
+    kept.paths = vec![path(4, 6)];
 
     let mut bench = former;
     bench.keeper = Keeper::new(bench.now);
@@ -526,6 +551,7 @@ fn a_session_of_a_former_run_is_used_at_once() {
         .unwrap();
     let out = bench.poll();
     assert_eq!((out.renewed, out.opens), (1, 0));
+    assert_eq!(out.paths, [(ChannelId(4), 6)]);
     assert_eq!(bench.exchange().granted.len(), 1);
     assert!(
         bench.until_open() <= RENEWAL_MIN / 3,
@@ -533,6 +559,10 @@ fn a_session_of_a_former_run_is_used_at_once() {
     );
 
     let mut broken = Bench::new();
+    let mut cut = kept.clone();
+    cut.paths[0].path.pop();
+    let resumed = broken.keeper.resume(broken.now, &cut, &mut broken.rng);
+    assert_eq!(resumed, Err(Unreadable));
     kept.grant.clear();
     let resumed = broken.keeper.resume(broken.now, &kept, &mut broken.rng);
     assert_eq!(resumed, Err(Unreadable));

@@ -279,6 +279,12 @@ impl Authority {
         &self.stored
     }
 
+    /// What it signs with.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.config.keys
+    }
+
     /// The operator ends the epoch in use before its time: it has `prepare_ahead` left from now, and the change is announced as
     /// any other.
     ///

@@ -1,6 +1,7 @@
 //! Channels that come, change and go while the authority leads, and the authority's own keys with their succession.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use sealcast_crypto::{SigningKey, VerifyingKey};
@@ -18,7 +19,7 @@ use crate::wire::link::{FromAuthority, Settings, Welcome};
 #[derive(Debug)]
 pub struct Keys {
     /// Signs Notices and lane certificates: the private half of one of the two below.
-    pub signing: SigningKey,
+    pub signing: Arc<SigningKey>,
     /// The authority key.
     pub authority: VerifyingKey,
     /// The key that will replace it, if one is chosen.
@@ -32,7 +33,7 @@ impl Keys {
         Self {
             authority: signing.verifying_key(),
             successor: None,
-            signing,
+            signing: Arc::new(signing),
         }
     }
 

@@ -4,6 +4,7 @@
 //! same rules, because they are here once.
 
 use rand_core::CryptoRng;
+use sealcast_crypto::EpochRoot;
 
 use super::keys::{KeyRing, Root};
 use super::requester::{FetchOn, Requester};
@@ -92,8 +93,12 @@ impl Follower {
         self.keys.set_timing(granted.timing);
         let newest = self.keys.newest();
         let next = granted.next.as_ref();
-        let changes = [Some(&granted.current), next]
-            .map(|half| half.map(|half| self.install(now, asked, half, trust)));
+        let mut install = |half: &DecipherHalf| {
+            // Counted from when it was asked for, so that fetching is never late (SEC-12).
+            let end = asked.after(half.remaining.duration());
+            self.install(now, end, half.epoch, &half.root, trust)
+        };
+        let changes = [Some(&granted.current), next].map(|half| half.map(&mut install));
         if self.keys.newest() == newest {
             // The next key is late. A Notice will tell; without one, it is not asked for at the speed of the network.
             let quarter = self.timing.fetch_ahead() / 4;
@@ -102,19 +107,36 @@ impl Follower {
         Ok(changes)
     }
 
-    /// Takes in a root, unless the authority has signed that it must be another one.
-    fn install(&mut self, now: Time, asked: Time, half: &DecipherHalf, trust: &Trust) -> Change {
-        let (epoch, committed) = (half.epoch, trust.committed(half.epoch));
+    /// The root of an epoch came in band, in a key block that the authority has signed.
+    pub fn opened(&mut self, now: Time, epoch: Epoch, root: &EpochRoot, trust: &Trust) -> Change {
+        let lifetime = self.timing.lifetime();
+        // A block says nothing of times: the Notice does, or will.
+        let end = match trust.change() {
+            Some((current, _, boundary)) if epoch == current => boundary,
+            Some((_, next, boundary)) if epoch == next => boundary.after(lifetime),
+            _ => now.after(lifetime),
+        };
+        self.install(now, end, epoch, root, trust)
+    }
+
+    /// Takes in a root that ends at `end`, unless the authority has signed that it must be another one.
+    fn install(
+        &mut self,
+        now: Time,
+        end: Time,
+        epoch: Epoch,
+        root: &EpochRoot,
+        trust: &Trust,
+    ) -> Change {
+        let committed = trust.committed(epoch);
         if committed.is_none() && self.keys.holds(epoch) {
             self.requester.satisfied(epoch);
             return Change::Known(epoch);
         }
-        let root = Root::new(self.channel, epoch, &half.root, trust.term().number);
+        let root = Root::new(self.channel, epoch, root, trust.term().number);
         if committed.is_some_and(|committed| root.commitment() != committed) {
             return Change::Mismatch(epoch);
         }
-        // Counted from when it was asked for, so that fetching is never late (SEC-12).
-        let end = asked.after(half.remaining.duration());
         let taken = self.keys.install(now, epoch, root, end);
         self.requester.satisfied(epoch);
         if taken {

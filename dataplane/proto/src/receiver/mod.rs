@@ -1,9 +1,10 @@
 //! The receiver of one channel: from datagrams to payloads in order, holding previous, current and next key.
 //!
 //! [`Receiver::handle_batch`] takes what one or two legs brought, [`Receiver::handle_granted`] and [`Receiver::handle_refused`]
-//! what a key door answers, [`Receiver::poll`] the passing of time. Payloads come out through a callback, requests and events
+//! what a key door answers, [`Receiver::set_path`] what opens key blocks, [`Receiver::poll`] the passing of time. Payloads come out through a callback, requests and events
 //! through [`Receiver::poll_request`] and [`Receiver::poll_event`].
 
+mod block;
 mod budget;
 mod follower;
 mod keys;
@@ -39,6 +40,7 @@ use crate::timing::Timing;
 use crate::wire::control::ControlType;
 use crate::wire::door::{Granted, Reason, Refused, Wanted};
 use crate::wire::{Kind, kind};
+use block::Paths;
 use open::Streams;
 use parking::Parking;
 use proofs::Proofs;
@@ -174,6 +176,8 @@ pub struct ReceiverStats {
     pub unparked: u64,
     /// KeyRequests sent, retries included.
     pub requests: u64,
+    /// Roots that key blocks brought.
+    pub key_blocks: u64,
     /// Signatures checked.
     pub signature_checks: u64,
     /// Of lanes with manifests.
@@ -186,6 +190,7 @@ pub struct Receiver {
     config: ReceiverConfig,
     trust: Trust,
     follower: Follower,
+    paths: Paths,
     streams: Streams,
     parking: Parking,
     proofs: Proofs,
@@ -211,6 +216,7 @@ impl Receiver {
         Self {
             trust: Trust::new(channel),
             follower: Follower::new(channel, timing, fetch_on, now),
+            paths: Paths::default(),
             streams: Streams::new(&config),
             parking: Parking::new(budget),
             proofs: Proofs::new(config.verify),
@@ -249,6 +255,8 @@ impl Receiver {
                     let datagram = &buffer[offset..end];
                     if kind == ControlType::Manifest as u8 {
                         self.manifest(now, leg, datagram, rng, deliver);
+                    } else if kind == ControlType::KeyBlock as u8 {
+                        self.key_block(now, source, datagram, deliver);
                     } else {
                         self.control(now, source, kind, datagram, rng, deliver);
                     }

@@ -11,6 +11,7 @@ use crate::ids::{ChannelId, Epoch, GroupId, Lane, Term, Time};
 use crate::limits::CERTIFICATES_MAX;
 use crate::notice::{Announced, Announcement, Worth};
 use crate::wire::control::{ControlType, LaneCertificate, Notice, Signed, Unverified};
+use crate::wire::key_block::KeyBlock;
 use crate::wire::{Kind, kind};
 
 /// News from a verified datagram.
@@ -142,6 +143,19 @@ impl Trust {
         Ok(News::Notice)
     }
 
+    /// A part of a key block that opens: only whoever has the node's key comes here, so checks are taken from the share of Notices.
+    pub(crate) fn key_block(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        unverified: Unverified<KeyBlock>,
+    ) -> Result<KeyBlock, Discard> {
+        if !self.announcement.term().admits(unverified.claimed().term) {
+            return Err(Discard::Stale);
+        }
+        self.verify_as(now, source, ControlType::Notice, unverified)
+    }
+
     fn certificate(&mut self, now: Time, source: IpAddr, datagram: &[u8]) -> Result<News, Discard> {
         let unverified =
             Unverified::<LaneCertificate>::parse(datagram).map_err(|_| Discard::Malformed)?;
@@ -215,13 +229,24 @@ impl Trust {
         source: IpAddr,
         unverified: Unverified<T>,
     ) -> Result<T, Discard> {
+        self.verify_as(now, source, T::TYPE, unverified)
+    }
+
+    /// With a check from the share of `kind`.
+    fn verify_as<T: Signed>(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        kind: ControlType,
+        unverified: Unverified<T>,
+    ) -> Result<T, Discard> {
         if unverified.claimed().channel() != self.channel {
             return Err(Discard::OtherChannel);
         }
         let Some(authority) = self.authority else {
             return Err(Discard::Unexpected);
         };
-        if !self.budget.take(now, T::TYPE, source) {
+        if !self.budget.take(now, kind, source) {
             return Err(Discard::SignatureBound);
         }
         self.checks += 1;

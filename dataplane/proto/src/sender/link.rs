@@ -99,6 +99,12 @@ impl Sender {
             FromAuthority::Number(number) => self.numbered(now, &number, rng),
             FromAuthority::Deposited(deposited) => self.deposited(now, deposited),
             FromAuthority::Settings(settings) => self.settings(&settings),
+            FromAuthority::BlockPart(part) => {
+                if part.channel == self.config.channel {
+                    self.carousel.take(part);
+                    self.send_blocks(now);
+                }
+            }
         }
     }
 

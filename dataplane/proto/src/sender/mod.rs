@@ -4,6 +4,7 @@
 //! [`Sender::poll`] the passing of time, [`Sender::poll_output`] gives out messages for the link, control datagrams to
 //! multicast, and events.
 
+mod carousel;
 mod lanes;
 mod link;
 mod manifests;
@@ -26,6 +27,7 @@ use crate::tally::Tally;
 use crate::timing::Timing;
 use crate::wire::control::LaneCertificate;
 use crate::wire::link::{Early, Mode, Ping, ToAuthority};
+use carousel::{Carousel, Stand};
 use lanes::{GroupNumbers, LaneSet};
 pub use manifests::{ManifestConfig, ManifestCounts, Manifests, PACKETS_PER_SIGNATURE_MAX, Prover};
 use mode_a::Generation;
@@ -140,6 +142,10 @@ pub struct SenderStats {
     pub not_sent: u64,
     /// Times the end of a key was passed without a next.
     pub holds: u64,
+    /// Datagrams of key blocks.
+    pub block_datagrams: u64,
+    /// Their bytes.
+    pub block_bytes: u64,
 }
 
 /// The sender of one channel.
@@ -167,6 +173,7 @@ pub struct Sender {
     due: Due,
     stats: SenderStats,
     tally: Tally,
+    carousel: Carousel,
     out: VecDeque<Output>,
 }
 
@@ -203,6 +210,7 @@ impl Sender {
             due: Due::default(),
             stats: SenderStats::default(),
             tally: Tally::default(),
+            carousel: Carousel::default(),
             out: VecDeque::new(),
         }
     }
@@ -213,6 +221,7 @@ impl Sender {
         if self.schedule.current().is_some() && self.due.certificate <= now {
             self.repeat_certificates(now);
         }
+        self.send_blocks(now);
         self.poll_generation(now, rng);
         if !self.linked {
             return;
@@ -225,6 +234,29 @@ impl Sender {
         if self.due.report <= now || self.preset_reached(now) {
             self.report(now);
         }
+    }
+
+    /// Key blocks go round beside the packets.
+    fn send_blocks(&mut self, now: Time) {
+        let Some(current) = self.schedule.current() else {
+            return;
+        };
+        let timing = &self.config.timing;
+        let announced = self.announcement.get().map(|announced| {
+            let asked = announced.boundary.before(timing.fetch_ahead());
+            (announced.notice.next, asked)
+        });
+        let stand = Stand {
+            current: current.epoch,
+            lifetime: timing.lifetime(),
+            next: announced,
+        };
+        let (stats, out) = (&mut self.stats, &mut self.out);
+        self.carousel.poll(now, &stand, |datagram| {
+            stats.block_datagrams += 1;
+            stats.block_bytes += datagram.len() as u64;
+            out.push_back(Output::Multicast(datagram.to_vec()));
+        });
     }
 
     /// The lane switches at its own countdown if it has next and the Notice, and devices could fetch until then; else it
@@ -418,7 +450,8 @@ impl Sender {
             .and_then(|_| self.announcement.get())
             .map(|announced| announced.boundary);
         let link = self.linked.then(|| self.due.ping.min(self.due.report));
-        [boundary, stop, preset, certificate, waiting, link]
+        let block = self.carousel.next_timeout();
+        [boundary, stop, preset, certificate, waiting, link, block]
             .into_iter()
             .flatten()
             .min()

@@ -1,5 +1,5 @@
-//! Control datagrams that are multicast beside the packets: Notice and LaneCertificate, both signed by the channel's
-//! authority key (SEC-10); delivery servers sign the third, [`super::manifest`]. Their first two bytes are type and version.
+//! Control datagrams that are multicast beside the packets: Notice and LaneCertificate, as [`super::key_block`] signed by the channel's
+//! authority key (SEC-10); delivery servers sign [`super::manifest`]. Their first two bytes are type and version.
 //!
 //! A signature covers [`CONTEXT`] and the datagram without the signature, so nothing signed here can pass for anything
 //! signed elsewhere. What has not been verified is [`Unverified`]; only [`Unverified::verify`] gives the content out for use.
@@ -25,6 +25,8 @@ pub enum ControlType {
     LaneCertificate = 0x02,
     /// [`super::manifest`], multicast.
     Manifest = 0x03,
+    /// [`super::key_block::KeyBlock`], multicast.
+    KeyBlock = 0x04,
     /// [`super::door::KeyRequest`], unicast.
     KeyRequest = 0x10,
     /// [`super::door::KeyReply`], unicast.

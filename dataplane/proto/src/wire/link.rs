@@ -8,6 +8,7 @@
 use sealcast_crypto::{EpochRoot, LaneSecret, VerifyingKey};
 
 use crate::ids::{ChannelId, Epoch, GroupId, Lane, Remaining, RunId, ServerId, Term, Time};
+use crate::key_block::Plan;
 use crate::timing::Timing;
 
 /// One message and the instant of its sending on the sender's own clock.
@@ -218,6 +219,23 @@ pub struct Deposited {
     pub certificate: Option<Vec<u8>>,
 }
 
+/// Authority to delivery server: some datagrams of the key block of an epoch, to be multicast as planned (INT-05).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockPart {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The epoch whose root it holds.
+    pub epoch: Epoch,
+    /// Which part this is, from 0. They come in order; the first begins the block anew.
+    pub part: u16,
+    /// How many there are.
+    pub parts: u16,
+    /// How often all of it is sent.
+    pub plan: Plan,
+    /// Whole datagrams, each of use by itself.
+    pub datagrams: Vec<Vec<u8>>,
+}
+
 /// Authority to delivery server, before anything else about a channel and whenever it changes: what the channel is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -246,4 +264,6 @@ pub enum FromAuthority {
     Deposited(Deposited),
     /// What the channel is.
     Settings(Settings),
+    /// Of a key block.
+    BlockPart(BlockPart),
 }

@@ -5,6 +5,7 @@ pub mod control;
 pub mod door;
 pub mod feed;
 pub mod header;
+pub mod key_block;
 pub mod link;
 pub mod manifest;
 

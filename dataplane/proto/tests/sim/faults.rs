@@ -14,12 +14,12 @@ impl World {
         match self.succession {
             0 => Keys::single(former),
             1 => Keys {
-                signing: former,
+                signing: former.into(),
                 authority,
                 successor: Some(successor),
             },
             2 => Keys {
-                signing: latter,
+                signing: latter.into(),
                 authority,
                 successor: Some(successor),
             },

@@ -198,7 +198,7 @@ fn key(seed: [u8; 32]) -> SigningKey {
 
 fn keys(signing: [u8; 32], authority: [u8; 32], successor: Option<[u8; 32]>) -> Keys {
     Keys {
-        signing: key(signing),
+        signing: key(signing).into(),
         authority: key(authority).verifying_key(),
         successor: successor.map(|seed| key(seed).verifying_key()),
     }
