@@ -21,6 +21,7 @@ mod endpoints;
 mod hostile;
 mod impaired;
 mod interop;
+mod key_blocks;
 mod keyserver;
 mod latency;
 mod ledger;

@@ -3,6 +3,7 @@
 use sealcast_objects::api::{AuthLevel, Channel, KeyMode, Times};
 use sealcast_objects::problem::Kind;
 
+use crate::billing::tariffs;
 use crate::{Read, Result, Row, StoreError, Tx, key_trees, params, read_rows, refuse};
 
 fn mode_name(mode: KeyMode) -> &'static str {
@@ -68,7 +69,7 @@ pub fn get(store: &mut dyn Read, id: u16) -> Result<Channel> {
     }
 }
 
-fn check(channel: &Channel) -> Result<()> {
+fn check(store: &mut dyn Read, channel: &Channel) -> Result<()> {
     if let Err(error) = sealcast_objects::api::check_times(channel.times) {
         return refuse(Kind::Invalid, format!("channel {}: {error}", channel.id));
     }
@@ -81,7 +82,7 @@ fn check(channel: &Channel) -> Result<()> {
             ),
         );
     }
-    Ok(())
+    tariffs::check_uncounted(store, channel)
 }
 
 /// Adds a channel.
@@ -89,7 +90,7 @@ fn check(channel: &Channel) -> Result<()> {
 /// # Errors
 /// It exists; times that cannot be (MD-14); the store's.
 pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
-    check(channel)?;
+    check(tx, channel)?;
     let known = tx.first("SELECT 1 FROM channel WHERE id = $1", params![channel.id])?;
     if known.is_some() {
         return refuse(
@@ -131,7 +132,7 @@ pub fn add(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
 /// # Errors
 /// Not found; another mode; times that cannot be; the store's.
 pub fn change(tx: &mut dyn Tx, channel: &Channel) -> Result<()> {
-    check(channel)?;
+    check(tx, channel)?;
     let known = get(tx, channel.id)?;
     if known.mode != channel.mode {
         return refuse(

@@ -2,6 +2,7 @@
 //! on it.
 
 mod blocks;
+mod handle;
 mod log;
 mod rows;
 
@@ -22,13 +23,14 @@ use sealcast_proto::authority::{
 };
 use sealcast_proto::door::{Served, Update};
 use sealcast_proto::feed::Up;
-use sealcast_proto::ids::{ChannelId, Epoch, ServerId, Term, Time};
+use sealcast_proto::ids::{ChannelId, Epoch, ServerId, Time};
 use sealcast_proto::wire::link::{Frame, FromAuthority, ToAuthority};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 pub use blocks::BlockStatus;
 use blocks::{Blocks, Told};
+pub use handle::{Handle, Stopping};
 
 use crate::feed::Publisher;
 use crate::key_blocks::{self, Made};
@@ -116,14 +118,6 @@ impl Health {
     }
 }
 
-/// The way to the authority.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    events: mpsc::Sender<Event>,
-    health: Arc<Health>,
-    conns: Arc<AtomicU64>,
-}
-
 /// What the task runs on.
 pub struct Driver {
     authority: Authority,
@@ -139,8 +133,6 @@ pub struct Driver {
     health: Arc<Health>,
     links: BTreeMap<ConnId, LinkState>,
     blocks: Blocks,
-    /// While it leads.
-    term: Option<Term>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -193,7 +185,6 @@ impl Driver {
             health,
             links: BTreeMap::new(),
             blocks: Blocks::default(),
-            term: None,
         };
         Ok((driver, handle))
     }
@@ -278,7 +269,7 @@ impl Driver {
                 let _ = answer.send(self.authority.status(now));
             }
             Event::Block(made) => {
-                if let Some(term) = self.term {
+                if let Some(term) = self.authority.leads() {
                     let told = self.blocks.made(term, *made);
                     self.tell_of_blocks(told, out);
                 }
@@ -301,7 +292,9 @@ impl Driver {
                 channel = channel.0,
                 bytes = status.size,
                 nodes = status.nodes,
-                "ALARM: the key block of this channel would take more than its share, so none is sent and devices ask key doors; a new                  generation of its key tree makes it small again (`sealcast admin channel renew-key-tree {}`), or a greater share allows                  it (`sealcast admin channel set {} --key-block-cap`)",
+                "ALARM: the key block of this channel would take more than its share, so none is sent and devices ask key doors; a new \
+                 generation of its key tree makes it small again (`sealcast admin channel renew-key-tree {}`), or a greater share allows \
+                 it (`sealcast admin channel set {} --key-block-cap`)",
                 channel.0,
                 channel.0
             );
@@ -312,7 +305,7 @@ impl Driver {
 
     /// Roots that devices may have now are sealed for those who may, aside.
     fn make_blocks(&mut self, served: &Served) {
-        let Some(term) = self.term else {
+        let Some(term) = self.authority.leads() else {
             return;
         };
         let wanted = self
@@ -419,10 +412,7 @@ impl Driver {
                 }
                 self.publisher.tell(update);
             }
-            Output::Leads(term) => {
-                self.term = term;
-                self.publisher.lead(term);
-            }
+            Output::Leads(term) => self.publisher.lead(term),
             Output::Send(conn, message) => {
                 let Some(link) = self.links.get(&conn) else {
                     return;
@@ -473,142 +463,4 @@ fn may_send(node: &Node, channel: ChannelId) -> bool {
     node.channels
         .as_ref()
         .is_none_or(|channels| channels.contains(&channel.0))
-}
-
-/// The authority is gone: the server is stopping.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the key server is stopping")]
-pub struct Stopping;
-
-impl Handle {
-    /// A number for a new link.
-    #[must_use]
-    pub fn conn(&self) -> ConnId {
-        ConnId(self.conns.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Alarms and totals.
-    #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    async fn send(&self, event: Event) -> Result<(), Stopping> {
-        self.events.send(event).await.map_err(|_| Stopping)
-    }
-
-    /// A node has linked up; what is for it goes to `outbox`.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn connected(
-        &self,
-        conn: ConnId,
-        node: Node,
-        outbox: mpsc::Sender<Frame<FromAuthority>>,
-    ) -> Result<(), Stopping> {
-        self.send(Event::Connected { conn, node, outbox }).await
-    }
-
-    /// A node said something.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn message(&self, conn: ConnId, message: ToAuthority) -> Result<(), Stopping> {
-        self.send(Event::Message(conn, message)).await
-    }
-
-    /// A link is gone.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn disconnected(&self, conn: ConnId) -> Result<(), Stopping> {
-        self.send(Event::Disconnected(conn)).await
-    }
-
-    /// Links of this delivery server end: it has enrolled anew.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn unlink(&self, server: ServerId) -> Result<(), Stopping> {
-        self.send(Event::Unlink(server)).await
-    }
-
-    /// These are the nodes from here on.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn set_nodes(&self, nodes: Vec<Node>) -> Result<(), Stopping> {
-        self.send(Event::Nodes(nodes)).await
-    }
-
-    /// These are the channels from here on.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn set_channels(&self, channels: Vec<ChannelConfig>) -> Result<(), Stopping> {
-        self.send(Event::Channels(channels)).await
-    }
-
-    /// These are the authority's keys from here on.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn set_keys(&self, keys: Keys) -> Result<(), Stopping> {
-        self.send(Event::Keys(Box::new(keys))).await
-    }
-
-    /// These are the slaves from here on.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn set_slaves(&self, slaves: SlaveQuorum) -> Result<(), Stopping> {
-        self.send(Event::Slaves(slaves)).await
-    }
-
-    /// What is heard of a slave.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn slave(&self, up: Up) -> Result<(), Stopping> {
-        self.send(Event::Slave(up)).await
-    }
-
-    /// The epoch in use of a channel ends before its time.
-    ///
-    /// # Errors
-    /// [`Stopping`], and inside it why there is nothing to end.
-    pub async fn early(
-        &self,
-        channel: ChannelId,
-        haste: Haste,
-    ) -> Result<Result<(), NotEarly>, Stopping> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Event::Early(channel, haste, answer)).await?;
-        answered.await.map_err(|_| Stopping)
-    }
-
-    /// A key for a packager under each of these ids, from the root in use.
-    ///
-    /// # Errors
-    /// [`Stopping`], and inside it why there are none.
-    pub async fn cenc_keys(
-        &self,
-        channel: ChannelId,
-        kids: Vec<[u8; CENC_KEY_LEN]>,
-    ) -> Result<CencKeys, Stopping> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Event::CencKeys(channel, kids, answer)).await?;
-        answered.await.map_err(|_| Stopping)
-    }
-
-    /// Where it stands.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn status(&self) -> Result<Status, Stopping> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Event::Status(answer)).await?;
-        answered.await.map_err(|_| Stopping)
-    }
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod enrolling;
 mod entitlement;
 mod identities;
+mod key_trees;
 mod ledger;
 mod licences;
 mod model;

@@ -109,6 +109,11 @@ impl Link {
     }
 
     pub(crate) fn report(&self, channel: u16) {
+        self.report_sent(channel, 0);
+    }
+
+    /// With so many bytes sent.
+    pub(crate) fn report_sent(&self, channel: u16, bytes: u64) {
         self.say(ToAuthority::Report(Report {
             channel: ChannelId(channel),
             run: RunId(1),
@@ -121,7 +126,7 @@ impl Link {
             wants_next: false,
             early: None,
             new_group: true,
-            sent: Sent::default(),
+            sent: Sent { packets: 0, bytes },
         }));
     }
 
@@ -142,6 +147,22 @@ impl Link {
         self.wait(|told| match told {
             Told::Message(message) => match *message {
                 FromAuthority::CipherHalf(half) => Some(half),
+                _ => None,
+            },
+            _ => None,
+        })
+        .await
+    }
+
+    /// The datagrams of a key block.
+    pub(crate) async fn key_block(&mut self) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        self.wait(|told| match told {
+            Told::Message(message) => match *message {
+                FromAuthority::BlockPart(part) => {
+                    datagrams.extend(part.datagrams);
+                    (part.part + 1 == part.parts).then(|| std::mem::take(&mut datagrams))
+                }
                 _ => None,
             },
             _ => None,

@@ -14,6 +14,7 @@ mod devices;
 mod events;
 mod identities;
 mod interop;
+mod key_blocks;
 mod ledger;
 mod licences;
 mod limits;

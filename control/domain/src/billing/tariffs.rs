@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sealcast_objects::AccountId;
 use sealcast_objects::api::{
-    AccountTariff, AssignTariff, Fraction, NewTariff, Paying, Price, Rate, Tariff,
+    AccountTariff, AssignTariff, Channel, Fraction, NewTariff, Paying, Price, Rate, Tariff,
 };
 use sealcast_objects::id::Id as _;
 use sealcast_objects::month::Month;
@@ -15,7 +15,7 @@ use super::months;
 use crate::catalogue::{check_name, check_price};
 use crate::ledger::Done;
 use crate::{
-    Read, Result, Row, StoreError, Tx, accounts, channels, params, read_rows, refuse, shares,
+    Error, Read, Result, Row, StoreError, Tx, accounts, channels, params, read_rows, refuse, shares,
 };
 
 /// Rates of a tariff, at most.
@@ -51,7 +51,8 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
             return refuse(Kind::Invalid, detail);
         }
         if let Some(channel) = channel {
-            channels::get(store, channel)?;
+            let channel = channels::get(store, channel)?;
+            check_counted(rate, &channel)?;
         }
         let (price, per, free) = numbers(rate);
         if price > PRICE_MAX || !(1..=PER_MAX).contains(&per) || free > PER_MAX {
@@ -61,6 +62,49 @@ fn check(store: &mut dyn Read, name: &str, new: &NewTariff) -> Result<()> {
                 of_channel(channel)
             );
             return refuse(Kind::Invalid, detail);
+        }
+    }
+    Ok(())
+}
+
+/// INT-05: whoever gets keys from key blocks asks nobody, so what he had cannot be counted.
+fn check_counted(rate: &Rate, channel: &Channel) -> Result<()> {
+    let counts = matches!(rate, Rate::Data { .. } | Rate::Requests { .. });
+    if counts && channel.key_block_permille > 0 {
+        let detail = format!(
+            "channel {} has key blocks: its keys are not asked for, so nothing is counted that a rate for {} could charge; charge it by \
+                 period or licence",
+            channel.id,
+            rate.kind().name()
+        );
+        return refuse(Kind::Conflict, detail);
+    }
+    Ok(())
+}
+
+/// A channel is to have key blocks: no tariff that an account has in a month that is not closed may count its keys.
+///
+/// # Errors
+/// Conflict: one does. The store's.
+pub(crate) fn check_uncounted(store: &mut dyn Read, channel: &Channel) -> Result<()> {
+    if channel.key_block_permille == 0 {
+        return Ok(());
+    }
+    let open = months::last(store)?.map_or(0, |closed| closed.next().number());
+    let rows = store.query(
+        "SELECT DISTINCT a.tariff FROM account_tariff AS a WHERE NOT EXISTS \
+         (SELECT 1 FROM account_tariff AS b WHERE b.account = a.account AND b.month > a.month AND b.month <= $1) ORDER BY a.tariff",
+        params![open],
+    )?;
+    for row in rows {
+        let tariff = get(store, &row.get::<String>(0)?)?;
+        for rate in &tariff.terms.rates {
+            if rate.channel().is_none_or(|of| of == channel.id)
+                && let Err(Error::Refused(problem)) = check_counted(rate, channel)
+            {
+                let detail = format!("tariff {}: {}", tariff.name, problem.detail);
+                return refuse(Kind::Conflict, detail);
+            }
         }
     }
     Ok(())
@@ -190,7 +234,13 @@ pub fn assign(
     account: AccountId,
     asked: &AssignTariff,
 ) -> Result<(Done, Vec<AccountTariff>)> {
-    get(tx, &asked.tariff)?;
+    let tariff = get(tx, &asked.tariff)?;
+    for channel in channels::list(tx)? {
+        let rates = tariff.terms.rates.iter();
+        for rate in rates.filter(|rate| rate.channel().is_none_or(|of| of == channel.id)) {
+            check_counted(rate, &channel)?;
+        }
+    }
     let known = of_account(tx, account)?;
     let from = asked.from.unwrap_or_else(|| Month::of(now));
     let has = in_month(&known, from);

@@ -279,6 +279,15 @@ impl Authority {
         &self.stored
     }
 
+    /// The term that it leads under, if it does.
+    #[must_use]
+    pub fn leads(&self) -> Option<Term> {
+        match self.phase {
+            Phase::Collecting(_) => None,
+            Phase::Leading(term) => Some(term),
+        }
+    }
+
     /// What it signs with.
     #[must_use]
     pub fn keys(&self) -> &Keys {
