@@ -12,7 +12,7 @@ f.epoch_low = ProtoField.uint24("sealcast.epoch_low", "Epoch (low 24 bits)")
 f.ctr = ProtoField.uint64("sealcast.ctr", "Packet number")
 f.payload_len = ProtoField.uint32("sealcast.payload_len", "Payload length")
 f.tag = ProtoField.bytes("sealcast.tag", "Tag")
-f.type = ProtoField.uint8("sealcast.type", "Type", base.HEX, { [1] = "Notice", [2] = "LaneCertificate", [0x10] = "KeyRequest", [0x11] = "KeyReply", [0x12] = "Refusal" })
+f.type = ProtoField.uint8("sealcast.type", "Type", base.HEX, { [1] = "Notice", [2] = "LaneCertificate", [3] = "Manifest", [4] = "KeyBlock", [0x10] = "KeyRequest", [0x11] = "KeyReply", [0x12] = "Refusal" })
 f.version = ProtoField.uint8("sealcast.version", "Version")
 f.term = ProtoField.uint64("sealcast.term", "Term")
 f.instance = ProtoField.uint64("sealcast.instance", "Term instance", base.HEX)
@@ -30,12 +30,17 @@ f.lanes = ProtoField.uint8("sealcast.lanes", "Lanes")
 f.first_epoch = ProtoField.uint64("sealcast.first_epoch", "First epoch")
 f.last_epoch = ProtoField.uint64("sealcast.last_epoch", "Last epoch")
 f.auth = ProtoField.uint8("sealcast.auth", "Auth level", base.DEC, { [0] = "group", [1] = "manifest" })
-f.count = ProtoField.uint8("sealcast.count", "Packets listed")
+f.count = ProtoField.uint8("sealcast.count", "Packets or nodes listed")
 f.digest = ProtoField.bytes("sealcast.digest", "Packet digest")
 f.place = ProtoField.uint8("sealcast.place", "Place among the lists")
 f.lists = ProtoField.uint8("sealcast.lists", "Lists under the signature")
 f.list = ProtoField.bytes("sealcast.list", "Digest of another list")
 f.mac = ProtoField.bytes("sealcast.mac", "MAC")
+f.epoch = ProtoField.uint64("sealcast.epoch", "Epoch")
+f.generation = ProtoField.uint32("sealcast.generation", "Generation of the key tree")
+f.height = ProtoField.uint8("sealcast.height", "Height of the key tree")
+f.node = ProtoField.uint32("sealcast.node", "Node", base.HEX)
+f.sealed_root = ProtoField.bytes("sealcast.sealed_root", "Sealed root")
 f.signature = ProtoField.bytes("sealcast.signature", "Signature")
 
 local function packet(buffer, tree, info)
@@ -122,11 +127,32 @@ local function manifest(buffer, tree, info)
   info.cols.info = string.format("Manifest, channel %d lane %d, %d packets", buffer(3, 2):uint(), buffer(2, 1):uint(), count)
 end
 
+local function key_block(buffer, tree, info)
+  local take = reader(buffer, tree)
+  take(f.channel, 2)
+  take(f.term, 8)
+  take(f.instance, 8)
+  take(f.epoch, 8)
+  take(f.commitment, 32)
+  take(f.generation, 4)
+  take(f.height, 1)
+  local count = buffer(65, 2):uint()
+  tree:add(f.count, buffer(66, 1))
+  local at = 67
+  for _ = 1, count do
+    tree:add(f.node, buffer(at, 4))
+    tree:add(f.sealed_root, buffer(at + 4, 32))
+    at = at + 36
+  end
+  tree:add(f.signature, buffer(at, 64))
+  info.cols.info = string.format("KeyBlock, channel %d epoch %s, %d nodes", buffer(2, 2):uint(), tostring(buffer(20, 8):uint64()), count)
+end
+
 local function is_ours(buffer)
   if buffer:len() < 2 then return false end
   local first = buffer(0, 1):uint()
   if first == 0xDC then return buffer:len() >= 28 and buffer(1, 1):uint() > 0 and buffer(7, 1):uint() > 0 end
-  return ((first >= 1 and first <= 3) or (first >= 0x10 and first <= 0x12)) and buffer(1, 1):uint() == 1 and buffer:len() >= 30
+  return ((first >= 1 and first <= 4) or (first >= 0x10 and first <= 0x12)) and buffer(1, 1):uint() == 1 and buffer:len() >= 30
 end
 
 function sealcast.dissector(buffer, info, root)
@@ -141,7 +167,8 @@ function sealcast.dissector(buffer, info, root)
     tree:add(f.version, buffer(1, 1))
     if first == 1 then notice(buffer, tree, info)
     elseif first == 2 then certificate(buffer, tree, info)
-    elseif first == 3 then manifest(buffer, tree, info) end
+    elseif first == 3 then manifest(buffer, tree, info)
+    elseif first == 4 then key_block(buffer, tree, info) end
   end
   return buffer:len()
 end

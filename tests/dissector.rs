@@ -5,10 +5,11 @@
 use std::fs;
 use std::process::Command;
 
-use sealcast_crypto::{LaneSecret, PacketDigest, SigningKey};
+use sealcast_crypto::{EpochRoot, LaneSecret, PacketDigest, SigningKey};
 use sealcast_proto::ids::{ChannelId, Ctr, Epoch, GroupId, Kid, Lane, Remaining, ServerId, Term};
 use sealcast_proto::wire::control::{AuthLevel, LaneCertificate, Notice, sign};
 use sealcast_proto::wire::header::PacketHeader;
+use sealcast_proto::wire::key_block::{Entry, KeyBlock};
 use sealcast_proto::wire::manifest::{self, List};
 
 /// A capture of raw IPv4 packets, one per datagram.
@@ -82,6 +83,24 @@ fn tshark_shows_every_field() {
     let other = List::new(kid, Ctr((1 << 32) + 10));
     let mac_key = LaneSecret::from_parts([1; 32], [2; 12]).manifest_key();
     let manifest = manifest::sign(vec![list, other], GroupId(0xABCD), &key, &mac_key).remove(0);
+    let block = KeyBlock {
+        channel: ChannelId(300),
+        term,
+        epoch: Epoch(42),
+        commitment: EpochRoot::from_bytes([1; 32]).prk().commitment(300, 42),
+        generation: 7,
+        height: 24,
+        entries: vec![
+            Entry {
+                node: 0x0100_0000,
+                root: [5; 32],
+            },
+            Entry {
+                node: 0x0080_0001,
+                root: [6; 32],
+            },
+        ],
+    };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("capture.pcap");
     fs::write(
@@ -91,6 +110,7 @@ fn tshark_shows_every_field() {
             sign(&notice, &key),
             sign(&certificate, &key),
             manifest,
+            sign(&block, &key),
         ]),
     )
     .unwrap();
@@ -115,6 +135,10 @@ fn tshark_shows_every_field() {
         "count",
         "place",
         "lists",
+        "epoch",
+        "generation",
+        "height",
+        "node",
     ];
     let mut command = Command::new("tshark");
     let script = concat!(
@@ -136,10 +160,11 @@ fn tshark_shows_every_field() {
     assert_eq!(
         lines,
         [
-            "300,3,41,4294967305,100,,,,,,,,,,,,,,,",
-            "300,,,,,0x01,41,42,5,1234,,,,,,,,,,",
-            "300,,,,,0x02,,,,,0x000000000000abcd,0x000000000000abcc,2,3,41,42,1,,,",
-            "300,3,41,4294967305,,0x03,,,,,,,,,,,,1,0,2",
+            "300,3,41,4294967305,100,,,,,,,,,,,,,,,,,,,",
+            "300,,,,,0x01,41,42,5,1234,,,,,,,,,,,,,,",
+            "300,,,,,0x02,,,,,0x000000000000abcd,0x000000000000abcc,2,3,41,42,1,,,,,,,",
+            "300,3,41,4294967305,,0x03,,,,,,,,,,,,1,0,2,,,,",
+            "300,,,,,0x04,,,,,,,,,,,,2,,,42,7,24,0x01000000,0x00800001",
         ],
         "{errors}"
     );
