@@ -1,6 +1,7 @@
 //! What a person may set: flags and TOML files, resolved into plans. Unknown keys are refused; every error says what, why,
 //! and what to do.
 
+pub(crate) mod cards;
 mod contents;
 mod interop;
 mod oidc;
@@ -26,6 +27,7 @@ use sealcast_proto::wire::link::Mode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use cards::{CardsFile, CardsPlan};
 pub use contents::{ContentsFile, ContentsPlan};
 pub use interop::{InteropFile, InteropPlan};
 pub use oidc::{OidcArgs, OidcFile, OidcPlan};

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::config::{
-    ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting, InteropFile, InteropPlan, OidcArgs,
-    OidcFile, OidcPlan, PostgresArgs, PostgresFile, RatesArgs, RatesFile, RatesPlan, SalesFile,
-    SalesPlan, StorePlan, as_text, opt_duration, read,
+    self, CardsFile, CardsPlan, ContentsFile, ContentsPlan, ExecutorArgs, ExecutorSetting,
+    InteropFile, InteropPlan, OidcArgs, OidcFile, OidcPlan, PostgresArgs, PostgresFile, RatesArgs,
+    RatesFile, RatesPlan, SalesFile, SalesPlan, StorePlan, as_text, opt_duration, read,
 };
 use crate::daemon::{self, first};
 use crate::ops::Ops;
@@ -171,6 +171,7 @@ struct File {
     canary: Option<Duration>,
     #[serde(default)]
     oidc: OidcFile,
+    cards: Option<CardsFile>,
     #[serde(default)]
     rates: RatesFile,
     #[serde(default)]
@@ -219,6 +220,8 @@ pub struct ServePlan {
     store: StorePlan,
     #[serde(skip_serializing_if = "OidcPlan::is_none")]
     oidc: OidcPlan,
+    #[serde(skip_serializing_if = "CardsPlan::is_none")]
+    cards: CardsPlan,
     rates: RatesPlan,
     interop: InteropPlan,
     sales: SalesPlan,
@@ -286,6 +289,7 @@ impl ServePlan {
             usage_archive: args.usage_archive.clone().or(file.usage_archive),
             webhook_networks: first(&args.webhook_networks, file.webhook_networks, Vec::new),
             oidc: args.oidc.resolve(file.oidc)?,
+            cards: config::cards::resolve(file.cards)?,
             rates: args.rates.resolve(&file.rates),
             interop: file.interop.resolve()?,
             sales: file.sales.resolve()?,
@@ -320,6 +324,7 @@ impl ServePlan {
             slaves_needed: self.slaves_needed,
             canary: self.canary,
             oidc: self.oidc.config(),
+            cards: self.cards.config(),
             interop: self.interop.into(),
             sales: self.sales.into(),
             contents: self.contents.0.clone(),

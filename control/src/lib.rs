@@ -25,6 +25,7 @@
 pub mod authority;
 pub mod ca;
 pub mod canary;
+pub mod cards;
 mod causes;
 pub mod content;
 mod dial;

@@ -31,6 +31,7 @@ pub use crate::authority::BlockStatus;
 use crate::authority::{Driver, Handle, LoadError};
 use crate::ca::{Ca, CaError, SERVER_LIFE};
 use crate::canary::{Canary, Measured};
+use crate::cards::{self, Cards, CardsConfig, CardsStats};
 use crate::content::{ContentsConfig, ContentsError};
 use crate::door::{DoorStats, Doors};
 use crate::feed::Publisher;
@@ -82,6 +83,8 @@ pub struct ServerConfig {
     pub canary: Duration,
     /// The identity provider of persons, if there is one.
     pub oidc: Option<OidcConfig>,
+    /// Who takes payments by card, if somebody does.
+    pub cards: Option<CardsConfig>,
     /// Doors for packagers of other software.
     pub interop: InteropConfig,
     /// How often what key doors gave is written and counted.
@@ -117,6 +120,7 @@ impl ServerConfig {
             slaves_needed: None,
             canary: CANARY,
             oidc: None,
+            cards: None,
             interop: InteropConfig::default(),
             usage_interval: usage::INTERVAL,
             usage_archive: None,
@@ -173,6 +177,7 @@ pub struct KeyServer {
     canary: Canary,
     measuring: Option<JoinHandle<()>>,
     telling: [JoinHandle<()>; 2],
+    charging: Option<JoinHandle<()>>,
     doors: Doors,
     metering: usage::Running,
     metered: UsageMonitor,
@@ -201,6 +206,8 @@ pub struct Health {
     pub usage: UsageStats,
     /// Totals of webhooks.
     pub webhooks: WebhookStats,
+    /// Payments by card; nothing where none are taken.
+    pub cards: Option<CardsStats>,
     /// Connections of the HTTP API.
     pub http: HttpStats,
     /// Key blocks, of channels that have some.
@@ -275,6 +282,7 @@ impl KeyServer {
         };
         let (stop, stopped) = watch::channel(false);
         let (heads, of_heads) = watch::channel(0);
+        let cards = config.cards.map(Cards::new).map(Arc::new);
         let app = App::new(Parts {
             store: Arc::clone(&store),
             vault,
@@ -291,6 +299,7 @@ impl KeyServer {
             recovery_delay: config.recovery_delay,
             slaves_needed: config.slaves_needed,
             oidc: config.oidc.map(Oidc::new),
+            cards: cards.clone(),
             interop: config.interop,
             contents,
             webhooks: Webhooks::new(&config.events.networks),
@@ -327,6 +336,8 @@ impl KeyServer {
             billing: Billing::default(),
         };
         let keeping = tokio::spawn(keeping.run(stopped.clone()));
+        let charging =
+            cards.map(|cards| tokio::spawn(cards::run(app.clone(), cards, stopped.clone())));
         let telling = [
             tokio::spawn(webhooks::follow(app.clone(), heads, stopped.clone())),
             tokio::spawn(webhooks::run(app.clone(), of_heads, stopped)),
@@ -342,6 +353,7 @@ impl KeyServer {
             keeping,
             measuring,
             telling,
+            charging,
             canary,
             deciding,
             doors,
@@ -400,7 +412,7 @@ impl KeyServer {
         if let Some(measuring) = self.measuring {
             let _ = measuring.await;
         }
-        for one in self.telling {
+        for one in self.telling.into_iter().chain(self.charging) {
             let _ = one.await;
         }
         // What the doors gave last is counted while there is a store.
@@ -540,6 +552,7 @@ impl Monitor {
             canary: self.canary.measured(),
             usage: self.metered.stats(),
             webhooks: self.app.webhooks().stats(),
+            cards: self.app.cards_stats().await,
             http: self.register.stats(),
             blocks: health.blocks(),
         }

@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod batch;
 mod billing;
+mod cards;
 mod channels;
 pub(crate) mod devices;
 mod events;
@@ -120,6 +121,9 @@ enum Command {
     /// What was bought
     #[command(subcommand)]
     Purchase(sales::PurchaseCommand),
+    /// Payments by card
+    #[command(subcommand)]
+    Cards(cards::CardsCommand),
     /// Licences of devices to channels and contents
     #[command(subcommand)]
     Licence(licences::LicenceCommand),
@@ -329,6 +333,7 @@ pub fn run(args: &AdminArgs) -> Result<(), Failure> {
         Command::Right(command) => rights::run(&api, command),
         Command::Offer(command) => sales::offers(&api, command),
         Command::Purchase(command) => sales::purchases(&api, command),
+        Command::Cards(command) => cards::run(&api, command),
         Command::Licence(command) => licences::run(&api, command),
         Command::Money(command) => money::run(&api, command),
         Command::Tariff(command) => return billing::tariffs(&api, command),

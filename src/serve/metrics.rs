@@ -1,5 +1,6 @@
 //! What a key server says of itself in metrics.
 
+use sealcast_control::cards::CardsStats;
 use sealcast_control::door::DoorStats;
 use sealcast_control::http::HttpStats;
 use sealcast_control::server::{BlockStatus, Health, Monitor};
@@ -72,6 +73,7 @@ fn samples(health: &Health) -> Vec<Sample> {
             labels: vec![("outcome", outcome.to_owned())],
         });
     }
+    samples.extend(health.cards.iter().flat_map(cards));
     samples.extend(http(&health.http));
     for channel in health.status.iter().flat_map(|status| &status.channels) {
         let id = channel.channel.to_string();
@@ -162,6 +164,60 @@ fn key_block((channel, status): (&ChannelId, &BlockStatus)) -> [Sample; 4] {
         metric,
         labels: labels.clone(),
     })
+}
+
+/// Payments by card.
+fn cards(stats: &CardsStats) -> Vec<Sample> {
+    let counted = |name, help, all: &[(&'static str, u64)], label| {
+        let of = |(value, count): &(&'static str, u64)| Sample {
+            metric: counter(name, help, *count),
+            labels: vec![(label, (*value).to_owned())],
+        };
+        all.iter().map(of).collect::<Vec<_>>()
+    };
+    let counts = &stats.counts;
+    let standing = [
+        ("open", counts.open),
+        ("returning", counts.returning),
+        ("troubled", counts.troubled),
+        ("disputed", counts.disputed),
+    ];
+    let mut samples: Vec<_> = standing
+        .into_iter()
+        .map(|(state, count)| Sample {
+            metric: gauge(
+                "card_payments",
+                "Payments by card that stand so; troubled and disputed ones are an alarm",
+                count,
+            ),
+            labels: vec![("state", state.to_owned())],
+        })
+        .collect();
+    samples.extend(counted(
+        "card_calls",
+        "Calls of the card provider",
+        &stats.calls,
+        "outcome",
+    ));
+    samples.extend(counted(
+        "card_events",
+        "Events of the card provider",
+        &stats.events,
+        "outcome",
+    ));
+    samples.extend([
+        plain(gauge(
+            "card_provider_away",
+            "Whether the card provider does not answer, and is left alone for a while",
+            stats.away.into(),
+        )),
+        plain(gauge(
+            "card_differences",
+            "What differed when payments were compared with the card provider's last: an alarm",
+            stats.differences,
+        )),
+    ]);
+    samples
 }
 
 pub(crate) fn plain(metric: Metric) -> Sample {

@@ -8,6 +8,7 @@ mod audit;
 mod authority_keys;
 mod bearer;
 mod billing;
+mod cards;
 mod catalogue;
 mod codes;
 mod connections;
@@ -90,6 +91,7 @@ use used::Used;
 
 use crate::authority::Handle;
 use crate::ca::{Ca, Peer};
+use crate::cards::Cards;
 use crate::door::{DoorCounters, HttpsDoor};
 use crate::feed::{self, Publisher, SlaveHandle};
 use crate::licences::Issuer;
@@ -135,6 +137,7 @@ struct Inner {
     throttle: Mutex<Throttle>,
     used_assertions: Mutex<Used>,
     oidc: Option<Oidc>,
+    cards: Option<Arc<Cards>>,
     used_logins: Mutex<Used>,
     slaves_needed: Option<usize>,
     rng: Mutex<StdRng>,
@@ -183,6 +186,8 @@ pub struct Parts {
     pub slaves_needed: Option<usize>,
     /// The identity provider of persons.
     pub oidc: Option<Oidc>,
+    /// Who takes payments by card.
+    pub cards: Option<Arc<Cards>>,
     /// The doors for packagers of other software.
     pub interop: InteropConfig,
     /// Files of contents.
@@ -237,6 +242,7 @@ impl App {
             throttle: Mutex::new(Throttle::new(key)),
             used_assertions: Mutex::default(),
             oidc: parts.oidc,
+            cards: parts.cards,
             used_logins: Mutex::default(),
             slaves_needed: parts.slaves_needed,
             interop: interop::Interop::new(parts.interop),
@@ -494,6 +500,7 @@ fn api() -> ApiRouter<App> {
         .merge(licences::routes())
         .merge(device::routes())
         .merge(sales::routes())
+        .merge(cards::routes())
         .merge(purchases::routes())
         .merge(catalogue::routes())
         .merge(webhooks::routes())

@@ -78,7 +78,11 @@ async fn list(
 }
 
 /// A purchase of this device.
-fn of_device(store: &mut dyn Read, device: DeviceId, id: PurchaseId) -> Result<Purchase, Error> {
+pub(super) fn of_device(
+    store: &mut dyn Read,
+    device: DeviceId,
+    id: PurchaseId,
+) -> Result<Purchase, Error> {
     match purchases::find(store, id)? {
         Some(purchase) if purchase.device.0 == device => Ok(purchase),
         _ => {
@@ -115,7 +119,7 @@ async fn buy(
         offers: offers.iter().map(|Text(id)| *id).collect(),
         method,
     };
-    if method == Method::Card {
+    if method == Method::Card && !app.takes_cards() {
         let why = "this key server takes no cards: method `balance`, `invoice`, or `shop` for what a shop sells";
         return Err(Problem::new(Kind::Invalid, why).into());
     }
@@ -181,7 +185,9 @@ async fn receive(
         });
         Ok((purchase, act))
     });
-    Ok(Json(received.await?.0))
+    let purchase = received.await?.0;
+    app.wake_cards();
+    Ok(Json(purchase))
 }
 
 async fn ask(

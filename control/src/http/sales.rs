@@ -289,6 +289,7 @@ async fn refund(
     for floor in floors.try_iter().flatten() {
         app.tell_floor(floor);
     }
+    app.wake_cards();
     Ok(refunded.status())
 }
 

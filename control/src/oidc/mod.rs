@@ -34,6 +34,7 @@ use crate::vault::Vault;
 use discovery::{Keys, Provider, document_url};
 use fetch::{Down, Fetcher, Kept};
 pub(crate) use pending::{Back, Pending};
+pub(crate) use settings::address;
 pub use settings::{OidcConfig, OidcError, OidcSettings, SCOPES};
 use token::{Expected, NoToken, Signed};
 

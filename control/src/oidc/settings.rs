@@ -145,7 +145,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// An address of a provider: by TLS, or on this host.
-pub(super) fn address(text: &str) -> Result<Url, String> {
+pub(crate) fn address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|error| format!("{text:?} is no address ({error}): write https://HOST/PATH"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {

@@ -7,6 +7,7 @@ mod approvals;
 mod bench;
 mod billing;
 mod bodies;
+mod cards;
 mod contents;
 #[path = "../../../tests/support/counted.rs"]
 mod counted;

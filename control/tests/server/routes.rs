@@ -306,7 +306,8 @@ fn the_walk_over_all_paths_leaves_none_out() {
         .into_iter()
         .map(|(_, method, path, _)| (method, path))
         .collect();
-    // Of those who have a code, a key, an assertion or a token, or are a device: the tests of these. Whoever asked for something may take it
+    // Of those who have a code, a key, an assertion or a token, or are a device: the tests of these, and
+    // those of cards. Whoever asked for something may take it
     // back: the test of approvals.
     let others = [
         "/v1/approvals/{id}/approve",
@@ -323,6 +324,10 @@ fn the_walk_over_all_paths_leaves_none_out() {
         "/v1/login/oidc",
         "/v1/login/oidc/finish",
         "/v1/login/password",
+        "/v1/payments/cards",
+        "/v1/payments/cards/events",
+        "/v1/payments/cards/reconcile",
+        "/v1/purchases/{id}/card",
         "/v1/recoveries/use",
         "/v1/recoveries/{id}/object",
         "/v1/renew",

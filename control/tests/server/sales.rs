@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, raw, refused_as, session};
 use crate::licences::{Holder, issuer};
 
-fn purchase(number: u8) -> Text<PurchaseId> {
+pub(crate) fn purchase(number: u8) -> Text<PurchaseId> {
     Text(PurchaseId([number; 16]))
 }
 
@@ -27,7 +27,7 @@ fn licence(number: u8) -> Text<LicenceId> {
     Text(LicenceId([number; 16]))
 }
 
-async fn offer(bench: &Bench, amount: u64, grants: u32) -> Offer {
+pub(crate) async fn offer(bench: &Bench, amount: u64, grants: u32) -> Offer {
     let new = json!({
         "title": "A season", "subject": {"kind": "channel", "channel": 1}, "grants": grants,
         "price": {"amount": amount, "currency": "EUR"}
@@ -68,7 +68,7 @@ pub(crate) async fn settled(bench: &Bench, device: &Holder, number: u8) -> Purch
 }
 
 impl Holder {
-    async fn buy(
+    pub(crate) async fn buy(
         &self,
         number: u8,
         offers: &[&Offer],
@@ -82,13 +82,17 @@ impl Holder {
         self.client.call(Method::PUT, &path, Some(&body)).await
     }
 
-    async fn acknowledge(&self, number: u8, receipt: Vec<u8>) -> Result<Purchase, RequestError> {
+    pub(crate) async fn acknowledge(
+        &self,
+        number: u8,
+        receipt: Vec<u8>,
+    ) -> Result<Purchase, RequestError> {
         let path = format!("/v1/device/purchases/{}/receipt", purchase(number));
         let body = SignedReceipt { object: receipt };
         self.client.call(Method::PUT, &path, Some(&body)).await
     }
 
-    fn notice(&self, number: u8, container: &[u8]) -> Vec<u8> {
+    pub(crate) fn notice(&self, number: u8, container: &[u8]) -> Vec<u8> {
         let receipt = PurchaseReceipt::of(purchase(number).0, self.id(), container);
         sign(&receipt, &self.sign)
     }
