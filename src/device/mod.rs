@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use sealcast_objects::ContentId;
 use sealcast_objects::api::{Method, Role};
-use sealcast_objects::id::{OfferId, Text};
+use sealcast_objects::id::{OfferId, PurchaseId, Text};
 use sealcast_terminal::enrol;
 use sealcast_terminal::https::{Client, RequestError};
 use sealcast_terminal::identity::Identity;
@@ -72,6 +72,14 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Pays::Balance)]
         method: Pays,
     },
+    /// Shows how the payment of a purchase by card stands, and what a client of the card provider pays it with
+    Card {
+        #[command(flatten)]
+        owner: Owner,
+        /// Which
+        #[arg(value_parser = parse_id::<PurchaseId>)]
+        purchase: Text<PurchaseId>,
+    },
     /// Goes on with what was begun, fetches licences and the list of which count; makes the wallet, if there is none
     Sync {
         #[command(flatten)]
@@ -117,6 +125,8 @@ pub(crate) enum Pays {
     Invoice,
     /// At the shop that sells it, which says when it has the money
     Shop,
+    /// With a card: `sealcast device card` shows what with
+    Card,
 }
 
 impl From<Pays> for Method {
@@ -125,6 +135,7 @@ impl From<Pays> for Method {
             Pays::Balance => Self::Balance,
             Pays::Invoice => Self::Invoice,
             Pays::Shop => Self::Shop,
+            Pays::Card => Self::Card,
         }
     }
 }
@@ -145,6 +156,13 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             count,
             method,
         } => buy(owner, offer, *count, (*method).into()),
+        Command::Card { owner, purchase } => {
+            let client = client(&owner.identity()?)?;
+            let payment = runtime()?.block_on(wallet::card(&client, *purchase));
+            let payment = payment.map_err(failure)?;
+            owner.show(&payment, || show::card(&payment));
+            Ok(())
+        }
         Command::Sync {
             owner,
             trust_new_signer,
@@ -269,8 +287,13 @@ fn buy(owner: &Owner, wanted: &[Text<OfferId>], count: u8, method: Method) -> Re
     let orders = [(id, &order)];
     owner.show(&show::orders_json(&orders), || {
         let next = match order.stage {
-            Stage::Settling => "\nIt is being settled: `sealcast device sync` goes on with it.",
-            _ => "",
+            Stage::Settling if method == Method::Card => format!(
+                "\nIt is to be paid by card: `sealcast device card {id}` shows what with; then `sealcast device sync` goes on with it."
+            ),
+            Stage::Settling => {
+                "\nIt is being settled: `sealcast device sync` goes on with it.".to_owned()
+            }
+            _ => String::new(),
         };
         format!("{}{next}", show::orders(&orders))
     });

@@ -1,5 +1,6 @@
 //! What is in a wallet, for people and for programs.
 
+use sealcast_objects::api::CardPayment;
 use sealcast_objects::id::{PurchaseId, Text};
 use sealcast_terminal::wallet::{Judgement, Order, Stage, Synced};
 use serde_json::{Value, json};
@@ -61,6 +62,27 @@ pub(super) fn synced(synced: &Synced, all: &[Judgement]) -> String {
         text += &format!("{licence} is for another wallet of this device\n");
     }
     text + "\n" + &licences(all)
+}
+
+/// A payment by card: how it stands, and what it is paid with.
+pub(super) fn card(payment: &CardPayment) -> String {
+    let mut text = format!(
+        "{}: {}, {}",
+        payment.purchase,
+        price(&payment.price),
+        payment.state.name()
+    );
+    let lines = [
+        ("client secret", &payment.client_secret),
+        ("publishable key", &payment.publishable_key),
+        ("not taken last", &payment.declined),
+    ];
+    for (what, said) in lines {
+        if let Some(said) = said {
+            text += &format!("\n{what}: {said}");
+        }
+    }
+    text
 }
 
 /// Purchases as JSON.

@@ -13,6 +13,7 @@ use sealcast_control::server::ServerConfig;
 use sealcast_objects::api::{CardPayment, CardReport, CardState, Method as Pays, OperatorRole};
 use sealcast_objects::api::{Purchase, PurchaseState};
 use sealcast_objects::problem::Kind;
+use sealcast_terminal::wallet;
 use serde_json::json;
 
 use crate::bench::{Bench, raw, refused_as, until};
@@ -52,8 +53,7 @@ async fn bought(bench: &Bench, device: &Holder, number: u8) -> Purchase {
 }
 
 async fn card(device: &Holder, number: u8) -> Option<CardPayment> {
-    let path = format!("/v1/device/purchases/{}/card", purchase(number));
-    device.client.get(&path).await.ok()
+    wallet::card(&device.client, purchase(number)).await.ok()
 }
 
 /// What the buyer pays with, when it is there.

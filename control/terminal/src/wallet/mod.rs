@@ -76,7 +76,7 @@ pub use disk::WalletError;
 pub use format::Unreadable;
 pub use orders::{Grant, Item, Order, Stage};
 pub use play::{PlayError, Playing};
-pub use player::{Judgement, Player, PlayerError, Service, Synced, offers};
+pub use player::{Judgement, Player, PlayerError, Service, Synced, card, offers};
 pub use state::{Distrust, Download};
 
 use crate::identity::Identity;

@@ -7,7 +7,7 @@ use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
 use reqwest::Method;
 use sealcast_objects::ContentId;
-use sealcast_objects::api::{Method as Pays, Offer, OfferPage};
+use sealcast_objects::api::{CardPayment, Method as Pays, Offer, OfferPage};
 use sealcast_objects::id::{Id as _, LicenceId, PurchaseId, Text};
 use sealcast_objects::licence::{Licence, Subject};
 use sealcast_objects::time::Timestamp;
@@ -161,6 +161,17 @@ pub async fn offers(service: &impl Service) -> Result<Vec<Offer>, PlayerError> {
         }
     }
     Ok(offers)
+}
+
+/// How the payment of a purchase by card stands, and what it is paid with; this needs no wallet (PC-19).
+///
+/// # Errors
+/// [`PlayerError`]: not found, if it is not paid by card, or the device has not its certificates yet.
+pub async fn card(
+    service: &impl Service,
+    purchase: Text<PurchaseId>,
+) -> Result<CardPayment, PlayerError> {
+    get(service, &format!("/v1/device/purchases/{purchase}/card")).await
 }
 
 impl<S: Service> Player<S> {
