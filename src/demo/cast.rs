@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::child::Child;
+use super::sale::Buyer;
 use crate::rng;
 
 /// Life of a key.
@@ -28,7 +29,7 @@ pub(super) const LIFETIME: Duration = Duration::from_millis(2500);
 /// Between the first key and the first packet: receivers that are there get the stream from its first byte.
 pub(super) const START_DELAY: Duration = Duration::from_millis(1500);
 /// The demo's one channel.
-const CHANNEL: u16 = 1;
+pub(super) const CHANNEL: u16 = 1;
 const NODE: &str = "node.json";
 /// A process runs within this.
 const START: Duration = Duration::from_secs(15);
@@ -36,6 +37,7 @@ const START: Duration = Duration::from_secs(15);
 pub(super) struct Cast {
     folder: PathBuf,
     key_server: Option<Child>,
+    buyer: Option<Buyer>,
     /// Where it was the first time: it comes back there.
     listen: String,
     door: String,
@@ -43,14 +45,18 @@ pub(super) struct Cast {
 }
 
 /// The administration API, as `sealcast admin` uses it.
-struct Api {
+pub(super) struct Api {
     client: Client,
     runtime: tokio::runtime::Runtime,
     server: String,
 }
 
 impl Api {
-    fn call<T: DeserializeOwned>(
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        Ok(self.runtime.block_on(self.client.get(path))?)
+    }
+
+    pub(super) fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -70,14 +76,21 @@ impl Api {
         Ok(identity.save(file)?)
     }
 
-    fn device(&self, folder: &Path, name: &str) -> Result<()> {
+    /// A device that has enrolled, with an account of its own and no rights.
+    pub(super) fn enrolled(&self, folder: &Path, name: &str) -> Result<Text<DeviceId>> {
         let new = NewDevice {
             account: None,
             name: name.to_owned(),
             labels: Labels::default(),
         };
         let code: NewCode = self.call(Method::POST, "/v1/devices", &new)?;
-        let device: Text<DeviceId> = code.subject.parse().context("the server's device")?;
+        self.enrol(&code, Role::Device, &folder.join(format!("{name}.json")))?;
+        code.subject.parse().context("the server's device")
+    }
+
+    /// One that was given the channel.
+    fn entitled(&self, folder: &Path, name: &str) -> Result<()> {
+        let device = self.enrolled(folder, name)?;
         let right = NewRight {
             device,
             channel: CHANNEL,
@@ -85,7 +98,7 @@ impl Api {
             until: None,
         };
         let _: Right = self.call(Method::PUT, "/v1/rights", &right)?;
-        self.enrol(&code, Role::Device, &folder.join(format!("{name}.json")))
+        Ok(())
     }
 }
 
@@ -114,6 +127,7 @@ impl Cast {
         let mut cast = Self {
             folder: folder.to_path_buf(),
             key_server: None,
+            buyer: None,
             listen: free(false)?,
             door: free(true)?,
             group: format!(
@@ -139,13 +153,20 @@ impl Cast {
         };
         let code: NewCode = api.call(Method::POST, "/v1/nodes", &node)?;
         api.enrol(&code, Role::Node, &folder.join(NODE))?;
-        for name in ["stays", "leaves", "joins"] {
-            api.device(folder, name)?;
+        cast.buyer = Some(Buyer::buys(&api, folder, "stays")?);
+        for name in ["leaves", "joins"] {
+            api.entitled(folder, name)?;
         }
+        api.enrolled(folder, "refused")?;
         Ok(cast)
     }
 
-    fn api(&self) -> Result<Api> {
+    /// The one that bought.
+    pub(super) fn take_buyer(&mut self) -> Option<Buyer> {
+        self.buyer.take()
+    }
+
+    pub(super) fn api(&self) -> Result<Api> {
         let identity = Identity::load(&self.folder.join("data/admin.json"), Role::Admin)?;
         Ok(Api {
             client: Client::new(&identity)?,
@@ -176,6 +197,9 @@ impl Cast {
             &self.listen,
             "--door",
             &self.door,
+            // There is something to bill when the stream ends.
+            "--usage-interval",
+            "1s",
         ];
         let mut child = Child::start(folder, "key-server", &args)?;
         child.wait_for("the key server runs", START)?;
@@ -185,6 +209,7 @@ impl Cast {
     /// Starts the delivery server.
     pub(super) fn sender(&self, folder: &Path, input: &str) -> Result<Child> {
         let node = folder.join(NODE).display().to_string();
+        let usage = folder.join("usage").display().to_string();
         let delay = humantime::format_duration(START_DELAY).to_string();
         let args = [
             "send",
@@ -199,6 +224,9 @@ impl Cast {
             input,
             "--start-delay",
             &delay,
+            "--usage-dir",
+            &usage,
+            "--usage-ship",
         ];
         Child::start(folder, "sender", &args)
     }

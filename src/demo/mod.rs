@@ -4,6 +4,7 @@
 
 mod cast;
 mod child;
+mod sale;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -111,6 +112,7 @@ struct Play<'a> {
     stays: Option<Child>,
     leaves: Option<Child>,
     joins: Option<Child>,
+    refused: Option<Child>,
     away_since: Option<Instant>,
     away: Duration,
     faults: Vec<String>,
@@ -127,6 +129,7 @@ impl<'a> Play<'a> {
             stays: None,
             leaves: None,
             joins: None,
+            refused: None,
             away_since: None,
             away: Duration::ZERO,
             faults: Vec::new(),
@@ -149,6 +152,7 @@ impl<'a> Play<'a> {
         self.key_server = self.cast.take_key_server();
         self.stays = Some(self.receiver("stays")?);
         self.leaves = Some(self.receiver("leaves")?);
+        self.refused = Some(self.receiver("refused")?);
         let mut sender = self.cast.sender(self.folder, &self.input)?;
         let view = View::new();
         let limit = self.content.length + Duration::from_secs(30);
@@ -262,6 +266,8 @@ impl<'a> Play<'a> {
             "",
             sent["not_sent"]
         );
+        self.judge_refused()?;
+        let billed = self.judge_bill(sent)?;
         let expected = lives - away - 3.0;
         let mut check = |good: bool, what: String| {
             if !good {
@@ -287,12 +293,55 @@ impl<'a> Play<'a> {
         if !self.faults.is_empty() {
             return Err(anyhow!("NOT PROVED: {}", self.faults.join("; ")));
         }
+        println!("\n{billed}");
         println!(
             "PROVED: {} packets, encrypted once, reached every receiver that was there byte for byte across {switches} key \
              changes and an outage of the key server.",
             sent["packets"]
         );
         Ok(())
+    }
+
+    /// The device without a licence: nothing for it, and it is told why.
+    fn judge_refused(&mut self) -> Result<()> {
+        let Some(mut refused) = self.refused.take() else {
+            return Ok(());
+        };
+        refused.stop()?;
+        let got = std::fs::read(self.folder.join("refused.ts"))?.len();
+        if got > 0 {
+            self.faults
+                .push(format!("a device without a licence got {got} bytes"));
+        }
+        let why = sale::refusal(&refused.errors())?;
+        println!("{:18} {got:>9} bytes: {why}", "receiver \"refused\"");
+        Ok(())
+    }
+
+    /// What the device that bought comes to besides; returns its bill. Ends the key server, and lets the auditor look.
+    fn judge_bill(&mut self, sent: &Value) -> Result<String> {
+        let buyer = self.cast.take_buyer();
+        let buyer = buyer.ok_or_else(|| anyhow!("nobody bought anything"))?;
+        let billed = buyer.bill(&self.cast.api()?)?;
+        let sealed = sent["bytes"].as_u64().unwrap_or(0);
+        if billed.bytes > sealed {
+            self.faults.push(format!(
+                "{} bytes are billed, {sealed} were sent",
+                billed.bytes
+            ));
+        }
+        if let Some(mut server) = self.key_server.take() {
+            server.stop()?;
+        }
+        sale::audit(&self.folder.join("data"))?;
+        Ok(format!(
+            "{}\n\"stays\" had {} keys, under which {} bytes were sent: {} more this month. Log, ledger and purchases are as an auditor \
+             computes them again.",
+            billed.text,
+            billed.keys,
+            billed.bytes,
+            sale::euros(billed.gross)
+        ))
     }
 
     fn row(&mut self, name: &str, status: &Value, bytes: usize, expected: &str, good: bool) {
