@@ -45,12 +45,13 @@ pub(super) fn routes() -> Routes {
         .get(
             "/v1/payments/cards",
             report,
-            "How payments compared with the card provider's, when they were compared last",
+            about("How payments compared with the card provider's, when they were compared last")
+                .refuses(404),
         )
         .post(
             "/v1/payments/cards/reconcile",
             reconcile,
-            "Compares payments with the card provider's now",
+            about("Compares payments with the card provider's now").refuses(404),
         )
         .post(
             "/v1/payments/cards/events",
@@ -58,6 +59,7 @@ pub(super) fn routes() -> Routes {
             about("An event of the card provider, signed by it")
                 .takes("application/json")
                 .refuses(400)
+                .refuses(404)
                 .answers_with(
                     200,
                     None,

@@ -8,16 +8,18 @@ use std::path::Path;
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
+use reqwest::Method;
 use sealcast_control::cards::{CardsConfig, CardsSecrets, CardsSettings, RECONCILE};
 use sealcast_control::server::ServerConfig;
 use sealcast_objects::api::{CardPayment, CardReport, CardState, Method as Pays, OperatorRole};
 use sealcast_objects::api::{Purchase, PurchaseState};
 use sealcast_objects::problem::Kind;
 use sealcast_terminal::wallet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::{Bench, raw, refused_as, until};
 use crate::licences::Holder;
+use crate::persons::Person;
 use crate::sales::{offer, purchase};
 use provider::{Fault, Provider};
 
@@ -150,6 +152,19 @@ async fn pc_17_pc_19_a_purchase_is_paid_by_card_when_it_has_arrived() {
     let path = format!("/v1/purchases/{}/card", purchase(1));
     let seen: CardPayment = bench.admin.get(&path).await.unwrap();
     assert_eq!((seen.client_secret, seen.state), (None, CardState::Open));
+    // A person of the account can pay, too, and nobody else.
+    let shown = format!("/v1/devices/{}", device.identity.subject);
+    let shown: Value = bench.admin.get(&shown).await.unwrap();
+    let account = shown["account"].as_str().unwrap();
+    let eve = Person::of_account(&bench, account, "eve").await;
+    let mine = format!("/v1/me/purchases/{}/card", purchase(1));
+    assert_eq!(
+        eve.get(&mine).await["client_secret"],
+        pay.client_secret.unwrap()
+    );
+    let bob = Person::new(&bench, "bob").await;
+    let kind = bob.refused(Method::GET, &mine, &json!(null)).await;
+    assert_eq!(kind, Kind::NotFound);
     // An event before the money is a hint, and no more.
     assert_eq!(tell(&bench, "evt_1", &intent).await, 200);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
