@@ -1,5 +1,5 @@
 //! Payments by card: speaks the API of Stripe, or of whoever speaks it. What is to be asked, and what answers come to, stands in the business
-//! ([`sealcast_domain::sales::cards`]); here is one task that asks.
+//! ([`mod@sealcast_domain::sales::cards`]); here is one task that asks.
 //!
 //! | file | what |
 //! |---|---|
