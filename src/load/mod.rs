@@ -6,6 +6,7 @@ mod keys;
 mod make;
 mod progress;
 mod replay;
+mod shop;
 mod soak;
 mod stream;
 
@@ -19,6 +20,8 @@ pub enum LoadCommand {
     /// Devices that ask key doors, a million if need be, by the rules of real ones
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Devices that buy, with lost and doubled messages, and a look at what came of it
+    Shop(Box<shop::ShopArgs>),
     /// Records a live feed or a capture as a trace: times and sizes, no content
     Capture(capture::CaptureArgs),
     /// Makes up a trace from a seed
@@ -33,6 +36,7 @@ pub fn run(command: LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Stream(args) => stream::run(&args),
         LoadCommand::Keys(command) => keys::run(&command),
+        LoadCommand::Shop(args) => shop::run(&args),
         LoadCommand::Capture(args) => capture::run(&args),
         LoadCommand::Make(command) => make::run(&command),
         LoadCommand::Soak(args) => soak::run(&args),

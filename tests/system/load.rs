@@ -132,6 +132,64 @@ fn what_goes_through_sender_and_receiver_is_verified_and_joining_is_timed() {
     );
 }
 
+/// A report of `sealcast load shop`, and its exit code.
+fn shop(keys: &KeyServer, folder: &Path, more: &[&str]) -> (i32, Value) {
+    let admin = keys.operator();
+    let start = ["load", "shop", "--json", "--identity", &admin];
+    let mut program = sealcast(None, folder, "shop", &[&start[..], more].concat());
+    let status = program.wait(Duration::from_secs(90));
+    let report = serde_json::from_slice(&program.written());
+    let report = report.unwrap_or_else(|error| panic!("{error}: {}", program.errors()));
+    (status.code().unwrap_or(-1), report)
+}
+
+#[test]
+fn pc_26_pc_30_a_shop_under_load_charges_once_whatever_gets_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = KeyServer::start(None, folder.path(), &[]);
+    keys.channel(1, &[]);
+    let flags = "--accounts 6 --devices 3 --rate 12 --duration 5s --think 50ms --lost 12 --doubled 8 --late 4 --killed 15 --poor 30";
+    let flags: Vec<_> = flags.split(' ').collect();
+    for method in ["balance", "invoice"] {
+        let more = [&flags[..], &["--method", method, "--seed", "3"]].concat();
+        let (code, report) = shop(&keys, folder.path(), &more);
+        assert_eq!(
+            (code, &report["good"]),
+            (0, &Value::Bool(true)),
+            "{report:#}"
+        );
+        let count = |table: &str, key: &str, row: &str| {
+            let mut rows = report["tables"][table].as_array().unwrap().iter();
+            let row = rows.find(|found| found["what"] == row);
+            row.map_or(0, |row| row[key].as_u64().unwrap())
+        };
+        // It would be no test without these.
+        assert!(count("clicks", "count", "bought") > 20, "{report:#}");
+        assert!(count("clicks", "count", "refused") > 0, "{report:#}");
+        assert!(
+            count("clicks", "count", "killed while buying") > 0,
+            "{report:#}"
+        );
+        for fault in ["requests_lost", "answers_lost", "doubled", "late"] {
+            let steps = ["purchase", "purchase receipt", "licence", "licence receipt"];
+            let met: u64 = steps
+                .map(|step| count("messages", fault, step))
+                .iter()
+                .sum();
+            assert!(met > 0, "{fault}: {report:#}");
+        }
+        let rules = report["tables"]["invariants"].as_array().unwrap();
+        assert_eq!(rules.len(), 7, "{rules:#?}");
+    }
+    // What it made is not sold any more.
+    let offers = keys.admin(&["offer", "list", "--offered"]);
+    assert_eq!(
+        offers["offers"].as_array().map(Vec::len),
+        Some(0),
+        "{offers:#}"
+    );
+}
+
 #[test]
 fn bad_input_of_load_is_told_with_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();

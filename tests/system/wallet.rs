@@ -94,7 +94,7 @@ fn add_film(server: &KeyServer, film: &Path) -> String {
     ready["content"].as_str().unwrap().to_owned()
 }
 
-/// MV-25, MV-28, PC-26, PC-27, SEC-21: from the offer to the picture, and no further than what was paid for.
+/// MV-05, MV-25, MV-28, PC-26, PC-27, SEC-21: from the offer to the picture, and no further than what was paid for.
 #[test]
 fn mv_25_mv_28_pc_26_a_film_is_bought_downloaded_played_and_refused_after_a_refund() {
     if !can_run(&["ffmpeg"]) {

@@ -13,14 +13,26 @@ use crate::{Read, Result, Row, StoreError, Tx, enrolment, params, read_rows, ref
 const DAY: i64 = 24 * 3600 * 1000;
 
 fn read(row: &Row) -> std::result::Result<Operator, StoreError> {
-    let role: String = row.get(1)?;
+    let (role, reseller): (String, u32) = (row.get(1)?, row.get(4)?);
+    let role = match reseller {
+        0 => OperatorRole::from_name(&role),
+        _ => Some(OperatorRole::Reseller),
+    };
     Ok(Operator {
         name: row.get(0)?,
-        role: OperatorRole::from_name(&role)
-            .ok_or_else(|| StoreError::Damaged(format!("role {role:?}")))?,
+        role: role
+            .ok_or_else(|| StoreError::Damaged("an operator of an unknown role".to_owned()))?,
         standing: standing(&row.get::<String>(2)?)?,
         grants_per_day: row.get(3)?,
     })
+}
+
+/// A role as it is kept: a reseller is a shop with a mark, so that a store of before need not be made anew.
+fn kept(role: OperatorRole) -> (&'static str, u32) {
+    match role {
+        OperatorRole::Reseller => (OperatorRole::Shop.name(), 1),
+        role => (role.name(), 0),
+    }
 }
 
 /// All operators, by name.
@@ -29,7 +41,7 @@ fn read(row: &Row) -> std::result::Result<Operator, StoreError> {
 /// The store's.
 pub fn list(store: &mut dyn Read) -> Result<Vec<Operator>> {
     let rows = store.query(
-        "SELECT name, role, standing, grants_per_day FROM operator ORDER BY name",
+        "SELECT name, role, standing, grants_per_day, reseller FROM operator ORDER BY name",
         &[],
     )?;
     read_rows(&rows, read)
@@ -37,7 +49,7 @@ pub fn list(store: &mut dyn Read) -> Result<Vec<Operator>> {
 
 fn find(store: &mut dyn Read, name: &str) -> Result<Option<Operator>> {
     let row = store.first(
-        "SELECT name, role, standing, grants_per_day FROM operator WHERE name = $1",
+        "SELECT name, role, standing, grants_per_day, reseller FROM operator WHERE name = $1",
         params![name],
     )?;
     Ok(row.as_ref().map(read).transpose()?)
@@ -62,11 +74,12 @@ pub fn get(store: &mut dyn Read, name: &str) -> Result<Operator> {
 /// # Errors
 /// It would leave nobody who may rule; one who is suspended or revoked is to enrol anew; the store's.
 pub fn put(tx: &mut dyn Tx, name: &str, put: &PutOperator) -> Result<Operator> {
+    let (role, reseller) = kept(put.role);
     match find(tx, name)? {
         None => {
             tx.execute(
-                "INSERT INTO operator (name, standing, role, grants_per_day) VALUES ($1, 'new', $2, $3)",
-                params![name, put.role.name(), put.grants_per_day],
+                "INSERT INTO operator (name, standing, role, reseller, grants_per_day) VALUES ($1, 'new', $2, $3, $4)",
+                params![name, role, reseller, put.grants_per_day],
             )?;
         }
         Some(known) => {
@@ -74,8 +87,8 @@ pub fn put(tx: &mut dyn Tx, name: &str, put: &PutOperator) -> Result<Operator> {
                 check_others_rule(tx, name)?;
             }
             tx.execute(
-                "UPDATE operator SET role = $1, grants_per_day = $2 WHERE name = $3",
-                params![put.role.name(), put.grants_per_day, name],
+                "UPDATE operator SET role = $1, reseller = $2, grants_per_day = $3 WHERE name = $4",
+                params![role, reseller, put.grants_per_day, name],
             )?;
             if put.anew {
                 forget_key(tx, &known)?;
@@ -255,7 +268,7 @@ pub struct Acting {
 /// The store's.
 pub fn all(store: &mut dyn Read) -> Result<Operators> {
     let rows = store.query(
-        "SELECT name, role, standing, grants_per_day, public_key FROM operator",
+        "SELECT name, role, standing, grants_per_day, reseller, public_key FROM operator",
         &[],
     )?;
     let mut operators = BTreeMap::new();
@@ -270,7 +283,7 @@ pub fn all(store: &mut dyn Read) -> Result<Operators> {
             role,
             standing,
             limited: grants_per_day.is_some(),
-            public_key: row.get(4)?,
+            public_key: row.get(5)?,
         };
         operators.insert(name, known);
     }

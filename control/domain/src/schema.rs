@@ -92,4 +92,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "V20__key_blocks",
         sql: include_str!("../migrations/V20__key_blocks.sql"),
     },
+    Migration {
+        name: "V21__resellers",
+        sql: include_str!("../migrations/V21__resellers.sql"),
+    },
 ];

@@ -176,6 +176,10 @@ impl<P: Needed> Operator<P> {
         &self.name
     }
 
+    pub(super) fn role(&self) -> OperatorRole {
+        self.acting.role
+    }
+
     /// Whether what he gives is counted.
     pub(super) fn limited(&self) -> bool {
         self.acting.limited

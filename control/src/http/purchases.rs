@@ -71,8 +71,8 @@ async fn list(
     pages: Pages<Text<PurchaseId>>,
 ) -> Result<Paged<PurchasePage>, ApiError> {
     let filter = Filter {
-        account: None,
         device: Some(device.id()),
+        ..Filter::default()
     };
     app.purchases(filter, pages).await
 }

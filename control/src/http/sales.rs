@@ -22,7 +22,7 @@ use super::error::{ApiError, Json, Path, Reply};
 use super::grants::Given;
 use super::openapi::Routes;
 use super::pages::{Paged, Pages};
-use super::permits::{Bookkeep, Curate, Grant, ReadCatalogue, ReadCustomers};
+use super::permits::{Bookkeep, Curate, Grant, Needed, ReadCatalogue, ReadSales, Settle};
 use super::revision::{IfMatch, Revised};
 use super::{App, now};
 
@@ -179,8 +179,14 @@ struct Of {
     device: Option<Text<DeviceId>>,
 }
 
+/// Whose sales alone one sees: a reseller its own (CM-55, SEC-27).
+fn only(operator: &Operator<impl Needed>) -> Option<String> {
+    let reseller = operator.role() == OperatorRole::Reseller;
+    reseller.then(|| operator.name().to_owned())
+}
+
 async fn list(
-    _: Operator<ReadCustomers>,
+    operator: Operator<ReadSales>,
     State(app): State<App>,
     pages: Pages<Text<PurchaseId>, Of>,
 ) -> Result<Paged<PurchasePage>, ApiError> {
@@ -188,6 +194,7 @@ async fn list(
     let filter = Filter {
         account: account.map(|Text(id)| id),
         device: device.map(|Text(id)| id),
+        shop: only(&operator),
     };
     app.purchases(filter, pages).await
 }
@@ -199,19 +206,24 @@ async fn of_person(
 ) -> Result<Paged<PurchasePage>, ApiError> {
     let filter = Filter {
         account: Some(person.account),
-        device: None,
+        ..Filter::default()
     };
     app.purchases(filter, pages).await
 }
 
 async fn one(
-    _: Operator<ReadCustomers>,
+    operator: Operator<ReadSales>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<PurchaseId>>,
 ) -> Reply<Purchase> {
-    Ok(Json(
-        app.read(move |store| purchases::get(store, id)).await?,
-    ))
+    let purchase = app.read(move |store| purchases::get(store, id)).await?;
+    match only(&operator) {
+        Some(name) if purchase.shop.as_deref() != Some(&name) => {
+            let detail = format!("there is no purchase {} at {name}", purchase.id);
+            Err(Problem::new(Kind::NotFound, detail).into())
+        }
+        _ => Ok(Json(purchase)),
+    }
 }
 
 /// A purchase that a shop settles: each its own only (SEC-27).
@@ -221,7 +233,7 @@ fn check_shop(
     (name, role): (&str, OperatorRole),
 ) -> Result<(), Error> {
     let purchase = purchases::get(store, id)?;
-    if role == OperatorRole::Shop && purchase.shop.as_deref() != Some(name) {
+    if role.sells() && purchase.shop.as_deref() != Some(name) {
         let detail = format!("{} was not bought at {name}", purchase.id);
         return Err(Problem::new(Kind::Forbidden, detail).into());
     }
@@ -238,7 +250,7 @@ fn check_shop(
 
 /// The settlement completion notice of a shop (PC-17, CM-55).
 async fn settle(
-    once: Once<Bookkeep>,
+    once: Once<Settle>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<PurchaseId>>,
 ) -> Result<Answered<Purchase, 200>, ApiError> {
@@ -254,7 +266,7 @@ async fn settle(
 }
 
 async fn fail(
-    once: Once<Bookkeep>,
+    once: Once<Settle>,
     State(app): State<App>,
     Path(Text(id)): Path<Text<PurchaseId>>,
     Json(FailPurchase { why }): Json<FailPurchase>,

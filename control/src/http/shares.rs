@@ -6,17 +6,18 @@ use sealcast_domain::audit::Act;
 use sealcast_domain::ledger::Done;
 use sealcast_domain::shares;
 use sealcast_objects::api::{
-    Grant, NewSplit, Parties, PartyStatement, PayOut, Split, SplitPage, Transfer,
+    Grant, NewSplit, OperatorRole, Parties, PartyStatement, PayOut, Split, SplitPage, Transfer,
 };
 use sealcast_objects::id::{Text, TransferId};
 use sealcast_objects::month::Month;
+use sealcast_objects::problem::{Kind, Problem};
 
 use super::act::{Log, Operator};
 use super::error::{ApiError, Json, Path, Reply};
 use super::grants::{Given, status};
 use super::openapi::{Routes, about};
 use super::pages::{Paged, Pages};
-use super::permits::{Bookkeep, ReadLedger, Rule};
+use super::permits::{Bookkeep, ReadLedger, ReadShares, Rule};
 use super::{App, now};
 
 pub(super) fn routes() -> Routes {
@@ -93,10 +94,17 @@ async fn parties(_: Operator<ReadLedger>, State(app): State<App>) -> Reply<Parti
 }
 
 async fn statement(
-    _: Operator<ReadLedger>,
+    operator: Operator<ReadShares>,
     State(app): State<App>,
     Path((name, month)): Path<(String, Month)>,
 ) -> Reply<PartyStatement> {
+    if operator.role() == OperatorRole::Reseller && name != operator.name() {
+        let detail = format!(
+            "{} sees its own statements, and there is no other",
+            operator.name()
+        );
+        return Err(Problem::new(Kind::NotFound, detail).into());
+    }
     Ok(Json(
         app.read(move |store| shares::statement(store, &name, month))
             .await?,

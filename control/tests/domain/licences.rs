@@ -245,7 +245,7 @@ fn int_04_a_licence_names_its_origin_and_whose_place_it_takes() {
     assert_eq!(licences::object(&mut bench, id(2)).unwrap(), [2; 100]);
 }
 
-/// MV-18, MV-20: which licences there are for a content, and which an account got.
+/// MV-18, MV-20, MV-22: which licences there are for a content, and which an account got.
 #[test]
 fn mv_18_mv_20_licences_are_listed_by_content_account_and_device() {
     let mut bench = Bench::new(4);

@@ -228,7 +228,7 @@ fn sums_are_right(bench: &mut Bench) {
     assert_eq!(ledger::verify(bench).unwrap(), []);
 }
 
-/// PC-01 to PC-09, PC-12, PC-13, PC-17, PC-19, PC-21, PC-23: certificate, notice, settlement, licence, notice, count.
+/// PC-01, PC-02, PC-03, PC-04, PC-05, PC-06, PC-07, PC-08, PC-09, PC-12, PC-13, PC-17, PC-19, PC-21, PC-23, CM-59: certificate, notice, settlement, licence, notice, count.
 #[test]
 fn pc_01_pc_09_a_purchase_is_paid_when_it_has_arrived_and_licences_are_counted_when_they_have() {
     let (mut bench, device, account) = shopper(1);

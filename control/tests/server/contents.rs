@@ -91,6 +91,7 @@ fn head(answer: &Response, name: impl reqwest::header::AsHeaderName) -> &str {
     answer.headers().get(name).unwrap().to_str().unwrap()
 }
 
+/// MV-04, CM-57: the file is free to have, and of no use by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn mv_04_a_device_gets_the_sealed_file_whole_or_any_part_of_it() {
     let bench = Bench::start().await;

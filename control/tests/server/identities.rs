@@ -234,6 +234,7 @@ fn assertion(identity: &Identity, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()
 }
 
+/// SEC-18: who stands in between shows a token of its own, made by its own key; nobody's password and no key of a content passes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_without_a_certificate_gets_a_token_by_an_assertion() {
     let bench = Bench::start().await;

@@ -84,7 +84,7 @@ impl There {
 
 type Request = (Permit, Method, String, Value);
 
-const PERMITS: [Permit; 11] = [
+const PERMITS: [Permit; 14] = [
     Permit::ReadPlant,
     Permit::RunPlant,
     Permit::ReadCustomers,
@@ -92,6 +92,9 @@ const PERMITS: [Permit; 11] = [
     Permit::Grant,
     Permit::ReadLedger,
     Permit::Bookkeep,
+    Permit::ReadSales,
+    Permit::Settle,
+    Permit::ReadShares,
     Permit::ReadCatalogue,
     Permit::Curate,
     Permit::ReadAudit,

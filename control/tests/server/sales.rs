@@ -13,7 +13,7 @@ use sealcast_objects::licence::{EndReason, LicenceReceipt};
 use sealcast_objects::problem::Kind;
 use sealcast_objects::purchase::{Certificate, Container, PurchaseReceipt};
 use sealcast_objects::signed::{sign, verify};
-use sealcast_terminal::https::RequestError;
+use sealcast_terminal::https::{Client, RequestError};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, raw, refused_as, session};
@@ -361,4 +361,74 @@ async fn cm_55_sec_27_a_shop_settles_what_was_bought_at_it() {
     let fail = format!("/v1/purchases/{}/fail", purchase(1));
     let failed = corner.post::<Value>(&fail, &json!({"why": "no"})).await;
     refused_as(Kind::Conflict, failed);
+}
+
+/// CM-55, SEC-27: a shop of somebody else's sees and settles what was bought at it, sees what is due to it, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn cm_55_sec_27_a_reseller_sees_and_settles_its_own_sales_only() {
+    let bench = Bench::start().await;
+    bench.channel(1).await;
+    let device = Holder::new(&bench, 7).await;
+    let corner = bench.operator("corner", OperatorRole::Reseller).await;
+    bench.operator("other", OperatorRole::Reseller).await;
+    let mut bought = Vec::new();
+    for (number, shop) in [(1, "corner"), (2, "other")] {
+        let new = json!({
+            "title": "A season", "subject": {"kind": "channel", "channel": 1}, "shop": shop,
+            "price": {"amount": 1000, "currency": "EUR"}
+        });
+        let offer: Offer = bench.admin.post("/v1/offers", &new).await.unwrap();
+        let sent = device.buy(number, &[&offer], Pays::Shop).await.unwrap();
+        let notice = device.notice(number, &sent.object);
+        device.acknowledge(number, notice).await.unwrap();
+        bought.push(sent.purchase);
+    }
+    let account = bought[0].account;
+    let bought: Vec<_> = bought.iter().map(|purchase| purchase.id).collect();
+    let of = |client: &Client| {
+        let client = client.clone();
+        async move {
+            let page: PurchasePage = client.get("/v1/purchases").await.unwrap();
+            let ids = page.purchases.into_iter().map(|purchase| purchase.id);
+            ids.collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(of(&bench.admin).await, bought);
+    assert_eq!(of(&corner).await, bought[..1]);
+    let all = format!("/v1/purchases?account={account}");
+    let page: PurchasePage = corner.get(&all).await.unwrap();
+    assert_eq!(page.purchases.len(), 1);
+    let [own, others] = [1, 2].map(|number| format!("/v1/purchases/{}", purchase(number)));
+    let seen: Purchase = corner.get(&own).await.unwrap();
+    assert_eq!(seen.shop.as_deref(), Some("corner"));
+    refused_as(Kind::NotFound, corner.get::<Value>(&others).await);
+    let settle = |path: &str| format!("{path}/settle");
+    refused_as(
+        Kind::Forbidden,
+        corner.post::<Value>(&settle(&others), &()).await,
+    );
+    let settled: Purchase = corner.post(&settle(&own), &()).await.unwrap();
+    assert_eq!(settled.state, PurchaseState::Settled);
+    let month = settled.changed.to_string()[..7].to_owned();
+    let statement = |name: &str| format!("/v1/parties/{name}/statements/{month}");
+    let shown: Value = corner.get(&statement("corner")).await.unwrap();
+    assert_eq!(shown["party"], "corner", "{shown:#}");
+    refused_as(
+        Kind::NotFound,
+        corner.get::<Value>(&statement("other")).await,
+    );
+    // What is beyond its own sales is not its to see.
+    for path in [
+        "/v1/accounts".to_owned(),
+        "/v1/licences".to_owned(),
+        "/v1/devices".to_owned(),
+        "/v1/parties".to_owned(),
+        "/v1/books".to_owned(),
+        format!("/v1/accounts/{account}/money"),
+    ] {
+        refused_as(Kind::Forbidden, corner.get::<Value>(&path).await);
+    }
+    let why = json!({"why": "x"});
+    let refund = format!("{own}/refund");
+    refused_as(Kind::Forbidden, corner.post::<Value>(&refund, &why).await);
 }

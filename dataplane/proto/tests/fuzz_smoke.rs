@@ -281,6 +281,7 @@ fn mutated_messages_are_survived() {
     let (seed, rounds) = settings(20_000);
     let mut corpus: Vec<_> = to_authority().iter().map(written).chain(inside()).collect();
     corpus.extend([notice(), certificate(), manifest()]);
+    corpus.extend(checks::key_block(5, false));
     corpus.extend(door());
     let mut device = Device::new(seed);
     let mut pick = ChaCha8Rng::seed_from_u64(seed + 1);
@@ -435,6 +436,17 @@ fn the_checks_get_to_where_harm_could_be_done() {
         1,
         "what is older than the first is late"
     );
+    // The key of the next epoch comes in a block to whoever may have it, and to nobody else.
+    for (gone, delivered) in [(0, 2), (1, 1)] {
+        let block = [
+            step(2, 0, &[0, 1]),
+            step(5, 10, &[1, 1]),
+            step(3, 0, &[0, 1, 0]),
+            step(2 | 8, 10, &[2, gone]),
+            step(3, 0, &[0, 2, 9]),
+        ];
+        assert_eq!(checks::receiver(&block.concat()), delivered);
+    }
     let report = step(8, 10, &[9, 9, 0, 0x40]); // five lanes wanted, none held
     let steps = [&[0][..], &step(8, 0, &[]), &report, &report, &report].concat();
     assert_eq!(checks::authority(&steps), 5);

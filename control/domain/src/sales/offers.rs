@@ -2,7 +2,7 @@
 
 use rand_core::CryptoRng;
 use sealcast_objects::api::{
-    ChangeOffer, NewOffer, Offer, OfferState, OfferSubject, OfferTerms, OperatorRole, Price,
+    ChangeOffer, NewOffer, Offer, OfferState, OfferSubject, OfferTerms, Price,
 };
 use sealcast_objects::id::{Id as _, Text};
 use sealcast_objects::problem::Kind;
@@ -101,7 +101,7 @@ fn check(store: &mut dyn Read, now: Timestamp, new: &NewOffer) -> Result<()> {
         shares::get(store, split)?;
     }
     if let Some(shop) = &new.shop
-        && operators::get(store, shop)?.role != OperatorRole::Shop
+        && !operators::get(store, shop)?.role.sells()
     {
         return refuse(Kind::Invalid, format!("operator {shop} is no shop"));
     }

@@ -338,12 +338,14 @@ pub fn object(store: &mut dyn Read, id: PurchaseId) -> Result<Vec<u8>> {
 }
 
 /// Which purchases.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filter {
     /// Of this account.
     pub account: Option<AccountId>,
     /// With this device.
     pub device: Option<DeviceId>,
+    /// Bought at this shop.
+    pub shop: Option<String>,
 }
 
 /// At most `most` purchases after `after`, in the order of their ids.
@@ -358,12 +360,13 @@ pub fn page(
 ) -> Result<Vec<Purchase>> {
     let rows = store.query(
         purchases!(
-            "WHERE id > $1 AND (account = $2 OR $2 IS NULL) AND (device = $3 OR $3 IS NULL) ORDER BY id LIMIT $4"
+            "WHERE id > $1 AND (account = $2 OR $2 IS NULL) AND (device = $3 OR $3 IS NULL) AND (shop = $4 OR $4 IS NULL) ORDER BY id LIMIT $5"
         ),
         params![
             after.map_or([0; 16], PurchaseId::to_bytes),
             filter.account.map(AccountId::to_bytes),
             filter.device.map(DeviceId::to_bytes),
+            filter.shop,
             most
         ],
     )?;

@@ -19,8 +19,10 @@ pub enum OperatorRole {
     Support,
     /// Sees everything, the audit log too, and changes nothing.
     Auditor,
-    /// A shop: customers, rights, the ledger.
+    /// A shop of the house's: customers, rights, the ledger.
     Shop,
+    /// A shop of somebody else's: what was bought at it, and what is due to it, and nothing else (CM-55).
+    Reseller,
     /// An insurer: sees customers.
     Insurer,
 }
@@ -42,6 +44,12 @@ pub enum Permit {
     ReadLedger,
     /// To open books and make transfers.
     Bookkeep,
+    /// To see what was bought; a reseller what was bought at it.
+    ReadSales,
+    /// To say that what was bought at a shop is paid; a shop of its own sales.
+    Settle,
+    /// To see what was booked for whoever has a share; a reseller for itself.
+    ReadShares,
     /// To see providers and contents.
     ReadCatalogue,
     /// To change them.
@@ -64,6 +72,9 @@ impl Permit {
             Self::Grant => "give rights and licences",
             Self::ReadLedger => "see the ledger",
             Self::Bookkeep => "book in the ledger",
+            Self::ReadSales => "see purchases",
+            Self::Settle => "settle what shops sold",
+            Self::ReadShares => "see statements of shares",
             Self::ReadCatalogue => "see providers and contents",
             Self::Curate => "change providers and contents",
             Self::ReadAudit => "see the audit log",
@@ -74,12 +85,13 @@ impl Permit {
 
 impl OperatorRole {
     /// Every role.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Owner,
         Self::Operator,
         Self::Support,
         Self::Auditor,
         Self::Shop,
+        Self::Reseller,
         Self::Insurer,
     ];
 
@@ -92,6 +104,7 @@ impl OperatorRole {
             Self::Support => "support",
             Self::Auditor => "auditor",
             Self::Shop => "shop",
+            Self::Reseller => "reseller",
             Self::Insurer => "insurer",
         }
     }
@@ -107,9 +120,9 @@ impl OperatorRole {
     pub fn may(self, permit: Permit) -> bool {
         use Permit::{
             Bookkeep, Care, Curate, Grant, ReadAudit, ReadCatalogue, ReadCustomers, ReadLedger,
-            ReadPlant, RunPlant,
+            ReadPlant, ReadSales, ReadShares, RunPlant, Settle,
         };
-        if permit == ReadCatalogue {
+        if permit == ReadCatalogue || permit == ReadSales {
             return true;
         }
         let permits: &[Permit] = match self {
@@ -123,10 +136,21 @@ impl OperatorRole {
                 Curate,
                 ReadLedger,
                 Bookkeep,
+                Settle,
+                ReadShares,
             ],
             Self::Support => &[ReadPlant, ReadCustomers, Care],
-            Self::Auditor => &[ReadPlant, ReadCustomers, ReadLedger, ReadAudit],
-            Self::Shop => &[ReadCustomers, Care, Grant, ReadLedger, Bookkeep],
+            Self::Auditor => &[ReadPlant, ReadCustomers, ReadLedger, ReadAudit, ReadShares],
+            Self::Shop => &[
+                ReadCustomers,
+                Care,
+                Grant,
+                ReadLedger,
+                Bookkeep,
+                Settle,
+                ReadShares,
+            ],
+            Self::Reseller => &[Settle, ReadShares],
             Self::Insurer => &[ReadCustomers],
         };
         permits.contains(&permit)
@@ -135,7 +159,13 @@ impl OperatorRole {
     /// Whether it is a machine's: what a machine does is decided by its own rules, and no second person is asked.
     #[must_use]
     pub fn is_machine(self) -> bool {
-        matches!(self, Self::Shop | Self::Insurer)
+        matches!(self, Self::Shop | Self::Reseller | Self::Insurer)
+    }
+
+    /// Whether offers may be its.
+    #[must_use]
+    pub fn sells(self) -> bool {
+        matches!(self, Self::Shop | Self::Reseller)
     }
 }
 

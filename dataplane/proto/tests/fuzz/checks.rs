@@ -1,5 +1,7 @@
 //! What must hold for any bytes: shared by `fuzz_smoke.rs` (seeded mutations) and `fuzz/` (guided by coverage).
 
+#[path = "blocks.rs"]
+mod blocks;
 #[path = "doors.rs"]
 mod doors;
 #[path = "messages.rs"]
@@ -31,9 +33,11 @@ use sealcast_proto::wire::door::{
     Refused, Wanted,
 };
 use sealcast_proto::wire::header::{Header, PacketHeader};
+use sealcast_proto::wire::key_block::KeyBlock;
 use sealcast_proto::wire::link::{FromAuthority, Held, Hello, Mode, Report, Sent, ToAuthority};
 use sealcast_proto::wire::manifest::{self, List, Unproven};
 
+pub use blocks::key_block;
 pub use doors::doors;
 pub use messages::{read, written};
 pub use record_files::{put_right, reads, records};
@@ -80,6 +84,7 @@ pub fn header(bytes: &[u8]) {
 pub fn control(bytes: &[u8]) {
     signed::<Notice>(bytes);
     signed::<LaneCertificate>(bytes);
+    signed::<KeyBlock>(bytes);
     vouched(bytes);
 }
 
@@ -172,6 +177,7 @@ impl Device {
             asked: 0,
         };
         device.receiver.set_authority(key().verifying_key(), None);
+        device.receiver.set_path(blocks::path());
         device
     }
 
@@ -321,10 +327,19 @@ impl Device {
             (0, &[segment, ref bytes @ ..]) => {
                 self.batch(leg, 1 + usize::from(segment), bytes.to_vec())
             }
+            (1, data) if what & 8 != 0 => {
+                if let Ok(part) = KeyBlock::decode_all(data) {
+                    self.datagram(sign(&part, &key()));
+                }
+            }
             (1, data) => {
                 if let Ok(notice) = Notice::decode_all(data) {
                     self.datagram(sign(&notice, &key()));
                 }
+            }
+            (2, &[epoch, gone, ..]) if what & 8 != 0 => {
+                let parts = key_block(epoch, gone % 2 == 1);
+                parts.into_iter().for_each(|part| self.datagram(part));
             }
             (2, &[server, first, ..]) => self.datagram(certificate(server % 4, first)),
             (3, &[lane, epoch, ref ctrs @ ..]) if self.sealed.len() + ctrs.len() < 1024 => {
