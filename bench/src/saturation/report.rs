@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::content::PAYLOAD;
 use super::input::Taken;
-use super::manifests::Vouched;
+use super::manifests::{Case, Vouched};
 use super::options::Path;
 use super::receiving::{Alone, Opened};
 use super::sending::Sent;
@@ -95,21 +95,21 @@ pub(super) enum Row {
         /// Share of the sending core.
         busy: Spread,
     },
-    /// Manifests: sending and receiving with and without.
+    /// Manifests and key blocks: sending and receiving with and without.
     Manifests {
         /// Between which ends.
         path: Path,
-        /// Under one signature; none: auth level 0.
-        packets: Option<u16>,
+        /// What there is beside packets.
+        case: Case,
         /// Nanoseconds of a datagram: filling, sealing, vouching and sending it.
         send_ns: Spread,
-        /// Its rate beside that without manifests.
+        /// Its rate beside that of packets alone.
         send_share: Spread,
         /// Receiving (as alone), opening and verifying.
         receive_ns: Spread,
-        /// Its rate beside that without manifests.
+        /// Its rate beside that of packets alone.
         receive_share: Spread,
-        /// Bytes of manifests beside those of packets, both copies.
+        /// Bytes of manifests (both copies) or key blocks beside those of packets.
         overhead: Spread,
     },
     /// Sends to an interface, with a copy and without.
@@ -164,10 +164,10 @@ pub(super) fn rows(rounds: &Rounds) -> Vec<Row> {
             busy: spread(&taken, |(_, taken)| taken.busy),
         });
     }
-    for costs in groups(&rounds.vouched, |(path, cost)| (*path, cost.packets)) {
+    for costs in groups(&rounds.vouched, |(path, cost)| (*path, cost.case)) {
         rows.push(Row::Manifests {
             path: costs[0].0,
-            packets: costs[0].1.packets,
+            case: costs[0].1.case,
             send_ns: spread(&costs, |(_, cost)| cost.send),
             send_share: spread(&costs, |(_, cost)| cost.plain_send / cost.send),
             receive_ns: spread(&costs, |(_, cost)| cost.receive),
@@ -264,7 +264,7 @@ pub(super) fn text(rows: &[Row]) -> String {
         1,
         &[
             "path",
-            "packets per signature",
+            "beside packets",
             "send ns",
             "of level 0",
             "receive ns",
@@ -278,7 +278,7 @@ pub(super) fn text(rows: &[Row]) -> String {
         ("One core receives: a channel", receiving),
         ("One core sends what comes in single datagrams", input),
         ("Sends to an interface that takes batches whole", zero_copy),
-        ("Manifests (auth level 1)", manifests),
+        ("Manifests (auth level 1) and key blocks", manifests),
     ];
     let mut filled = [false; 6];
     for row in rows {
@@ -378,7 +378,7 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
         ),
         Row::Manifests {
             path,
-            packets,
+            case,
             send_ns,
             send_share,
             receive_ns,
@@ -388,7 +388,7 @@ fn cells(row: &Row) -> (usize, Vec<String>) {
             5,
             vec![
                 path.text().to_owned(),
-                packets.map_or_else(|| "level 0".to_owned(), |packets| packets.to_string()),
+                case.words(),
                 send_ns.words(1),
                 send_share.words(2),
                 receive_ns.words(1),

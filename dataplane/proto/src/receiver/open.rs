@@ -339,6 +339,10 @@ impl Receiver {
                 self.streams.order.expect(CTR_FIRST);
             }
         }
+        if self.config.merge == Merge::None && !self.streams.order.has_begun() {
+            let beginning = self.proofs.beginning(group, ctr);
+            self.streams.order.expect(beginning.0);
+        }
         let mut deliver = counted(&mut self.stats, deliver);
         let placed = match self.config.merge {
             Merge::None => self.streams.order.push(now, ctr.0, payload, &mut deliver),

@@ -63,6 +63,11 @@ impl Order {
         self.count
     }
 
+    /// Whether it is known which number is next.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.expected.is_some()
+    }
+
     /// The stream begins at `number`: what comes first may be ahead of it.
     pub(crate) fn expect(&mut self, number: u64) {
         debug_assert!(self.expected.is_none() && self.ahead.is_empty());

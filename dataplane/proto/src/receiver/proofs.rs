@@ -10,11 +10,11 @@ use sealcast_crypto::{PACKET_DIGEST_LEN, PacketDigest};
 
 use super::open::Origin;
 use crate::discard::Discard;
-use crate::ids::{Ctr, Kid, Time};
+use crate::ids::{Ctr, GroupId, Kid, Time};
 use crate::limits::{
     MANIFEST_CHECKS_PER_SECOND, MANIFEST_WAIT, MANIFESTS_KEPT, PACKETS_PER_CHECK, UNVERIFIED_MAX,
 };
-use crate::wire::manifest::{Member, Statement};
+use crate::wire::manifest::{DIGESTS_MAX, LISTS_MAX, Member, Statement};
 
 /// What to do with packets before their manifest is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -331,6 +331,22 @@ impl Proofs {
         };
         self.pool.push(buffer);
         intake
+    }
+
+    /// Where a stream begins whose first proven packet is `ctr`: lanes are proven one after the other, so what waits on another lane may come before
+    /// it. Whoever plants such packets delays the beginning, by as long as order waits for what is missing.
+    pub(super) fn beginning(&self, group: GroupId, ctr: Ctr) -> Ctr {
+        let lanes = self
+            .lanes
+            .values()
+            .filter(|lane| lane.origin.group == group);
+        let lowest = lanes.filter_map(|lane| {
+            let reach = lane.stride * (LISTS_MAX * DIGESTS_MAX) as u64;
+            let waiting = lane.places.iter().flatten();
+            let waiting = waiting.filter(|it| it.payload.is_some() && it.ctr.0 + reach >= ctr.0);
+            waiting.map(|it| it.ctr).min()
+        });
+        lowest.min().map_or(ctr, |lowest| lowest.min(ctr))
     }
 
     /// A packet was delivered before anything proved it.

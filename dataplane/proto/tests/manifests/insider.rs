@@ -180,6 +180,29 @@ fn sec_05_packets_planted_far_ahead_do_not_stop_the_stream() {
     assert_eq!(world.take_delivered(), numbers(0..1000));
 }
 
+/// Lanes are proven one after the other: whoever joins begins with the first packet that came, whichever lane is proven first, and whatever a
+/// member plants before it.
+#[test]
+fn sec_05_nothing_is_late_for_a_receiver_that_has_just_joined() {
+    for planted in [false, true] {
+        let mut world = world(Verify::ThenDeliver, Missing::Drop);
+        world.seal(at(1), 128); // before it joined
+        if planted {
+            world.arrive(at(2), 0, &forge(1, CTR_FIRST + 101, b"planted!"));
+        }
+        let (packets, due) = world.seal(at(2), 128);
+        assert_eq!(due.len(), 2);
+        let came = packets.iter().chain(due.iter().rev());
+        came.for_each(|datagram| world.arrive(at(2), 0, datagram));
+        if planted {
+            assert_eq!(world.take_delivered(), numbers(0..0));
+            world.poll(at(300));
+        }
+        assert_eq!(world.take_delivered(), numbers(128..256));
+        assert_eq!(world.receiver.discards().of(Discard::Late), 0);
+    }
+}
+
 #[test]
 fn sec_05_what_was_delivered_first_is_an_alarm_when_it_turns_out_to_be_forged() {
     let mut world = world(Verify::AfterDelivery, Missing::Drop);
