@@ -20,9 +20,9 @@ pub struct SealBatch<B = SendBuffer> {
     buffer: B,
     spans: Vec<Span>,
     used: usize,
-    /// Bytes that payloads leave free, for a manifest.
+    /// Bytes that payloads leave free, for what is put behind them.
     kept: usize,
-    /// Length of the manifest behind the packets.
+    /// Length of what is behind the packets.
     behind: Option<usize>,
 }
 
@@ -50,8 +50,8 @@ impl SealBatch {
         }
     }
 
-    /// Leaves room for a manifest behind the packets, unless the first payload needs it.
-    pub fn keep_room_for_manifest(&mut self) {
+    /// Leaves room for a manifest or a part of a key block behind the packets, unless the first payload needs it.
+    pub fn keep_room_behind(&mut self) {
         self.kept = MANIFEST_MAX;
     }
 
@@ -257,14 +257,14 @@ mod tests {
     #[test]
     fn a_manifest_leaves_as_the_shorter_last_segment() {
         let mut batch = SealBatch::default();
-        batch.keep_room_for_manifest();
+        batch.keep_room_behind();
         while batch.push(&[7; 1316]) {}
         assert_eq!(batch.room_behind(), 1344);
         batch.put_behind(&[3; MANIFEST_MAX]);
         let runs: Vec<_> = batch.close().ranges().collect();
         assert_eq!(runs, [(0..47 * 1344 + MANIFEST_MAX, 1344)]);
         let mut long = SealBatch::default();
-        long.keep_room_for_manifest();
+        long.keep_room_behind();
         assert!(long.push(&vec![0; DATAGRAM_MAX - OVERHEAD]));
         assert_eq!(long.room_behind(), 0);
     }

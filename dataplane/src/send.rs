@@ -187,12 +187,14 @@ impl SendChannel {
                 },
                 Wake::Link | Wake::Timer => {}
             }
+            self.send_riders(&mut course).await;
             shard::yield_if_needed().await;
         };
         self.finish_lanes(&mut course).await;
         course.vouching.finish(now());
         self.send_manifests(now(), &mut course).await;
         self.send_outputs(now(), &mut course).await;
+        self.send_riders(&mut course).await;
         self.tell_of_input(&mut course);
         self.tell_of_zero_copy(&mut course);
         self.status
@@ -274,6 +276,7 @@ impl SendChannel {
             match output {
                 Output::Link(message) => self.link.send(now, message),
                 Output::Event(event) => (self.on_event)(SendEvent::Protocol(event)),
+                Output::KeyBlock(datagram) => course.vouching.take_rider(datagram),
                 Output::Multicast(datagram) => {
                     for leg in 0..self.legs.len() {
                         if let Err(error) = self.legs[leg].send_one(&datagram).await {

@@ -1,6 +1,7 @@
-//! Manifests on their way out: a sealing core's batches are taken in, and what vouches for them leaves behind their packets, as the
-//! shorter last segment of the same call where it fits, else in calls of its own.
+//! What leaves beside packets: manifests of a sealing core's batches, and parts of key blocks. It goes behind packets, as the shorter last
+//! segment of the same call where it fits, else in calls of its own.
 
+use std::collections::VecDeque;
 use std::io;
 
 use sealcast_net::UdpSender;
@@ -10,11 +11,14 @@ use sealcast_proto::wire::manifest::MANIFEST_MAX;
 
 use crate::batch::{Runs, SealBatch};
 
-/// The manifests of one sealing core. Nothing is kept, and nothing costs, until a batch has to be vouched for.
+/// The manifests of one sealing core, and what else leaves behind its packets. Nothing is kept, and nothing costs, until a batch has to be
+/// vouched for.
 #[derive(Debug)]
 pub struct Vouching {
     config: ManifestConfig,
     manifests: Option<Manifests>,
+    /// Parts of key blocks that wait for packets to leave behind.
+    riders: VecDeque<Vec<u8>>,
     /// Datagrams that go out now, one after the other.
     bytes: Vec<u8>,
     lengths: Vec<usize>,
@@ -27,39 +31,68 @@ impl Vouching {
         Self {
             config,
             manifests: None,
+            riders: VecDeque::new(),
             bytes: Vec::new(),
             lengths: Vec::new(),
         }
     }
 
-    /// Seals a batch; if it has to be vouched for, takes it in, and puts a manifest that is due behind it.
+    /// A datagram that may leave behind packets.
+    pub fn take_rider(&mut self, datagram: Vec<u8>) {
+        self.riders.push_back(datagram);
+    }
+
+    /// Whether one waits: the next batch should [keep room](SealBatch::keep_room_behind).
+    #[must_use]
+    pub fn has_riders(&self) -> bool {
+        !self.riders.is_empty()
+    }
+
+    /// Seals a batch; if it has to be vouched for, takes it in. Puts a manifest that is due behind it, or else what waits to ride.
     pub fn seal(&mut self, now: Time, reserved: Reserved, batch: &mut SealBatch) {
         let prover = reserved.prover();
         let (buffer, spans) = batch.parts();
         reserved.seal(buffer, spans);
-        let Some(prover) = prover else {
-            return;
-        };
         let config = self.config;
-        let manifests = self.manifests.get_or_insert_with(|| Manifests::new(config));
-        manifests.sealed(now, &prover, buffer, spans);
-        manifests.poll(now);
-        if let Some(datagram) = manifests.poll_datagram(batch.room_behind()) {
+        if let Some(prover) = &prover {
+            let manifests = self.manifests.get_or_insert_with(|| Manifests::new(config));
+            manifests.sealed(now, prover, buffer, spans);
+            manifests.poll(now);
+        }
+        let room = batch.room_behind();
+        let vouched = self.manifests.as_mut().filter(|_| prover.is_some());
+        let manifest = vouched.and_then(|manifests| manifests.poll_datagram(room));
+        let fits = |rider: &mut Vec<u8>| rider.len() <= room;
+        let behind = manifest.or_else(|| self.riders.pop_front_if(fits));
+        if let Some(datagram) = behind {
             batch.put_behind(&datagram);
         }
     }
 
-    /// Sends what is due over one or two legs. Returns the last failure of each.
+    /// Sends manifests that are due over one or two legs. Returns the last failure of each.
     pub async fn send(&mut self, now: Time, legs: &mut [UdpSender]) -> [Option<io::Error>; 2] {
-        let mut failed = [None, None];
         let Some(manifests) = &mut self.manifests else {
-            return failed;
+            return [None, None];
         };
         manifests.poll(now);
         while let Some(datagram) = manifests.poll_datagram(MANIFEST_MAX) {
             self.bytes.extend_from_slice(&datagram);
             self.lengths.push(datagram.len());
         }
+        self.send_all(legs).await
+    }
+
+    /// Sends what waits to ride, because there are no packets to leave behind. Returns the last failure of each leg.
+    pub async fn send_riders(&mut self, legs: &mut [UdpSender]) -> [Option<io::Error>; 2] {
+        for datagram in self.riders.drain(..) {
+            self.bytes.extend_from_slice(&datagram);
+            self.lengths.push(datagram.len());
+        }
+        self.send_all(legs).await
+    }
+
+    async fn send_all(&mut self, legs: &mut [UdpSender]) -> [Option<io::Error>; 2] {
+        let mut failed = [None, None];
         for (range, segment) in Runs::new(self.lengths.iter().copied()) {
             for (leg, failed) in legs.iter_mut().zip(&mut failed) {
                 let sent = leg.send_batch(&self.bytes[range.clone()], segment).await;

@@ -222,6 +222,7 @@ fn channel(id: u16) -> Channel {
             hold_max_lifetimes: 10,
         },
         auth_level: AuthLevel::default(),
+        key_block_permille: 0,
     }
 }
 

@@ -196,8 +196,11 @@ async fn send(group: &GroupOptions, content: &Content, case: Case) -> Result<(f6
     let (mut next, start) = (0, Instant::now());
     while start.elapsed() < PART {
         let mut batch = SealBatch::over(parts.0, parts.1);
-        if matches!(case, Case::Manifests(_)) {
-            batch.keep_room_for_manifest();
+        while let Some(datagram) = round.due(next * (PAYLOAD + OVERHEAD)) {
+            vouching.take_rider(datagram.to_vec());
+        }
+        if matches!(case, Case::Manifests(_)) || vouching.has_riders() {
+            batch.keep_room_behind();
         }
         while batch.push(content.payload(next)) {
             next += 1;
@@ -213,8 +216,8 @@ async fn send(group: &GroupOptions, content: &Content, case: Case) -> Result<(f6
         if let [Some(error), _] = vouching.send(now, &mut legs).await {
             return Err(error.into());
         }
-        while let Some(datagram) = round.due(next * (PAYLOAD + OVERHEAD)) {
-            legs[0].send_batch(datagram, datagram.len()).await?;
+        if let [Some(error), _] = vouching.send_riders(&mut legs).await {
+            return Err(error.into());
         }
         let (buffer, spans) = batch.into_parts();
         parts = (buffer.reopen().context("a buffer of no ring")?, spans);

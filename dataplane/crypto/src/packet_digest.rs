@@ -7,8 +7,8 @@
 //! nothing, since he chose what is broadcast.) Of the standard hashes, BLAKE3 costs least when many short inputs are hashed at once:
 //! SHA-256 with the processor's own instructions takes four to five times as long.
 //!
-//! The result is the standard function, whatever computes it: with AVX-512 sixteen packets at a time, one in each lane of the vectors, and
-//! two such sets side by side (`x86/blake3.rs`), elsewhere the crate `blake3`. So anybody can check a manifest with any implementation of BLAKE3.
+//! The result is the standard function, whatever computes it: with AVX-512 sixteen packets at a time, one in each lane of the vectors
+//! (`x86/blake3.rs`), elsewhere the crate `blake3`. So anybody can check a manifest with any implementation of BLAKE3.
 
 use std::fmt;
 
@@ -32,10 +32,6 @@ impl PacketDigest {
         one(bytes)
     }
 }
-
-/// Packets of one set.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-const WAYS: usize = x86::Blake3Ways::WAYS;
 
 /// Packets that are worth being hashed together; fewer are faster one by one.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -85,7 +81,11 @@ impl PacketHasher {
     #[must_use]
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub const fn at_a_time(&self) -> usize {
-        if self.ways.is_some() { WAYS } else { 1 }
+        if self.ways.is_some() {
+            x86::Blake3Ways::WAYS
+        } else {
+            1
+        }
     }
 
     /// Packets that are hashed together.
@@ -107,32 +107,32 @@ impl PacketHasher {
             return packets.for_each(|packet| each(one(packet)));
         };
         loop {
-            let mut sets = [[[].as_slice(); WAYS]; 2];
+            let mut group = [[].as_slice(); x86::Blake3Ways::WAYS];
             let mut count = 0;
-            for (slot, packet) in sets.as_flattened_mut().iter_mut().zip(&mut packets) {
+            for (slot, packet) in group.iter_mut().zip(&mut packets) {
                 *slot = packet;
                 count += 1;
             }
-            let group = &sets.as_flattened()[..count];
             if count < TOGETHER {
-                return group.iter().for_each(|packet| each(one(packet)));
+                return group[..count].iter().for_each(|packet| each(one(packet)));
             }
-            let is_short = |packet: &[u8]| packet.len() <= x86::Blake3Ways::INPUT_MAX;
-            let short =
-                sets.map(|set| set.map(|packet| if is_short(packet) { packet } else { &[] }));
-            let digests = if count > WAYS {
-                ways.hash(&short)
-            } else {
-                [ways.hash(&[short[0]])[0], [[0; PACKET_DIGEST_LEN]; WAYS]]
-            };
-            for (packet, digest) in group.iter().zip(digests.as_flattened()) {
-                each(if is_short(packet) {
-                    PacketDigest(*digest)
+            let short = group.map(|packet| {
+                if packet.len() <= x86::Blake3Ways::INPUT_MAX {
+                    packet
+                } else {
+                    &[]
+                }
+            });
+            let digests = ways.hash(&short);
+            for (packet, digest) in group.iter().zip(digests).take(count) {
+                let is_short = packet.len() <= x86::Blake3Ways::INPUT_MAX;
+                each(if is_short {
+                    PacketDigest(digest)
                 } else {
                     one(packet)
                 });
             }
-            if count < 2 * WAYS {
+            if count < group.len() {
                 return;
             }
         }

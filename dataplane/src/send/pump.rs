@@ -58,9 +58,11 @@ impl SendChannel {
             };
             course.hand.batches.push(batch);
         }
+        let batches = course.hand.batches.iter_mut();
         if self.sender.is_vouched() {
-            let batches = course.hand.batches.iter_mut();
-            batches.for_each(SealBatch::keep_room_for_manifest);
+            batches.for_each(SealBatch::keep_room_behind);
+        } else if course.vouching.has_riders() {
+            batches.take(1).for_each(SealBatch::keep_room_behind);
         }
         true
     }
@@ -113,6 +115,16 @@ impl SendChannel {
     /// Sends the manifests of lane 0 that are due.
     pub(super) async fn send_manifests(&mut self, now: Time, course: &mut Course) {
         let failed = course.vouching.send(now, &mut self.legs).await;
+        self.note_all(course, failed);
+    }
+
+    /// Sends what found no packets to leave behind.
+    pub(super) async fn send_riders(&mut self, course: &mut Course) {
+        let failed = course.vouching.send_riders(&mut self.legs).await;
+        self.note_all(course, failed);
+    }
+
+    fn note_all(&mut self, course: &mut Course, failed: [Option<io::Error>; 2]) {
         for (leg, error) in failed.into_iter().enumerate() {
             if let Some(error) = error {
                 self.note(course, leg, error);

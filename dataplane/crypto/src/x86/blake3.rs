@@ -1,9 +1,6 @@
 //! BLAKE3 of sixteen short inputs at a time: each 32-bit lane of the vectors (a *way*) hashes an input of its own, so sixteen packets cost
 //! little more than one. The inputs may have different lengths; ways that are through keep their value while others go on.
 //!
-//! Each step of the function waits for the one before it, so one set of sixteen leaves the processor idle half of the time. Two sets side by
-//! side fill it: their states take all 32 registers, and the words of their blocks are read from memory.
-//!
 //! An input of at most 1024 bytes is one chunk, whose last block has the flag ROOT; one of at most 2048 bytes is two chunks and the
 //! parent node above them, which is the root (BLAKE3 paper, 2.1 and 2.4). Longer ones are not taken here.
 
@@ -54,89 +51,74 @@ const SCHEDULE: [[usize; 16]; 7] = {
     schedule
 };
 
-/// The first 16 bytes of the BLAKE3 hash of each input of `N` sets, one or two.
+/// The first 16 bytes of the BLAKE3 hash of each input.
 ///
 /// # Panics
 /// If an input is longer than [`INPUT_MAX`].
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn hash<const N: usize>(inputs: &[[&[u8]; WAYS]; N]) -> [[[u8; 16]; WAYS]; N] {
-    let (mut lengths, mut one_chunk) = ([zero(); N], [0; N]);
-    for set in 0..N {
-        let of_set = inputs[set].map(|input| {
-            assert!(input.len() <= INPUT_MAX, "{} bytes", input.len());
-            word(input.len())
-        });
-        lengths[set] = of_array(of_set);
-        one_chunk[set] = _mm512_cmple_epu32_mask(lengths[set], _mm512_set1_epi32(word(CHUNK)));
+pub(super) fn hash(inputs: &[&[u8]; WAYS]) -> [[u8; 16]; WAYS] {
+    let lengths = inputs.map(|input| {
+        assert!(input.len() <= INPUT_MAX, "{} bytes", input.len());
+        word(input.len())
+    });
+    let lengths = of_array(lengths);
+    let two_chunks = _mm512_cmpgt_epu32_mask(lengths, _mm512_set1_epi32(word(CHUNK)));
+    let first = chunk(inputs, lengths, 0, !two_chunks);
+    if two_chunks == 0 {
+        return truncated(&first);
     }
-    let mut value = chunk(inputs, &lengths, 0, &one_chunk);
-    if one_chunk != [!0; N] {
-        let second = chunk(inputs, &lengths, 1, &[0; N]);
-        let mut children = [[zero(); 16]; N];
-        for set in 0..N {
-            children[set][..8].copy_from_slice(&value[set]);
-            children[set][8..].copy_from_slice(&second[set]);
-        }
-        let length = [_mm512_set1_epi32(word(BLOCK)); N];
-        let flags = [_mm512_set1_epi32(PARENT | ROOT); N];
-        let parent = compress(&[initial(); N], &children, 0, &length, &flags);
-        for set in 0..N {
-            value[set] = chosen(one_chunk[set], &value[set], &parent[set]);
-        }
-    }
-    value.map(|value| truncated(&value))
+    let second = chunk(inputs, lengths, 1, 0);
+    let mut children = [_mm512_setzero_si512(); 16];
+    children[..8].copy_from_slice(&first);
+    children[8..].copy_from_slice(&second);
+    let length = _mm512_set1_epi32(word(BLOCK));
+    let flags = _mm512_set1_epi32(PARENT | ROOT);
+    let parent = compress(&initial(), &children, 0, length, flags);
+    truncated(&chosen(two_chunks, &parent, &first))
 }
 
 /// The chaining values of chunk `number` of each input. In the ways of `roots` it is the only chunk.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn chunk<const N: usize>(
-    inputs: &[[&[u8]; WAYS]; N],
-    lengths: &[V; N],
-    number: usize,
-    roots: &[__mmask16; N],
-) -> [[V; 8]; N] {
+fn chunk(inputs: &[&[u8]; WAYS], lengths: V, number: usize, roots: __mmask16) -> [V; 8] {
     let block_len = _mm512_set1_epi32(word(BLOCK));
-    let (mut value, mut words) = ([initial(); N], [[zero(); 16]; N]);
-    let (mut length, mut flags, mut going_on) = ([zero(); N], [zero(); N], [0; N]);
+    let chunk_len = _mm512_min_epu32(
+        beyond(lengths, number * CHUNK),
+        _mm512_set1_epi32(word(CHUNK)),
+    );
+    let mut value = initial();
     for block in 0..CHUNK / BLOCK {
         let offset = number * CHUNK + block * BLOCK;
-        for set in 0..N {
-            let chunk_len = _mm512_min_epu32(
-                beyond(lengths[set], number * CHUNK),
-                _mm512_set1_epi32(word(CHUNK)),
-            );
-            let rest = beyond(chunk_len, block * BLOCK);
-            // An empty input has one block, too.
-            going_on[set] = if offset == 0 {
-                !0
-            } else {
-                _mm512_test_epi32_mask(rest, rest)
-            };
-            let last = _mm512_cmple_epu32_mask(rest, block_len);
-            let start = _mm512_set1_epi32(if block == 0 { CHUNK_START } else { 0 });
-            let end = _mm512_maskz_set1_epi32(last, CHUNK_END);
-            let root = _mm512_maskz_set1_epi32(last & roots[set], ROOT);
-            flags[set] = _mm512_or_si512(start, _mm512_or_si512(end, root));
-            length[set] = _mm512_min_epu32(rest, block_len);
-            let whole = _mm512_cmplt_epu32_mask(rest, block_len) == 0;
-            words[set] = transposed(load(&inputs[set], offset, whole));
-        }
-        if going_on == [0; N] {
+        let rest = beyond(chunk_len, block * BLOCK);
+        // An empty input has one block, too.
+        let going_on = if offset == 0 {
+            !0
+        } else {
+            _mm512_test_epi32_mask(rest, rest)
+        };
+        if going_on == 0 {
             break;
         }
-        let next = compress(&value, &words, word(number), &length, &flags);
-        for set in 0..N {
-            value[set] = chosen(going_on[set], &next[set], &value[set]);
-        }
+        let last = _mm512_cmple_epu32_mask(rest, block_len);
+        let start = _mm512_set1_epi32(if block == 0 { CHUNK_START } else { 0 });
+        let end = _mm512_maskz_set1_epi32(last, CHUNK_END);
+        let root = _mm512_maskz_set1_epi32(last & roots, ROOT);
+        let flags = _mm512_or_si512(start, _mm512_or_si512(end, root));
+        let words = transposed(load(
+            inputs,
+            offset,
+            _mm512_cmplt_epu32_mask(rest, block_len) == 0,
+        ));
+        let next = compress(
+            &value,
+            &words,
+            word(number),
+            _mm512_min_epu32(rest, block_len),
+            flags,
+        );
+        value = chosen(going_on, &next, &value);
     }
     value
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn zero() -> V {
-    _mm512_setzero_si512()
 }
 
 /// What each length goes beyond `offset`.
@@ -201,47 +183,49 @@ fn transposed(rows: [V; 16]) -> [V; 16] {
 /// The compression function (BLAKE3 paper, 2.2) in every way: the next chaining values.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn compress<const N: usize>(
-    value: &[[V; 8]; N],
-    words: &[[V; 16]; N],
-    counter: i32,
-    length: &[V; N],
-    flags: &[V; N],
-) -> [[V; 8]; N] {
+fn compress(value: &[V; 8], words: &[V; 16], counter: i32, length: V, flags: V) -> [V; 8] {
     let iv = initial();
-    let mut s = [[zero(); 16]; N];
-    for set in 0..N {
-        s[set][..8].copy_from_slice(&value[set]);
-        s[set][8..12].copy_from_slice(&iv[..4]);
-        s[set][12] = _mm512_set1_epi32(counter);
-        s[set][14] = length[set];
-        s[set][15] = flags[set];
-    }
-    /// One step of the quarter-rounds of four columns or diagonals of each set, side by side: none waits for another.
+    let mut s = [
+        value[0],
+        value[1],
+        value[2],
+        value[3],
+        value[4],
+        value[5],
+        value[6],
+        value[7],
+        iv[0],
+        iv[1],
+        iv[2],
+        iv[3],
+        _mm512_set1_epi32(counter),
+        _mm512_setzero_si512(),
+        length,
+        flags,
+    ];
+    /// One step of the quarter-rounds of four columns or diagonals, side by side: none waits for another.
     macro_rules! quarters {
         ($round:ident, $base:literal: $([$a:literal $b:literal $c:literal $d:literal])*; $($place:literal)*) => {
-            for n in 0..N { $(s[n][$a] = _mm512_add_epi32(s[n][$a], words[n][SCHEDULE[$round][$base + 2 * $place]]);)* }
-            for n in 0..N { $(s[n][$a] = _mm512_add_epi32(s[n][$a], s[n][$b]);)* }
-            for n in 0..N { $(s[n][$d] = _mm512_ror_epi32::<16>(_mm512_xor_si512(s[n][$d], s[n][$a]));)* }
-            for n in 0..N { $(s[n][$c] = _mm512_add_epi32(s[n][$c], s[n][$d]);)* }
-            for n in 0..N { $(s[n][$b] = _mm512_ror_epi32::<12>(_mm512_xor_si512(s[n][$b], s[n][$c]));)* }
-            for n in 0..N { $(s[n][$a] = _mm512_add_epi32(s[n][$a], words[n][SCHEDULE[$round][$base + 1 + 2 * $place]]);)* }
-            for n in 0..N { $(s[n][$a] = _mm512_add_epi32(s[n][$a], s[n][$b]);)* }
-            for n in 0..N { $(s[n][$d] = _mm512_ror_epi32::<8>(_mm512_xor_si512(s[n][$d], s[n][$a]));)* }
-            for n in 0..N { $(s[n][$c] = _mm512_add_epi32(s[n][$c], s[n][$d]);)* }
-            for n in 0..N { $(s[n][$b] = _mm512_ror_epi32::<7>(_mm512_xor_si512(s[n][$b], s[n][$c]));)* }
+            $(s[$a] = _mm512_add_epi32(s[$a], words[SCHEDULE[$round][$base + 2 * $place]]);)*
+            $(s[$a] = _mm512_add_epi32(s[$a], s[$b]);)*
+            $(s[$d] = _mm512_ror_epi32::<16>(_mm512_xor_si512(s[$d], s[$a]));)*
+            $(s[$c] = _mm512_add_epi32(s[$c], s[$d]);)*
+            $(s[$b] = _mm512_ror_epi32::<12>(_mm512_xor_si512(s[$b], s[$c]));)*
+            $(s[$a] = _mm512_add_epi32(s[$a], words[SCHEDULE[$round][$base + 1 + 2 * $place]]);)*
+            $(s[$a] = _mm512_add_epi32(s[$a], s[$b]);)*
+            $(s[$d] = _mm512_ror_epi32::<8>(_mm512_xor_si512(s[$d], s[$a]));)*
+            $(s[$c] = _mm512_add_epi32(s[$c], s[$d]);)*
+            $(s[$b] = _mm512_ror_epi32::<7>(_mm512_xor_si512(s[$b], s[$c]));)*
         };
     }
     unroll!(ROUND in [0 1 2 3 4 5 6] {
         quarters!(ROUND, 0: [0 4 8 12] [1 5 9 13] [2 6 10 14] [3 7 11 15]; 0 1 2 3);
         quarters!(ROUND, 8: [0 5 10 15] [1 6 11 12] [2 7 8 13] [3 4 9 14]; 0 1 2 3);
     });
-    let mut next = [iv; N];
-    for set in 0..N {
-        unroll!(I in [0 1 2 3 4 5 6 7] {
-            next[set][I] = _mm512_xor_si512(s[set][I], s[set][I + 8]);
-        });
-    }
+    let mut next = iv;
+    unroll!(I in [0 1 2 3 4 5 6 7] {
+        next[I] = _mm512_xor_si512(s[I], s[I + 8]);
+    });
     next
 }
 

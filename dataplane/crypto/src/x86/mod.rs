@@ -215,14 +215,11 @@ impl Blake3Ways {
         Self(())
     }
 
-    /// The first 16 bytes of the BLAKE3 hash of each input of one or two sets; two take hardly longer than one.
+    /// The first 16 bytes of the BLAKE3 hash of each input.
     ///
     /// # Panics
     /// If an input is longer than [`INPUT_MAX`](Self::INPUT_MAX).
-    pub(crate) fn hash<const N: usize>(
-        self,
-        inputs: &[[&[u8]; blake3::WAYS]; N],
-    ) -> [[[u8; 16]; blake3::WAYS]; N] {
+    pub(crate) fn hash(self, inputs: &[&[u8]; blake3::WAYS]) -> [[u8; 16]; blake3::WAYS] {
         // SAFETY: `new` saw that the processor has AVX-512 (F, BW).
         unsafe { blake3::hash(inputs) }
     }

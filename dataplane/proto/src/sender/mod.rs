@@ -73,6 +73,8 @@ pub enum Output {
     Link(ToAuthority),
     /// To every group of the channel, at once.
     Multicast(Vec<u8>),
+    /// To every group of the channel: a part of a key block, best behind packets that are about to leave.
+    KeyBlock(Vec<u8>),
     /// For people.
     Event(Event),
 }
@@ -255,7 +257,7 @@ impl Sender {
         self.carousel.poll(now, &stand, |datagram| {
             stats.block_datagrams += 1;
             stats.block_bytes += datagram.len() as u64;
-            out.push_back(Output::Multicast(datagram.to_vec()));
+            out.push_back(Output::KeyBlock(datagram.to_vec()));
         });
     }
 

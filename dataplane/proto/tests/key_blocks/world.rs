@@ -299,7 +299,7 @@ impl World {
 
     fn flush(&mut self) {
         while let Some(output) = self.sender.poll_output() {
-            if let Output::Multicast(datagram) = output {
+            if let Output::Multicast(datagram) | Output::KeyBlock(datagram) = output {
                 let is_block = datagram[0] == 4;
                 if is_block {
                     let epoch = u64::from_be_bytes(datagram[20..28].try_into().unwrap());

@@ -136,7 +136,9 @@ impl Bench {
         while let Some(output) = self.sender.poll_output() {
             match output {
                 Output::Link(message) => self.said.push(message),
-                Output::Multicast(datagram) => self.multicast.push(datagram),
+                Output::Multicast(datagram) | Output::KeyBlock(datagram) => {
+                    self.multicast.push(datagram)
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }

@@ -431,7 +431,9 @@ impl World {
         while let Some(output) = self.senders[index].machine.poll_output() {
             match output {
                 sender::Output::Link(message) => self.tell_authority(index, message),
-                sender::Output::Multicast(datagram) => self.multicast_control(index, &datagram),
+                sender::Output::Multicast(datagram) | sender::Output::KeyBlock(datagram) => {
+                    self.multicast_control(index, &datagram)
+                }
                 sender::Output::Event(sender::Event::KeyLog(line)) => {
                     self.wire.key(self.senders[index].run, &line)
                 }
