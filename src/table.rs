@@ -32,7 +32,8 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Page {
     /// The part after another one, which said what to give here
-    #[arg(long, value_parser = cursor, value_name = "CURSOR")]
+    // One cursor in 64 begins with a hyphen: it is base64url.
+    #[arg(long, value_parser = cursor, value_name = "CURSOR", allow_hyphen_values = true)]
     pub(crate) after: Option<Cursor>,
     /// How many at most [default: 200]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -70,4 +71,34 @@ pub(crate) fn page(shown: &str, next: Option<&Cursor>) -> String {
 /// A number, or a dash.
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct List {
+        #[command(flatten)]
+        page: Page,
+    }
+
+    #[test]
+    fn a_cursor_may_begin_with_hyphens() {
+        for cursor in [
+            "-QkXRihWPFMJ6Jg2wb2bqg",
+            "--kXRihWPFMJ6Jg2wb2bqg",
+            "AQkXRihWPFMJ6Jg2wb2bqg",
+        ] {
+            let list = List::try_parse_from(["list", "--after", cursor, "--limit", "3"]);
+            let page = list.unwrap_or_else(|error| panic!("{error}")).page;
+            assert_eq!(
+                page.after.map(|after| after.to_string()).as_deref(),
+                Some(cursor)
+            );
+            assert_eq!(page.limit, Some(3));
+        }
+    }
 }

@@ -433,8 +433,8 @@ fn the_checks_get_to_where_harm_could_be_done() {
     vouched.push(step(8, 0, &[1, 0, 7]));
     assert_eq!(
         checks::receiver(&vouched.concat()),
-        1,
-        "what is older than the first is late"
+        2,
+        "who has just joined begins with the oldest that waits"
     );
     // The key of the next epoch comes in a block to whoever may have it, and to nobody else.
     for (gone, delivered) in [(0, 2), (1, 1)] {
